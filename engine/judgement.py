@@ -1,0 +1,163 @@
+"""Judging an op: can it stand, must it wait for what it names, or is it void?
+
+An op is judged once, against the state before it, and the verdict is kept in its record. Only the edges of
+the machine are judged by state; a broken limit and a bad value are void in every state; everything else
+stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from fitai.engine.entities import Workout
+from fitai.engine.kinds import BadValue, Edit, SetLog, WorkoutCreate, decode_value, known, set_id
+from fitai.engine.machine import IllegalEdge, after
+from fitai.engine.ops import Op, Verdict
+
+EDGE_OF: Final[Mapping[str, str]] = {
+    "workout.start": "start",
+    "workout.pause": "pause",
+    "workout.resume": "resume",
+    "workout.complete": "complete",
+    "workout.abandon": "abandon",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one workout may hold. What is removed or still waited for counts: memory stays bounded.
+
+    exercises  exercise entries
+    sets       sets, and apart from them planned slots
+    text       characters of a note
+    """
+
+    exercises: int = 100
+    sets: int = 500
+    text: int = 8192
+
+
+class Judgement(NamedTuple):
+    """applied, deferred or void; `code` and `detail` only with void (see the protocol's verdicts)."""
+
+    verdict: Verdict
+    code: str | None = None
+    detail: dict[str, Any] | None = None
+
+
+DEFAULT_LIMITS: Final = Limits()
+APPLIED: Final = Judgement(Verdict.APPLIED)
+DEFERRED: Final = Judgement(Verdict.DEFERRED)
+
+
+class _LimitReached(Exception):
+    def __init__(self, limit: str, most: int) -> None:
+        super().__init__(limit)
+        self.detail = {"limit": limit, "max": most}
+
+
+def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS) -> Judgement:
+    """What becomes of `op` on the state before it; reads only, raises nothing.
+
+    void codes: bad_value {field, reason}, limit {limit, max}, illegal_edge {from, trigger}.
+    """
+    if not known(op):
+        return DEFERRED
+    try:
+        value = decode_value(op)
+        _check_limits(w, op, value, limits)
+        if not w.created and op.kind != "workout.create":
+            return DEFERRED
+        if _waits(w, op, value):
+            return DEFERRED
+        edge = EDGE_OF.get(op.kind)
+        if edge is not None:
+            after(w.state, edge)
+    except BadValue as bad:
+        return Judgement(Verdict.VOID, bad.code, bad.detail)
+    except _LimitReached as reached:
+        return Judgement(Verdict.VOID, "limit", reached.detail)
+    except IllegalEdge as illegal:
+        return Judgement(Verdict.VOID, "illegal_edge", illegal.detail)
+    return APPLIED
+
+
+def _waits(w: Workout, op: Op, value: Any) -> bool:
+    """Whether the op names an entity that no op has made yet."""
+    kind = op.kind
+    if kind == "set.log":
+        return not _entry_known(w, value.exercise_entry)
+    if op.entity is None or kind == "exercise.add":
+        return False
+    if kind.startswith("set."):
+        row = w.sets.get(op.entity)
+        moves = kind == "set.edit" and value.field == "exercise_entry"
+        return row is None or not row.known or (moves and not _entry_known(w, value.value))
+    if kind.startswith("exercise."):
+        return not _entry_known(w, op.entity)
+    return kind in ("note.set", "conflict.choose") and not w.knows(op.entity)
+
+
+def _entry_known(w: Workout, id_: str) -> bool:
+    entry = w.entries.get(id_)
+    return entry is not None and entry.known
+
+
+def _check_limits(w: Workout, op: Op, value: Any, limits: Limits) -> None:
+    check = _LIMIT_CHECKS.get(op.kind)
+    if check is not None:
+        check(w, op, value, limits)
+
+
+def _room_for_entry(w: Workout, op: Op, value: Any, limits: Limits) -> None:
+    if op.entity not in w.entries and len(w.entries) >= limits.exercises:
+        raise _LimitReached("exercises", limits.exercises)
+
+
+def _room_for_set(w: Workout, op: Op, value: SetLog | Edit, limits: Limits) -> None:
+    if len(w.sets) < limits.sets:
+        return
+    slot = value.slot if isinstance(value, SetLog) else None
+    id_ = op.entity if op.entity is not None or slot is None else set_id(w.id, slot)
+    if id_ not in w.sets:
+        raise _LimitReached("sets", limits.sets)
+
+
+def _room_for_plan(w: Workout, op: Op, value: WorkoutCreate, limits: Limits) -> None:
+    if not value.plan:
+        return
+    entries = w.entries.keys() | {entry.entry for entry in value.plan}
+    if len(entries) > limits.exercises:
+        raise _LimitReached("exercises", limits.exercises)
+    slots = {name for entry in w.entries.values() for name in entry.plan}
+    slots.update(str(planned.slot) for entry in value.plan for planned in entry.sets)
+    if len(slots) > limits.sets:
+        raise _LimitReached("sets", limits.sets)
+
+
+def _room_for_note(w: Workout, op: Op, value: Any, limits: Limits) -> None:
+    text = value.text if op.kind == "note.set" else value.note
+    if isinstance(text, str) and len(text) > limits.text:
+        raise _LimitReached("text", limits.text)
+    if op.kind == "note.set" and op.entity is not None and op.entity not in w.notes:
+        most = limits.exercises + limits.sets
+        if len(w.notes) >= most:
+            raise _LimitReached("notes", most)
+
+
+_LIMIT_CHECKS: Final[Mapping[str, Callable[[Workout, Op, Any, Limits], None]]] = {
+    "workout.create": _room_for_plan,
+    "workout.complete": _room_for_note,
+    "note.set": _room_for_note,
+    "exercise.add": _room_for_entry,
+    "exercise.edit": _room_for_entry,
+    "exercise.move": _room_for_entry,
+    "exercise.remove": _room_for_entry,
+    "exercise.restore": _room_for_entry,
+    "set.log": _room_for_set,
+    "set.edit": _room_for_set,
+    "set.remove": _room_for_set,
+    "set.restore": _room_for_set,
+}

@@ -1,0 +1,116 @@
+"""Ops and records: the two values that everything else in FitAI is about.
+
+An **op** is what a device says happened ("I logged this set"). A **record** is an op at its place in
+its owner's stream: the op plus what the server decided once and for ever (`seq`, `rev`, `device`, `te`,
+`verdict`). A workout is a pure function of its records, so these types carry no behaviour and no I/O.
+
+    op      n, base | clock, kind, workout, entity?, value, at, v?
+    record  op + seq, rev, device, te, verdict
+
+Both keep the fields that this version does not know: `raw` is the op exactly as it came (times in Unix
+ms, ids as typed by the client), and it is what other devices receive. The typed fields beside it are
+normalised (ids in lower case) and are what the engine reads.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Dot(NamedTuple):
+    """The name of an op for ever: the device that wrote it and that device's counter (1, 2, …)."""
+
+    device: int
+    n: int
+
+
+class Verdict(StrEnum):
+    """What became of an op that has a place in the log.
+
+    `duplicate` is never stored: it is an answer to a retry, not a place in the log.
+    """
+
+    APPLIED = "applied"
+    MERGED = "merged"
+    DEFERRED = "deferred"
+    VOID = "void"
+    DUPLICATE = "duplicate"
+
+
+class Op(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One decoded op.
+
+    n        this device's counter, from 1 without gaps
+    base     end of the contiguous run of the stream that the device had applied; None if `clock` is given
+    clock    the full vector clock {device: n} instead of base
+    kind     one of `fitai.engine.kinds.KINDS`, or a kind of a newer client
+    workout  UUID, lower case
+    entity   UUID of the exercise entry or set, lower case, or None
+    value    the kind's value as typed by the person; unknown fields kept
+    at       the device's wall clock, Unix ms
+    v        schema number of the kind
+    raw      the op as it came, unknown fields included
+    """
+
+    n: int
+    base: int | None
+    clock: dict[int, int] | None
+    kind: str
+    workout: str
+    entity: str | None
+    value: dict[str, Any]
+    at: int
+    v: int
+    raw: dict[str, Any]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One op at its place in the log.
+
+    seq      place in the stream, contiguous from 1
+    rev      place in its workout, contiguous from 1
+    device   enrolled integer of the author; 0 is the server itself
+    base     the op's context after the log's rules (never below that of the device's previous op)
+    beyond   what the author had seen past `base`: {device: n}, each meaning that device's ops 1..n
+    te       effective time, Unix ms: display and tie-break, never causality
+    rt       receipt time, Unix ms; never goes back within a stream
+    verdict  applied, merged, deferred or void; `code` and `detail` say why for void
+    hash     16 bytes over the op without base and clock; equal for a retry, different for an equivocation
+    """
+
+    op: Op
+    seq: int
+    rev: int
+    device: int
+    base: int
+    beyond: dict[int, int] | None
+    te: int
+    rt: int
+    verdict: Verdict
+    code: str | None = None
+    detail: dict[str, Any] | None = None
+    hash: bytes = b""
+
+    @property
+    def dot(self) -> Dot:
+        """The record's name for ever."""
+        return Dot(self.device, self.op.n)
+
+    def wire(self) -> dict[str, Any]:
+        """The record as every device sees it (protocol: op + seq, rev, device, te, verdict)."""
+        out = {
+            **self.op.raw,
+            "seq": self.seq,
+            "rev": self.rev,
+            "device": self.device,
+            "te": self.te,
+            "verdict": self.verdict.value,
+        }
+        if self.code is not None:
+            out["code"] = self.code
+        if self.detail is not None:
+            out["detail"] = self.detail
+        return out

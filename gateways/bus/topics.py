@@ -1,0 +1,8 @@
+"""Names of the topics on the bus, in one place."""
+
+from __future__ import annotations
+
+
+def user_topic(user: str) -> str:
+    """All that concerns one user's stream, devices and sessions."""
+    return f"user:{user}"

@@ -1,0 +1,35 @@
+"""Who is calling: the contract between whoever issues tokens and whoever must trust them.
+
+The REST surface issues access tokens, the live gateway honours them. Neither knows the other; both know
+this page, and the application wires them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified caller: the user, the enrolled device, and until when (Unix ms) the proof holds."""
+
+    user: str
+    device: int
+    expires_at: int
+
+
+class NotAuthenticated(Exception):
+    """The token proves nothing. `code` is stable: unauthorized, token_expired or device_revoked."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Authenticator(Protocol):
+    """Turns an access token into an identity."""
+
+    async def authenticate(self, token: str) -> Identity:
+        """Verify the token and that its device is still enrolled; raises NotAuthenticated."""

@@ -1,0 +1,111 @@
+"""What a client may ask over its socket: one function per event, each decoding its payload strictly.
+
+A request that can not be read or granted is answered with a code; the connection survives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from fitai.gateways.identity import Authenticator, NotAuthenticated
+from fitai.gateways.live import schemas
+from fitai.gateways.live.connection import PENDING, Connection
+from fitai.gateways.live.limits import LiveLimits
+from fitai.sync.wire import Refusal, decode_push, normal, uuid_of
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_DEPTH = 4  # of every payload but a push
+
+
+class Events:
+    """Handles the events of all connections; called with one event of a connection after another."""
+
+    def __init__(self, authenticator: Authenticator, limits: LiveLimits, now_ms: Callable[[], int]) -> None:
+        self._authenticator = authenticator
+        self._limits = limits
+        self._now_ms = now_ms
+        self._known: dict[str, Callable[[Connection, Any, int | None], Awaitable[Any]]] = {
+            "push": self._push,
+            "pull": self._pull,
+            "workout:get": self._workout_get,
+            "telemetry": self._telemetry,
+            "clock": self._clock,
+            "auth": self._auth,
+        }
+
+    async def handle(self, connection: Connection, event: str, args: list[Any], ack: int | None) -> Any:
+        """The acknowledgement's payload, or PENDING when it will leave at its place in the order."""
+        known = self._known.get(event)
+        try:
+            self._allow(connection, event)
+            if known is None:
+                raise Refusal("bad_request", f"there is no event {event[:64]!r}")
+            return await known(connection, args[0] if args else None, ack)
+        except Refusal as refusal:
+            return refusal.answer()
+
+    def _allow(self, connection: Connection, event: str) -> None:
+        now = self._now_ms()
+        if self._limits.rates and event != "push" and not connection.events.take(1, now):
+            raise Refusal("later", "too many events", retry_after_ms=connection.events.wait_ms(now))
+
+    async def _push(self, connection: Connection, payload: Any, ack: int | None) -> Any:
+        received = self._now_ms()
+        push = decode_push(payload, self._limits.wire)
+        if connection.pending >= self._limits.pushes_in_flight:
+            raise Refusal("later", "too many pushes at once; wait for their answers", retry_after_ms=1000)
+        connection.pending += 1
+        connection.host.push(push, connection, ack, received)
+        return PENDING
+
+    async def _pull(self, connection: Connection, payload: Any, _: int | None) -> Any:
+        ask = _decode(payload, schemas.Pull)
+        host = connection.host
+        if ask.after > host.head:
+            raise Refusal("bad_request", f"after {ask.after} is beyond the head {host.head}", head=host.head)
+        limit = min(ask.limit or self._limits.pull_records, self._limits.pull_records)
+        records = await host.read(ask.after, limit)
+        more = ask.after + len(records) < host.head
+        return {"ok": True, "epoch": host.epoch, "head": host.head, "records": records, "more": more}
+
+    async def _workout_get(self, connection: Connection, payload: Any, _: int | None) -> Any:
+        ask = _decode(payload, schemas.WorkoutGet)
+        found = await connection.host.state(uuid_of(ask.workout, "workout"))
+        if found is None:
+            raise Refusal("not_found", "there is no such workout")
+        return {"ok": True, "seq": found.seq, "state": found.document}
+
+    async def _telemetry(self, connection: Connection, payload: Any, _: int | None) -> Any:
+        tick = _decode(payload, schemas.Telemetry)
+        if len(orjson.dumps(payload)) > self._limits.telemetry_bytes:
+            raise Refusal("too_large", f"at most {self._limits.telemetry_bytes} bytes")
+        workout = uuid_of(tick.workout, "workout")
+        connection.host.telemetry(connection, {**payload, "workout": workout})
+        return {"ok": True}
+
+    async def _clock(self, connection: Connection, payload: Any, _: int | None) -> Any:
+        return {"t0": _decode(payload, schemas.Clock).t0, "t1": self._now_ms()}
+
+    async def _auth(self, connection: Connection, payload: Any, _: int | None) -> Any:
+        ask = _decode(payload, schemas.Auth)
+        try:
+            identity = await self._authenticator.authenticate(ask.token)
+        except NotAuthenticated as error:
+            return {"ok": False, "code": error.code, "message": error.message}
+        mine = connection.identity
+        if (identity.user, identity.device) != (mine.user, mine.device):
+            return {"ok": False, "code": "unauthorized", "message": "this token is another user's or device's"}
+        connection.expires(identity.expires_at)
+        return {"ok": True, "expires_at": identity.expires_at}
+
+
+def _decode(payload: Any, into: type[T]) -> T:
+    try:
+        return msgspec.convert(normal(payload, _DEPTH), into)
+    except msgspec.ValidationError as error:
+        raise Refusal("bad_request", str(error)) from None

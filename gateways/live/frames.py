@@ -1,0 +1,150 @@
+"""Socket.IO packets on the wire: one event encoded once per codec, however many connections get it.
+
+Two codecs share a server: `json` (text frames, the default parser of every stock client) and `msgpack`
+(binary frames, socket.io-msgpack-parser). A connection names its codec in the query of its handshake and
+keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgpack
+import orjson
+from engineio.packet import MESSAGE
+from engineio.packet import Packet as Transport
+from socketio import packet as sio
+
+NAMESPACE = "/live"
+
+
+class Unreadable(Exception):
+    """A packet that is no Socket.IO. `ack` is the id to answer on, when that much could be read."""
+
+    def __init__(self, message: str, ack: int | None = None) -> None:
+        super().__init__(message)
+        self.ack = ack
+
+
+class _Orjson:
+    """The two functions of a json module that the packet class calls."""
+
+    @staticmethod
+    def loads(text: str) -> Any:
+        return orjson.loads(text)
+
+    @staticmethod
+    def dumps(value: Any, **_: Any) -> str:
+        return orjson.dumps(value).decode()
+
+
+class JsonPacket(sio.Packet):  # type: ignore[misc]  # the library ships no types
+    """The default parser, on orjson (which refuses NaN, lone surrogates and bottomless nesting)."""
+
+    json = _Orjson
+    uses_binary_events = False
+
+
+class MsgpackPacket(sio.Packet):  # type: ignore[misc]
+    """socket.io-msgpack-parser: the whole packet as one map. Its `undefined` (ext 0) reads as null."""
+
+    uses_binary_events = False
+
+    def encode(self) -> bytes:
+        return bytes(msgpack.packb(self._to_dict()))
+
+    def decode(self, encoded_packet: bytes) -> None:
+        decoded = msgpack.unpackb(encoded_packet, ext_hook=lambda _code, _data: None)
+        self.packet_type = decoded["type"]
+        self.data = decoded.get("data")
+        self.id = decoded.get("id")
+        self.namespace = decoded["nsp"]
+
+
+class Codec(Protocol):
+    """Encodes and decodes Socket.IO packets for one kind of connection."""
+
+    name: str
+
+    def packet(self, kind: int, data: Any, ack: int | None = None) -> Transport:
+        """The packet in the live namespace, ready for any number of connections."""
+
+    def decode(self, frame: str | bytes) -> sio.Packet:
+        """The packet in a frame; raises Unreadable."""
+
+
+class JsonCodec:
+    """Text frames."""
+
+    name = "json"
+
+    def packet(self, kind: int, data: Any, ack: int | None = None) -> Transport:
+        encoded = JsonPacket(kind, data=data, namespace=NAMESPACE, id=ack).encode()
+        return Transport(MESSAGE, data=encoded)
+
+    def decode(self, frame: str | bytes) -> sio.Packet:
+        if not isinstance(frame, str):
+            raise Unreadable("binary frame on a JSON connection")
+        packet = JsonPacket()
+        packet.id = None
+        try:
+            attachments = packet.decode(frame)
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
+            raise Unreadable(str(error), packet.id if packet.namespace == NAMESPACE else None) from None
+        if attachments:
+            raise Unreadable("binary attachments are not part of this protocol")
+        return packet
+
+
+class MsgpackCodec:
+    """Binary frames."""
+
+    name = "msgpack"
+
+    def packet(self, kind: int, data: Any, ack: int | None = None) -> Transport:
+        encoded = MsgpackPacket(kind, data=data, namespace=NAMESPACE, id=ack).encode()
+        return Transport(MESSAGE, data=encoded)
+
+    def decode(self, frame: str | bytes) -> sio.Packet:
+        if not isinstance(frame, bytes):
+            raise Unreadable("text frame on a msgpack connection")
+        packet = MsgpackPacket()
+        try:
+            packet.decode(frame)
+        except Exception as error:  # msgpack raises a family of its own besides ValueError and KeyError
+            raise Unreadable(f"{type(error).__name__}: {error}") from None
+        if type(packet.packet_type) is not int or not isinstance(packet.id, int | None):
+            raise Unreadable("no Socket.IO packet")
+        return packet
+
+
+CODECS: dict[str, Codec] = {"json": JsonCodec(), "msgpack": MsgpackCodec()}
+
+
+class Frame:
+    """One event for many connections: encoded at most once per codec."""
+
+    __slots__ = ("_encoded", "event", "payload")
+
+    def __init__(self, event: str, payload: Any) -> None:
+        self.event = event
+        self.payload = payload
+        self._encoded: dict[str, Transport] = {}
+
+    def packet(self, codec: Codec) -> Transport:
+        """The encoded event."""
+        encoded = self._encoded.get(codec.name)
+        if encoded is None:
+            encoded = self._encoded[codec.name] = codec.packet(sio.EVENT, [self.event, self.payload])
+        return encoded
+
+
+class OpsFrame(Frame):
+    """The `ops` event for a run of records, with the positions that a connection needs to place it."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self, epoch: str, first: int, last: int, records: list[dict[str, Any]]) -> None:
+        super().__init__("ops", {"epoch": epoch, "from": first, "to": last, "records": records})
+        self.first = first
+        self.last = last

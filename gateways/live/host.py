@@ -1,0 +1,570 @@
+"""The session host: one per user with something going on, in memory, a cache of the log.
+
+Everything that changes or reads a user's workouts goes through the host's queue of jobs and is done one
+batch at a time: what is needed is read from the log, the ops are placed on a tentative state, one append
+commits them, and only then acks and `ops` leave, in `seq` order. If the append loses against another
+node, the tentative state is thrown away, the missing tail is read and delivered, and the batch is placed
+again. Nothing lives only here: a host may vanish at any moment and be opened anew on any node.
+
+Derived things (insights, the end of a rest, projections) follow after the ack and may come twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from fitai.engine import insights as derive
+from fitai.engine.ops import Dot, Record
+from fitai.engine.records import Bests
+from fitai.engine.machine import STATUS
+from fitai.engine.timers import Timers, timers
+from fitai.engine.totals import started_at
+from fitai.engine.workout import Limits
+from fitai.gateways.bus.topics import user_topic
+from fitai.gateways.live.frames import Frame, OpsFrame
+from fitai.gateways.live.jobs import CommandJob, Done, Intent, Job, Key, PushJob, ReadJob, StateAt, ThenJob, TickJob
+from fitai.gateways.live.presence import Presence
+from fitai.gateways.live.rates import Bucket
+from fitai.gateways.tasks import spawn
+from fitai.persistence.append import Append, HeadMoved, Unavailable
+from fitai.sync import log
+from fitai.sync.log import Context, Position
+from fitai.sync.place import SERVER, Folded, Placer, fold
+from fitai.sync.wire import Push, Refusal
+
+if TYPE_CHECKING:
+    from fitai.gateways.live.connection import Connection
+    from fitai.gateways.live.hosts import Hosts
+
+_log = structlog.get_logger(__name__)
+
+BATCH = 32  # jobs placed in one append
+KEPT_FOLDS = 16  # folds of workouts that a host keeps beside the open ones
+FLUSH_AFTER_S = 0.5  # projections follow the log by at most this, and at once when somebody reads them
+HINT_BYTES = 16 * 1024  # records of a commit up to this size travel whole on the bus
+DOTS = 5_000  # names of records read at once to place a full vector clock
+GREETED = 20  # workouts changed since a cursor whose insights are told again
+RETRIES = 16  # lost races for the head before a batch is told to come later
+
+
+@dataclass(slots=True)
+class Derived:
+    """What was derived from one workout and told: its insights, the history they were judged against,
+    the rest whose end was announced."""
+
+    insights: dict[str, dict[str, Any]] = field(default_factory=dict)
+    history: dict[str, Bests] = field(default_factory=dict)
+    since: int | None = None
+    rest_told: Dot | None = None
+
+
+class Host:
+    """One user's stream on this node. Made by Hosts.open; see the module's first lines."""
+
+    def __init__(self, hosts: Hosts, user: str, stream: int, epoch: str) -> None:
+        self.user = user
+        self.stream = stream
+        self.epoch = epoch
+        self.head = 0
+        self.folds: dict[str, Folded] = {}
+        self.connections: dict[Connection, None] = {}
+        self.presence = Presence(self, hosts.limits.presence_grace_s)
+        self.limits = hosts.limits
+        self.now_ms: Callable[[], int] = hosts.now_ms
+        self.used_at = hosts.now_ms()
+        self._hosts = hosts
+        self._last_rt = 0
+        self._positions: dict[int, Position] = {}
+        self._receipts: dict[str, int] = {}
+        self._derived: dict[str, Derived] = {}
+        self._dirty: set[str] = set()
+        self._jobs: deque[Job] = deque()
+        self._working = False
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._after: deque[ThenJob] = deque()
+        self._behind = False
+        self._rates: dict[int, Bucket] = {}
+        self._day = Bucket(hosts.limits.ops_per_day / 86_400, hosts.limits.ops_per_day, hosts.now_ms())
+        self._engine_limits = Limits(
+            exercises=hosts.limits.exercises_per_workout,
+            sets=hosts.limits.sets_per_workout,
+            text=hosts.limits.text_bytes,
+        )
+        self._unsubscribe = hosts.bus.subscribe(user_topic(user), self._heard)
+
+    # -- what others ask ---------------------------------------------------------------------------
+
+    def push(self, push: Push, origin: Connection, ack: int | None, received: int) -> None:
+        """Append a device's ops; the answer leaves on `origin` at its place in the order."""
+        self.enqueue(PushJob(push, origin, ack, received))
+
+    async def command(
+        self,
+        device: int,
+        workout: str,
+        plan: Callable[[dict[str, Any] | None], list[Intent]],
+        *,
+        if_rev: int | None = None,
+        key: Key | None = None,
+    ) -> Done:
+        """Write what `plan` makes of the current state document (None when the workout is unknown) as ops
+        of an API device. Raises RevClash, KeyReuse, Refusal, or what `plan` raises; nothing is then
+        written. A void op is told in the results."""
+        job = CommandJob(device, workout, plan, if_rev, key)
+        self.enqueue(job)
+        return await job.done
+
+    async def state(self, workout: str) -> StateAt | None:
+        """The committed state of one of this user's workouts, or None when there is no such workout."""
+        job = ReadJob(workout)
+        self.enqueue(job)
+        return await job.done
+
+    async def flush(self) -> None:
+        """Return when the projections hold everything up to the present head."""
+        job = ThenJob(self._flush)
+        self.enqueue(job)
+        await job.done
+
+    async def read(self, after: int, limit: int) -> list[dict[str, Any]]:
+        """Records after a position, at most up to the head that is known here, as the wire has them."""
+        limit = min(limit, self.head - after)
+        if limit <= 0:
+            return []
+        records = await self._hosts.log.read(self.stream, after, limit)
+        return [record.wire() for record in records]
+
+    def tick(self, workout: str) -> None:
+        """A deadline of this workout may have passed."""
+        self.enqueue(TickJob(workout))
+
+    def enqueue(self, job: Job) -> None:
+        """Add a job; the worker runs while there are any."""
+        self._jobs.append(job)
+        self._wake()
+
+    def _wake(self) -> None:
+        self.used_at = self.now_ms()
+        if not self._working:
+            self._working = True
+            spawn("live.host", self._work())
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is going on: the host may be forgotten."""
+        return not (self.connections or self._working or self._dirty or self.presence.busy)
+
+    # -- connections -------------------------------------------------------------------------------
+
+    def attach(self, connection: Connection) -> None:
+        """From now on this connection is told of every commit."""
+        self.connections[connection] = None
+        self.presence.joined(connection)
+
+    def detach(self, connection: Connection) -> None:
+        """The connection is gone."""
+        if connection in self.connections:
+            del self.connections[connection]
+            self.used_at = self.now_ms()
+            self.presence.left(connection)
+
+    def broadcast(self, frame: Frame) -> None:
+        """Send to every connection of the user on this node."""
+        for connection in list(self.connections):
+            connection.send(frame)
+
+    def telemetry(self, origin: Connection, payload: dict[str, Any]) -> None:
+        """Pass a measurement on to the user's other connections, here and on other nodes."""
+        device = origin.identity.device
+        self._spread_telemetry(device, payload, origin)
+        self.tell_nodes({"kind": "telemetry", "device": device, "payload": payload})
+
+    def _spread_telemetry(self, device: int, payload: dict[str, Any], origin: Connection | None) -> None:
+        frame = Frame("telemetry", {**payload, "device": device})
+        for connection in list(self.connections):
+            if connection is not origin:
+                connection.telemetry((device, payload["workout"]), frame)
+
+    def greet(self, connection: Connection, after: int) -> None:
+        """Tell a new connection what is derived from the open workouts and from those that changed since
+        its cursor: all of it may be told again, none of it may be missed."""
+        self.enqueue(ThenJob(lambda: self._greet(connection, after)))
+
+    async def _greet(self, connection: Connection, after: int) -> None:
+        await self._flush()
+        names = set(await self._hosts.open_workouts(self.stream))
+        if after < self.head:
+            names |= set(await self._hosts.changed_workouts(self.stream, after, GREETED))
+        for name in sorted(names):
+            await self._derive(name)
+            derived = self._derived[name]
+            for insight in derived.insights.values():
+                connection.send(Frame("insight", insight))
+            if derived.rest_told is not None:
+                connection.send(Frame("insight", derive.rest_over(self.folds[name].workout, derived.rest_told)))
+            self.arm(name)
+
+    # -- rates -------------------------------------------------------------------------------------
+
+    def allowance(self, device: int, wanted: int) -> int:
+        """How many of `wanted` ops the device may write now; they count as written."""
+        if self.head + wanted > self.limits.ops_per_user:
+            raise Refusal("too_many", "this log is full", max=self.limits.ops_per_user)
+        if not self.limits.rates:
+            return wanted
+        now = self.now_ms()
+        bucket = self._rates.get(device)
+        if bucket is None:
+            bucket = self._rates[device] = Bucket(self.limits.ops_per_s, self.limits.ops_burst, now)
+        got = bucket.take(wanted, now)
+        today = self._day.take(got, now)
+        bucket.give_back(got - today)
+        return today
+
+    def allowance_wait(self, device: int) -> int:
+        """Milliseconds until the device may write again."""
+        now = self.now_ms()
+        return max(self._rates[device].wait_ms(now), self._day.wait_ms(now))
+
+    # -- what jobs read ----------------------------------------------------------------------------
+
+    def position(self, device: int) -> Position:
+        """Where a device stands in the committed log."""
+        return self._positions.get(device, Position())
+
+    def last_receipt(self, workout: str) -> int:
+        """When the newest record of a workout came in, Unix ms."""
+        return self._receipts.get(workout, 0)
+
+    async def find(self, device: int, first: int, last: int) -> list[Record]:
+        """A device's own records by counter."""
+        return await self._hosts.log.find(self.stream, device, first, last)
+
+    async def key_used(self, key: Key) -> bool:
+        """Whether this Idempotency-Key has been used by the same request; raises KeyReuse for another."""
+        return await self._hosts.key_used(self.user, key)
+
+    async def name_context(self, device: int, clock: Mapping[int, int]) -> Context:
+        """What a full vector clock says in positions of this log; raises Refusal later {missing}."""
+        missing = {str(d): n for d, n in clock.items() if d != device and n >= self.position(d).next_n}
+        if missing:
+            raise Refusal("later", "this clock names ops that are not here yet", retry_after_ms=1000, missing=missing)
+        start = self.position(device).base
+        tail = [entry async for entry in self._dots(start)]
+        places = {dot: seq for seq, dot in tail}
+        ahead = [Dot(d, n) for d, n in clock.items() if Dot(d, n) in places]
+        named = log.compress(clock, device, start, tail, ahead)
+        past = {d: n for d, n in (named.beyond or {}).items() if places[Dot(d, n)] > named.base}
+        return Context(named.base, past or None)
+
+    async def _dots(self, after: int) -> AsyncIterator[tuple[int, Dot]]:
+        while page := await self._hosts.log.dots(self.stream, after, DOTS):
+            for entry in page:
+                yield entry
+            after = page[-1][0]
+
+    # -- the worker --------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        try:
+            while self._jobs or self._behind:
+                batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
+                try:
+                    await self._process(batch)
+                except Exception as error:
+                    _log.exception("host_batch_failed", user=self.user)
+                    self._forget(batch)
+                    for job in batch:
+                        job.fail(error)
+                while self._after:
+                    await self._after.popleft().run()
+        finally:
+            self._working = False
+            self._trim()
+
+    async def _process(self, batch: list[Job]) -> None:
+        for _ in range(RETRIES):
+            try:
+                if self._behind:
+                    await self.catch_up()
+                batch = await self._prepare(batch)
+                placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
+                batch = self._place(batch, placer)
+                await self._append(batch, placer)
+            except HeadMoved:
+                self._forget(batch)
+                self._behind = True
+                continue
+            except Unavailable:
+                self._forget(batch)
+                refusal = Refusal("later", "the log is out of reach; nothing was stored", retry_after_ms=1000)
+                for job in batch:
+                    job.fail(refusal)
+                return
+            self._committed(batch, placer)
+            await self._follow({record.op.workout for record in placer.records})
+            return
+        raise Refusal("later", "too busy to find a place", retry_after_ms=200)
+
+    async def _prepare(self, batch: list[Job]) -> list[Job]:
+        ready = []
+        for job in batch:
+            try:
+                await job.prepare(self)
+                for name in job.workouts():
+                    await self._load(name)
+            except Unavailable:
+                raise
+            except Exception as error:
+                self._fail(job, error)
+            else:
+                ready.append(job)
+        return ready
+
+    def _place(self, batch: list[Job], placer: Placer) -> list[Job]:
+        placed = []
+        for job in batch:
+            head = placer.head
+            try:
+                job.place(self, placer)
+            except Exception as error:
+                if placer.head != head:
+                    raise
+                self._fail(job, error)
+            else:
+                placed.append(job)
+        return placed
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        if not isinstance(error, Refusal) and isinstance(job, PushJob):
+            _log.exception("push_failed", user=self.user, exc_info=error)
+        job.fail(error)
+
+    async def _append(self, batch: list[Job], placer: Placer) -> None:
+        if not placer.records:
+            return
+        keys = [job.key for job in batch if isinstance(job, CommandJob) and job.key is not None and job.records]
+        companions = [self._hosts.companion(self.user, key) for key in keys]
+        await self._hosts.appender.append(Append(self.stream, placer.seen, placer.records, companions))
+
+    def _committed(self, batch: list[Job], placer: Placer) -> None:
+        """The append holds: take its positions over, then answer and tell, in seq order."""
+        self.head = placer.head
+        self._last_rt = placer.last_rt
+        self._positions = placer.positions
+        for job in batch:
+            job.settle(self)
+            if job.records:
+                self._tell(job.records, job.origin)
+
+    def _tell(self, records: Sequence[Record], origin: Connection | None) -> None:
+        for record in records:
+            self._received(record)
+            self._dirty.add(record.op.workout)
+        wire = [record.wire() for record in records]
+        self._deliver(wire, origin)
+        self._hint(wire)
+        self._flush_soon()
+
+    def _deliver(self, wire: list[dict[str, Any]], origin: Connection | None) -> None:
+        frame = OpsFrame(self.epoch, wire[0]["seq"], wire[-1]["seq"], wire)
+        for connection in list(self.connections):
+            if connection is not origin:
+                connection.offer(frame)
+
+    # -- other nodes -------------------------------------------------------------------------------
+
+    def _hint(self, wire: list[dict[str, Any]]) -> None:
+        if not self._hosts.alone:
+            self.tell_nodes({"kind": "head", "epoch": self.epoch, "head": wire[-1]["seq"]})
+
+    def tell_nodes(self, message: dict[str, Any]) -> None:
+        """Hint something to the hosts of this user on other nodes."""
+        self._hosts.bus.publish(user_topic(self.user), {**message, "node": self._hosts.node})
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        kind = message.get("kind")
+        if kind == "revoked":
+            for connection in list(self.connections):
+                if connection.identity.device == message["device"]:
+                    connection.bye("revoked")
+        if message.get("node") == self._hosts.node:
+            return
+        if kind == "head" and message["head"] > self.head:
+            self._behind = True
+            self._wake()
+        elif kind == "telemetry":
+            self._spread_telemetry(message["device"], message["payload"], None)
+        elif kind == "presence":
+            self.presence.heard(message["node"], message["devices"])
+
+    async def catch_up(self) -> None:
+        """Read what others appended after our head, fold and deliver it."""
+        self._behind = False
+        touched: set[str] = set()
+        while records := await self._hosts.log.read(self.stream, self.head, 500):
+            for record in records:
+                self._absorb(record)
+                touched.add(record.op.workout)
+            self.head = records[-1].seq
+            self._deliver([record.wire() for record in records], None)
+        if touched:
+            self._flush_soon()
+            await self._follow(touched)
+
+    def _absorb(self, record: Record) -> None:
+        name = record.op.workout
+        folded = self.folds.get(name)
+        if folded is not None and record.rev == folded.workout.rev + 1:
+            folded.take(record)
+        else:
+            self.folds.pop(name, None)
+        self._positions[record.device] = Position(record.op.n + 1, record.base, record.beyond, record.te)
+        self._last_rt = max(self._last_rt, record.rt)
+        self._received(record)
+        self._dirty.add(name)
+
+    def _received(self, record: Record) -> None:
+        """Idleness is counted from what people's devices send, not from the server's own ops."""
+        if record.device != SERVER:
+            self._receipts[record.op.workout] = record.rt
+
+    # -- derived -----------------------------------------------------------------------------------
+
+    async def _follow(self, names: Iterable[str]) -> None:
+        """After a commit: new insights to everyone, deadlines to the node's timers. A failure here costs
+        nobody an op."""
+        for name in names:
+            try:
+                before = self._derived[name].insights if name in self._derived else {}
+                await self._derive(name)
+                for insight in derive.changes(before, self._derived[name].insights):
+                    self.broadcast(Frame("insight", insight))
+                self.arm(name)
+            except Unavailable:
+                _log.warning("insights_postponed", user=self.user, workout=name)
+
+    async def _derive(self, name: str) -> None:
+        """Compute a workout's insights against the person's earlier workouts, which must be projected."""
+        await self._load(name)
+        workout = self.folds[name].workout
+        derived = self._derived.setdefault(name, Derived())
+        since = started_at(workout)
+        if derived.since != since:
+            derived.since, derived.history = since, {}
+        wanted = {entry.exercise for entry in workout.entries.values() if entry.known} - derived.history.keys()
+        if wanted:
+            if self._dirty - {name}:
+                await self._flush()
+            derived.history |= await self._hosts.history(self.stream, wanted, name, since)
+        derived.insights = derive.insights(workout, derived.history)
+
+    def arm(self, name: str) -> None:
+        """Tell the node's timers when this workout next needs a look."""
+        due = self.due(name)
+        self._hosts.timers.set(self, name, due)
+
+    def due(self, name: str) -> int | None:
+        """The next server deadline of a workout, Unix ms."""
+        clock = self._timers(name)
+        derived = self._derived.get(name)
+        rest = clock.rest
+        told = derived.rest_told if derived is not None else None
+        moments = [clock.idle_at, clock.finish_at, rest.at if rest is not None and rest.dot != told else None]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def announce_rest(self, name: str) -> None:
+        """Say that a rest is over when it is, once from here."""
+        rest = self._timers(name).rest
+        derived = self._derived.setdefault(name, Derived())
+        if rest is not None and rest.at <= self.now_ms() and derived.rest_told != rest.dot:
+            derived.rest_told = rest.dot
+            self._dirty.add(name)
+            self._flush_soon()
+            self.broadcast(Frame("insight", derive.rest_over(self.folds[name].workout, rest.dot)))
+        self.arm(name)
+
+    def _timers(self, name: str) -> Timers:
+        limits = self.limits
+        return timers(
+            self.folds[name].workout, self.last_receipt(name), limits.idle_pause_ms, limits.idle_finish_ms
+        )
+
+    # -- projections -------------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        if self._flush_timer is None and self._dirty:
+            loop = asyncio.get_running_loop()
+            self._flush_timer = loop.call_later(FLUSH_AFTER_S, self.enqueue, ThenJob(self._flush))
+
+    def afterwards(self, job: ThenJob) -> None:
+        """Run the job's work when the batch has been settled: it sees committed state only."""
+        self._after.append(job)
+
+    async def _flush(self) -> None:
+        """Write the projections of every workout that changed, and with them the watermark."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        names, head = set(self._dirty), self.head
+        if not names:
+            return
+        rows = []
+        for name in sorted(names):
+            await self._load(name)
+            workout = self.folds[name].workout
+            rows.append(self._hosts.projected(workout, self.due(name)))
+        await self._hosts.projector.project(self.stream, rows, head)
+        self._dirty -= names
+        for name, derived in self._derived.items():
+            if names - {name}:
+                derived.history = {}
+
+    # -- folds -------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Read from the log what every job needs: the head, the devices' positions, what is not projected."""
+        row, self._positions = await self._hosts.log.standing(self.stream)
+        self.head, self._last_rt = row.head, row.last_rt
+        self._dirty = set(await self._hosts.projector.touched(self.stream))
+        self._flush_soon()
+
+    async def _load(self, name: str) -> None:
+        if name in self.folds:
+            self.folds[name] = self.folds.pop(name)  # newest last, for _trim
+            return
+        records = await self._hosts.log.workout_records(self.stream, name)
+        self.folds[name] = fold(name, self.user, (r for r in records if r.seq <= self.head))
+        for record in records:
+            self._received(record)
+
+    def _forget(self, batch: Iterable[Job]) -> None:
+        for job in batch:
+            for name in job.workouts():
+                self.folds.pop(name, None)
+
+    def _trim(self) -> None:
+        """Let go of folds that are neither open nor waiting to be projected."""
+        spare = [name for name, fold in self.folds.items() if name not in self._dirty and not _open(fold)]
+        for name in spare[: max(0, len(spare) - KEPT_FOLDS)]:
+            del self.folds[name]
+            self._derived.pop(name, None)
+            self._receipts.pop(name, None)
+
+    def close(self) -> None:
+        """Stop listening; what is cached here is in the log."""
+        self._unsubscribe()
+        self.presence.close()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        self._hosts.timers.drop(self)
+
+
+def _open(folded: Folded) -> bool:
+    return STATUS[folded.workout.state] in ("planned", "active", "paused") and not folded.workout.removed

@@ -1,0 +1,200 @@
+"""The hosts of one node, and all that they share: database, append, projections, bus, deadlines, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from fitai.engine.ops import Dot, Record
+from fitai.engine.records import Bests
+from fitai.engine.workout import Workout
+from fitai.gateways.bus.contract import Bus
+from fitai.gateways.live.host import Host
+from fitai.gateways.live.jobs import Key, KeyReuse
+from fitai.gateways.live.limits import LiveLimits
+from fitai.gateways.live.timers import TimerWheel
+from fitai.gateways.tasks import spawn
+from fitai.persistence.append import Appender, Companion
+from fitai.persistence.database import Database
+from fitai.persistence.devices import Devices
+from fitai.persistence.idempotency import Idempotency
+from fitai.persistence.log import Log, StreamRow
+from fitai.persistence.projections import Projected, Projector
+from fitai.persistence.workouts import Workouts
+from fitai.sync.log import Position
+
+_log = structlog.get_logger(__name__)
+
+IDLE_MS = 60_000  # a host with nothing to do is kept this long
+SWEEP_S = 10.0
+
+
+class UnknownUser(Exception):
+    """There is no such user, or no longer."""
+
+
+class LogReader:
+    """The log's questions, each in a session of its own."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def read(self, stream: int, after: int, limit: int) -> list[Record]:
+        async with self._db.read() as session:
+            return await Log(session).read(stream, after, limit)
+
+    async def workout_records(self, stream: int, workout: str) -> list[Record]:
+        async with self._db.read() as session:
+            return await Log(session).workout_records(stream, workout)
+
+    async def find(self, stream: int, device: int, first: int, last: int) -> list[Record]:
+        async with self._db.read() as session:
+            return await Log(session).find(stream, device, first, last)
+
+    async def dots(self, stream: int, after: int, limit: int) -> list[tuple[int, Dot]]:
+        async with self._db.read() as session:
+            return await Log(session).dots(stream, after, limit)
+
+    async def standing(self, stream: int) -> tuple[StreamRow, dict[int, Position]]:
+        """The stream's row and its devices' positions, from one picture of the data."""
+        async with self._db.read() as session:
+            log = Log(session)
+            row = await log.stream(stream)
+            if row is None:
+                raise UnknownUser
+            return row, await log.device_positions(stream)
+
+
+class Hosts:
+    """Opens and forgets hosts; see fitai.gateways.live.host."""
+
+    def __init__(
+        self,
+        db: Database,
+        appender: Appender,
+        bus: Bus,
+        *,
+        limits: LiveLimits,
+        now_ms: Callable[[], int],
+        alone: bool = True,
+    ) -> None:
+        self.db = db
+        self.appender = appender
+        self.projector = Projector(db)
+        self.bus = bus
+        self.limits = limits
+        self.now_ms = now_ms
+        self.alone = alone
+        self.node = uuid.uuid4().hex
+        self.log = LogReader(db)
+        self.timers = TimerWheel(self)
+        self._hosts: dict[str, Host] = {}
+        self._opening: dict[str, asyncio.Future[Host]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to watch deadlines and to forget idle hosts."""
+        self.timers.start()
+        self._sweeper = spawn("live.sweep", self._sweep())
+
+    async def close(self) -> None:
+        """Bring every projection up to its log, then forget all hosts."""
+        await self.timers.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await asyncio.gather(*(host.flush() for host in self._hosts.values()), return_exceptions=True)
+        for host in self._hosts.values():
+            host.close()
+        self._hosts.clear()
+
+    async def open(self, user: str) -> Host:
+        """The user's host; raises UnknownUser, Unavailable."""
+        host = self._hosts.get(user)
+        if host is not None:
+            host.used_at = self.now_ms()
+            return host
+        opening = self._opening.get(user)
+        if opening is None:
+            opening = self._opening[user] = spawn("live.open", self._open(user))
+        return await asyncio.shield(opening)
+
+    def loaded(self, user: str) -> Host | None:
+        """The user's host if this node has one."""
+        return self._hosts.get(user)
+
+    async def _open(self, user: str) -> Host:
+        try:
+            async with self.db.read() as session:
+                row = await Log(session).stream_of(user)
+            if row is None:
+                raise UnknownUser(user)
+            host = Host(self, user, row.id, row.epoch)
+            await host.open()
+            self._hosts[user] = host
+            return host
+        finally:
+            del self._opening[user]
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            limit = self.now_ms() - IDLE_MS
+            for user, host in list(self._hosts.items()):
+                if host.idle and host.used_at < limit:
+                    host.close()
+                    del self._hosts[user]
+
+    # -- what hosts and timers read ----------------------------------------------------------------
+
+    async def device_name(self, user: str, device: int) -> str:
+        """What the person calls a device."""
+        async with self.db.read() as session:
+            found = await Devices(session).get(user, device)
+        return "" if found is None else found.name
+
+    async def open_workouts(self, stream: int) -> Sequence[str]:
+        """The stream's workouts that are not over, by the projections."""
+        async with self.db.read() as session:
+            return await Workouts(session).open_ids(stream)
+
+    async def changed_workouts(self, stream: int, after: int, limit: int) -> Sequence[str]:
+        """The workouts that changed last, of those with records past a position."""
+        async with self.db.read() as session:
+            return await Workouts(session).changed_after(stream, after, limit)
+
+    async def history(
+        self, stream: int, exercises: Iterable[str], workout: str, started_at: int | None
+    ) -> dict[str, Bests]:
+        """Per exercise the bests of all workouts that began before this one."""
+        async with self.db.read() as session:
+            rows = await Workouts(session).bests_before(stream, exercises, started_at, workout)
+        return {exercise: Bests.merge(*(Bests.from_json(row) for row in found)) for exercise, found in rows.items()}
+
+    async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:
+        """(user, workout, due) of the server deadlines up to a moment (Unix ms), by the projections."""
+        async with self.db.read() as session:
+            return await Workouts(session).due(until, limit)
+
+    async def lagging(self, limit: int) -> Sequence[str]:
+        """Users whose projections are behind their log."""
+        return await self.projector.lagging(limit)
+
+    def projected(self, workout: Workout, due: int | None) -> Projected:
+        """A workout as the projections store it."""
+        return Projected.of(workout, due)
+
+    async def key_used(self, user: str, key: Key) -> bool:
+        """Whether the same request used this Idempotency-Key before; raises KeyReuse for another one."""
+        async with self.db.read() as session:
+            stored = await Idempotency(session).find(user, key.key)
+        if stored is not None and stored.request != key.request:
+            raise KeyReuse(key.key)
+        return stored is not None
+
+    def companion(self, user: str, key: Key) -> Companion:
+        """The row that makes a key used, written with the ops that it stands for."""
+        return Idempotency.companion(user, key.key, key.request, self.now_ms())

@@ -1,0 +1,337 @@
+"""What a host can be asked to do, each as a small object with four moments.
+
+    prepare   async: read from the log what placing will need (retries, clocks, keys); may refuse
+    place     synchronous: give ops their places on the tentative state; may refuse
+    settle    after the commit: answer whoever asked
+    fail      instead, when it was refused or the database is away
+
+A host takes all the jobs that wait, places them one after another, commits them in one append, and
+settles them in the same order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fitai.engine import timers as deadlines
+from fitai.engine.ops import Op, Record, Verdict
+from fitai.engine.workout import state
+from fitai.sync import log
+from fitai.sync.log import Context
+from fitai.sync.place import SERVER, Placer
+from fitai.sync.wire import Push, Refusal, WireLimits, decode_op
+
+import structlog
+
+if TYPE_CHECKING:
+    from fitai.gateways.live.connection import Connection
+    from fitai.gateways.live.host import Host
+
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An op that a command wants written; the host adds counter, base and time."""
+
+    kind: str
+    value: Mapping[str, Any]
+    entity: str | None = None
+    at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateAt:
+    """A workout's state document at a position of its stream."""
+
+    seq: int
+    rev: int
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An Idempotency-Key, with a hash of the request that it stands for."""
+
+    key: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command came to. `replayed`: its key had been used by the same request before."""
+
+    results: list[dict[str, Any]]
+    state: StateAt
+    replayed: bool
+
+
+class RevClash(Exception):
+    """If-Match did not hold; `current` is the state that it was held against."""
+
+    def __init__(self, current: StateAt) -> None:
+        super().__init__(f"the workout is at revision {current.rev}")
+        self.current = current
+
+
+class KeyReuse(Exception):
+    """An Idempotency-Key came again with another request."""
+
+
+class Job:
+    """See the module's first lines. `records` are what it placed, `origin` who must not be echoed."""
+
+    records: Sequence[Record] = ()
+    origin: Connection | None = None
+
+    def workouts(self) -> Iterable[str]:
+        """The workouts whose folds placing needs."""
+        return ()
+
+    async def prepare(self, host: Host) -> None:
+        """Read what placing needs."""
+
+    def place(self, host: Host, placer: Placer) -> None:
+        """Place ops."""
+
+    def settle(self, host: Host) -> None:
+        """Answer."""
+
+    def fail(self, error: Exception) -> None:
+        """Answer that it came to nothing."""
+
+
+class PushJob(Job):
+    """A device's own ops, from a socket."""
+
+    def __init__(self, push: Push, origin: Connection, ack: int | None, received: int) -> None:
+        self.origin: Connection = origin
+        self._device = origin.identity.device
+        self._push = push
+        self._ack = ack
+        self._offset = 0 if push.sent_at is None else received - push.sent_at
+        self._stored: dict[int, Record] = {}
+        self._named: dict[int, Context] = {}
+        self._answer: dict[str, Any] = {}
+        self._last = 0
+
+    def workouts(self) -> Iterable[str]:
+        return {op.workout for op in self._push.ops}
+
+    async def prepare(self, host: Host) -> None:
+        if self._push.epoch is not None and self._push.epoch != host.epoch:
+            raise Refusal("epoch", "this log began anew; take a snapshot and offer your ops again", epoch=host.epoch)
+        ops = self._push.ops
+        next_n = host.position(self._device).next_n
+        if ops[0].n < next_n:
+            found = await host.find(self._device, ops[0].n, min(ops[-1].n, next_n - 1))
+            self._stored = {record.op.n: record for record in found}
+        for op in ops:
+            if op.clock is not None and op.n >= next_n:
+                self._named[op.n] = await host.name_context(self._device, op.clock)
+
+    def place(self, host: Host, placer: Placer) -> None:
+        self.records = []
+        position = placer.position(self._device)
+        admission = log.admit(self._push.ops, position, placer.seen)
+        results = [self._retry(op, placer) for op in self._push.ops[: admission.retries]]
+        self._last = max((result["seq"] for result in results), default=0)
+        fresh = self._allowed(host, admission.fresh)
+        for op in fresh:
+            position = placer.position(self._device)
+            context = log.context(op, position, self._named.get(op.n))
+            record = placer.place(self._device, op, context, host.now_ms(), self._offset)
+            self.records.append(record)
+            results.append(result_of(record))
+        self._answer = {"ok": True, "results": results, "head": placer.head}
+
+    def settle(self, host: Host) -> None:
+        if self.records:
+            self.origin.settle(self._ack, self._answer, self.records[0].seq, self.records[-1].seq)
+        else:
+            self.origin.settle_retry(self._ack, self._answer, self._last)
+
+    def fail(self, error: Exception) -> None:
+        if not isinstance(error, Refusal):
+            error = Refusal("unavailable", "something went wrong here; nothing was stored, try again")
+        self.origin.refuse(self._ack, error.answer())
+
+    def _retry(self, op: Op, placer: Placer) -> dict[str, Any]:
+        stored = self._stored.get(op.n) or next(
+            record for record in placer.records if record.device == self._device and record.op.n == op.n
+        )
+        log.check_retry(op, stored, placer.position(self._device).next_n)
+        first = {"verdict": stored.verdict.value}
+        if stored.code is not None:
+            first |= {"code": stored.code, "detail": stored.detail}
+        return {"n": op.n, "seq": stored.seq, "verdict": Verdict.DUPLICATE.value, "first": first}
+
+    def _allowed(self, host: Host, fresh: Sequence[Op]) -> Sequence[Op]:
+        """As many of the new ops as the device's rate allows; refused with `later` when that is none."""
+        if not fresh:
+            return fresh
+        count = host.allowance(self._device, len(fresh))
+        if count == 0:
+            raise Refusal("later", "too many ops at once", retry_after_ms=host.allowance_wait(self._device))
+        return fresh[:count]
+
+
+class CommandJob(Job):
+    """A change made over REST: ops of an API device whose base is the head, planned on the state."""
+
+    def __init__(
+        self,
+        device: int,
+        workout: str,
+        plan: Callable[[dict[str, Any] | None], list[Intent]],
+        if_rev: int | None,
+        key: Key | None,
+    ) -> None:
+        self.done: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self.key = key
+        self._device = device
+        self._workout = workout
+        self._plan = plan
+        self._if_rev = if_rev
+        self._replayed = False
+        self._state: StateAt | None = None
+
+    def workouts(self) -> Iterable[str]:
+        return (self._workout,)
+
+    async def prepare(self, host: Host) -> None:
+        self._replayed = self.key is not None and await host.key_used(self.key)
+
+    def place(self, host: Host, placer: Placer) -> None:
+        self.records = []
+        folded = host.folds[self._workout]
+        if not self._replayed:
+            document = state(folded.workout) if folded.workout.created else None
+            if self._if_rev is not None and folded.workout.rev != self._if_rev:
+                raise RevClash(StateAt(placer.head, folded.workout.rev, document or {}))
+            self.records = write(host, placer, self._device, self._workout, self._plan(document))
+        self._state = StateAt(placer.head, folded.workout.rev, state(folded.workout))
+
+    def settle(self, host: Host) -> None:
+        if not self.done.done() and self._state is not None:
+            results = [result_of(record) for record in self.records]
+            self.done.set_result(Done(results, self._state, self._replayed))
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class ReadJob(Job):
+    """The committed state of one workout."""
+
+    def __init__(self, workout: str) -> None:
+        self.done: asyncio.Future[StateAt | None] = asyncio.get_running_loop().create_future()
+        self._workout = workout
+        self._state: StateAt | None = None
+
+    def workouts(self) -> Iterable[str]:
+        return (self._workout,)
+
+    def place(self, host: Host, placer: Placer) -> None:
+        workout = host.folds[self._workout].workout
+        self._state = StateAt(placer.head, workout.rev, state(workout)) if workout.created else None
+
+    def settle(self, host: Host) -> None:
+        if not self.done.done():
+            self.done.set_result(self._state)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class TickJob(Job):
+    """A deadline of a workout may have passed: say that the rest is over, pause or finish what idles."""
+
+    def __init__(self, workout: str) -> None:
+        self._workout = workout
+
+    def workouts(self) -> Iterable[str]:
+        return (self._workout,)
+
+    def place(self, host: Host, placer: Placer) -> None:
+        """The condition is judged here, on the state at the head: whatever came since has cleared it."""
+        self.records = []
+        now = host.now_ms()
+        workout = host.folds[self._workout].workout
+        heard = host.last_receipt(self._workout)
+        limits = host.limits
+        while own := deadlines.due_op(workout, now, heard, limits.idle_pause_ms, limits.idle_finish_ms):
+            intent = Intent(own.kind, own.value, at=own.at)
+            self.records += write(host, placer, SERVER, self._workout, [intent])
+
+    def settle(self, host: Host) -> None:
+        host.announce_rest(self._workout)
+
+
+class ThenJob(Job):
+    """Work that has its turn in the queue and may wait for the log: greetings and projections."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._work = work
+
+    def settle(self, host: Host) -> None:
+        host.afterwards(self)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.done.exception()  # nobody may be waiting, and then nobody need be told
+
+    async def run(self) -> None:
+        """Do the work; whoever waits hears how it ended."""
+        try:
+            await self._work()
+        except Exception as error:
+            _log.warning("host_follow_up_failed", exc_info=error)
+            self.fail(error)
+        else:
+            if not self.done.done():
+                self.done.set_result(None)
+
+
+def result_of(record: Record) -> dict[str, Any]:
+    """One line of a push's answer."""
+    out: dict[str, Any] = {"n": record.op.n, "seq": record.seq, "verdict": record.verdict.value}
+    if record.code is not None:
+        out["code"] = record.code
+    if record.detail is not None:
+        out["detail"] = record.detail
+    return out
+
+
+def write(host: Host, placer: Placer, device: int, workout: str, intents: Sequence[Intent]) -> list[Record]:
+    """Place ops that are written here, by a device that has seen everything. All are decoded, by the same
+    rules as everybody's, before the first is placed."""
+    now = host.now_ms()
+    first = placer.position(device)
+    ops = [
+        _op(workout, intent, first.next_n + i, placer.head + i, now, host.limits.wire)
+        for i, intent in enumerate(intents)
+    ]
+    return [placer.place(device, op, Context(placer.head, first.beyond), now, 0) for op in ops]
+
+
+def _op(workout: str, intent: Intent, n: int, base: int, now: int, limits: WireLimits) -> Op:
+    raw: dict[str, Any] = {
+        "n": n,
+        "base": base,
+        "kind": intent.kind,
+        "workout": workout,
+        "value": dict(intent.value),
+        "at": now if intent.at is None else intent.at,
+    }
+    if intent.entity is not None:
+        raw["entity"] = intent.entity
+    return decode_op(raw, limits)[0]

@@ -1,0 +1,362 @@
+"""The Socket.IO server of the live namespace: python-socketio, taken apart at its seams.
+
+What a stock server does per event (a task, an unbounded queue, a dictionary of rooms, delivery before
+anything is durable) is replaced; the protocol on the wire is untouched, so that stock clients notice
+nothing. The seams, all below:
+
+    Engine.IO queue        `create_queue` -> Outbox, bounded by bytes
+    Engine.IO WebSocket    PlainWebSocket: no per-message deflate, malformed packets end the socket quietly
+    Socket.IO packets      a codec per connection, named in the handshake's query
+    Socket.IO dispatch     `_handle_eio_*` -> Session: CONNECT, then `ready`, then the connection's inbox
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import engineio
+import msgspec
+import socketio
+import structlog
+from aiohttp import WSMsgType, web
+from engineio.async_drivers import aiohttp as driver
+from engineio.packet import CLOSE
+from engineio.packet import Packet as Transport
+from socketio import packet as sio
+
+from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
+from fitai.gateways.live.connection import Connection
+from fitai.gateways.live.events import Events
+from fitai.gateways.live.frames import CODECS, NAMESPACE, Codec, Frame, Unreadable
+from fitai.gateways.live.host import Host
+from fitai.gateways.live.hosts import Hosts, UnknownUser
+from fitai.gateways.live.limits import LiveLimits
+from fitai.gateways.live.outbox import Outbox
+from fitai.gateways.live.schemas import ConnectAuth
+from fitai.gateways.tasks import spawn
+from fitai.persistence.database import Unavailable
+
+_log = structlog.get_logger(__name__)
+
+PROTOCOL = 1
+_TEXT_PACKETS = frozenset("1235")  # close, ping, pong, upgrade; a message is checked further
+
+
+class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]  # the library ships no types
+    """The driver's WebSocket without compression. A frame that is no Engine.IO packet ends the socket as
+    a close by the client would: the library would raise past itself and leave its writer behind."""
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=2.0)
+        await self._sock.prepare(environ["aiohttp.request"])
+        self.environ = environ
+        await self.handler(self)
+        return self._sock
+
+    async def send(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            await self._sock.send_bytes(message)
+        else:
+            await self._sock.send_str(message)
+
+    async def wait(self) -> str | bytes | None:
+        message = await self._sock.receive()
+        if message.type is WSMsgType.BINARY:
+            return bytes(message.data)
+        if message.type is WSMsgType.TEXT and _engine_io(message.data):
+            return str(message.data)
+        return None
+
+
+def _engine_io(text: str) -> bool:
+    """Whether a text frame is an Engine.IO packet that the library decodes without raising."""
+    if text[:1] == "4":
+        return "0" <= text[1:2] <= "9"
+    return text[:1] in _TEXT_PACKETS and len(text) <= 64
+
+
+class _Engine(engineio.AsyncServer):  # type: ignore[misc]
+    """Engine.IO with bounded queues."""
+
+    queue_bytes = 0
+
+    def create_queue(self, *_: Any, **__: Any) -> Outbox:
+        return Outbox(self.queue_bytes)
+
+
+class Session:
+    """One Engine.IO socket: which codec it speaks, and the live connection on it, if any."""
+
+    def __init__(self, eio_sid: str, codec: Codec, outbox: Outbox, request: web.Request) -> None:
+        self.eio_sid = eio_sid
+        self.codec = codec
+        self.outbox = outbox
+        self.connection: Connection | None = None
+        self.connecting = False
+        self.gone = False
+        self.deadline: asyncio.TimerHandle | None = None
+        self._request = request
+
+    def hang_up(self, after_s: float) -> None:
+        """Cut the transport if the client has not gone by itself by then."""
+        asyncio.get_running_loop().call_later(after_s, self._abort)
+
+    def _abort(self) -> None:
+        transport = self._request.transport
+        if not self.gone and transport is not None:
+            transport.abort()
+
+
+class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
+    """The gateway. `attach(app)` adds it to an aiohttp application at /socket.io/."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        authenticator: Authenticator,
+        *,
+        limits: LiveLimits,
+        now_ms: Callable[[], int],
+        polling: bool = True,
+        origins: list[str] | str = "*",
+    ) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            async_handlers=False,
+            namespaces=[NAMESPACE],
+            transports=["polling", "websocket"] if polling else ["websocket"],
+            ping_interval=limits.ping_interval_s,
+            ping_timeout=limits.ping_timeout_s,
+            max_http_buffer_size=limits.packet_bytes,
+            http_compression=False,
+            cors_allowed_origins=origins,
+            logger=logging.getLogger("fitai.live"),
+            engineio_logger=logging.getLogger("fitai.live.engine"),
+        )
+        self.eio.queue_bytes = limits.queue_bytes
+        self.eio._async = {**self.eio._async, "websocket": PlainWebSocket}
+        self._hosts = hosts
+        self._authenticator = authenticator
+        self._limits = limits
+        self._now_ms = now_ms
+        self._polling = polling
+        self._events = Events(authenticator, limits, now_ms)
+        self._sessions: dict[str, Session] = {}
+        self._draining = False
+
+    def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
+        """Serve this application's sockets."""
+        path = f"/{socketio_path}/"
+        app.router.add_get(path, self._serve)
+        app.router.add_post(path, self._serve)
+        app.router.add_route("OPTIONS", path, self._serve)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The live connections of this node."""
+        return [s.connection for s in self._sessions.values() if s.connection is not None]
+
+    async def drain(self, jitter_ms: int, within_s: float) -> None:
+        """Take no more connections and ask those that are here to come back elsewhere."""
+        self._draining = True
+        here = self.connections
+        for index, connection in enumerate(here):
+            connection.bye("draining", after_ms=jitter_ms * index // max(1, len(here)))
+        until = asyncio.get_running_loop().time() + within_s
+        while self._sessions and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.02)
+        for session in list(self._sessions.values()):
+            session.hang_up(0)
+        await self.eio.shutdown()
+
+    # -- HTTP --------------------------------------------------------------------------------------
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if not self._polling and request.query.get("transport", "polling") == "polling":
+            body = {"code": "websocket_only", "message": "connect with transports: ['websocket']"}
+            return web.json_response(body, status=400)
+        if self._draining and "sid" not in request.query:
+            return web.json_response({"code": "draining", "message": "going away"}, status=503)
+        response: web.StreamResponse = await self.eio.handle_request(request)
+        return response
+
+    # -- Engine.IO events --------------------------------------------------------------------------
+
+    def _engineio_server_class(self) -> type[_Engine]:
+        return _Engine
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        codec = CODECS.get(query.get("codec", ["json"])[0], CODECS["json"])
+        outbox = self.eio.sockets[eio_sid].queue
+        session = Session(eio_sid, codec, outbox, environ["aiohttp.request"])
+        self._sessions[eio_sid] = session
+        loop = asyncio.get_running_loop()
+        session.deadline = loop.call_later(self._limits.auth_s, self._unauthenticated, session)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        session = self._sessions.pop(eio_sid, None)
+        if session is None:
+            return
+        session.gone = True
+        if session.deadline is not None:
+            session.deadline.cancel()
+        if session.connection is not None:
+            session.connection.close()
+            session.connection = None
+
+    async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+        session = self._sessions.get(eio_sid)
+        if session is None:
+            return
+        try:
+            self._dispatch(session, session.codec.decode(data))
+        except Unreadable as error:
+            self._unreadable(session, error)
+
+    def _dispatch(self, session: Session, packet: sio.Packet) -> None:
+        connection = session.connection
+        if packet.packet_type == sio.CONNECT:
+            self._connect(session, packet)
+        elif packet.namespace != NAMESPACE or packet.packet_type == sio.ACK:
+            return  # nobody is connected to another namespace, and we ask for no acks
+        elif packet.packet_type == sio.DISCONNECT:
+            if connection is not None:
+                connection.close()
+                session.connection = None
+        elif packet.packet_type == sio.EVENT:
+            event = packet.data
+            if not isinstance(event, list) or not event or not isinstance(event[0], str):
+                raise Unreadable("an event is a list that begins with its name", packet.id)
+            if connection is not None:
+                connection.receive(event[0], event[1:], packet.id)
+        else:
+            raise Unreadable(f"packets of type {packet.packet_type} are not part of this protocol")
+
+    def _unreadable(self, session: Session, error: Unreadable) -> None:
+        """An event that can not be read is refused if it can be answered, else the socket is closed."""
+        connection = session.connection
+        if connection is not None and error.ack is not None:
+            connection.answer(error.ack, {"ok": False, "code": "bad_request", "message": f"unreadable: {error}"})
+        elif connection is not None:
+            connection.bye("protocol")
+        else:
+            self._end(session)
+
+    def _unauthenticated(self, session: Session) -> None:
+        if session.connection is None:
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        session.outbox.push(Transport(CLOSE))
+        session.outbox.push(None)
+        session.hang_up(self._limits.bye_s)
+
+    # -- connecting --------------------------------------------------------------------------------
+
+    def _connect(self, session: Session, packet: sio.Packet) -> None:
+        if packet.namespace != NAMESPACE:
+            refused = type(packet)(
+                sio.CONNECT_ERROR, data={"message": "Invalid namespace"}, namespace=packet.namespace
+            )
+            session.outbox.push(Transport(4, data=refused.encode()))
+        elif session.connection is None and not session.connecting:
+            session.connecting = True
+            spawn("live.connect", self._admit(session, packet.data))
+
+    async def _admit(self, session: Session, data: Any) -> None:
+        try:
+            refusal = await self._try_admit(session, data)
+        except Unavailable:
+            refusal = ("unavailable", "the database is out of reach", True)
+        except Exception:
+            _log.exception("connect_failed")
+            refusal = ("unavailable", "something went wrong here", True)
+        finally:
+            session.connecting = False
+        if refusal is not None and not session.gone:
+            self._refuse(session, *refusal)
+
+    async def _try_admit(self, session: Session, data: Any) -> tuple[str, str, bool] | None:
+        """Authenticate and join; returns (code, message, retry) when that is refused."""
+        if self._draining:
+            return "draining", "this node is going away", True
+        auth = data if isinstance(data, dict) else {}
+        token = auth.get("token")
+        if not isinstance(token, str):
+            return "unauthorized", "connect with auth: {token}", False
+        try:
+            identity = await self._authenticator.authenticate(token)
+            name = await self._hosts.device_name(identity.user, identity.device)
+            host = await self._hosts.open(identity.user)
+            # Again, and last: a revocation that came while we waited was told to connections, and this was none.
+            identity = await self._authenticator.authenticate(token)
+        except NotAuthenticated as error:
+            return error.code, error.message, error.code == "token_expired"
+        except UnknownUser:
+            return "unauthorized", "this account is no longer here", False
+        if len(host.connections) >= self._limits.connections_per_user:
+            return "too_many", "too many connections of this user", True
+        if not session.gone:
+            self._join(session, identity, name, host, auth.get("cursor"))
+        return None
+
+    def _join(self, session: Session, identity: Identity, name: str, host: Host, cursor: Any) -> None:
+        """CONNECT, then `ready`, then the tail: all from one moment, so that no commit falls between."""
+        if session.deadline is not None:
+            session.deadline.cancel()
+        sid = self.eio.generate_id()
+        connection = Connection(
+            sid=sid,
+            name=name,
+            codec=session.codec,
+            outbox=session.outbox,
+            identity=identity,
+            host=host,
+            handler=self._events.handle,
+            limits=self._limits,
+            now_ms=self._now_ms,
+            hang_up=session.hang_up,
+        )
+        session.connection = connection
+        after = _resume_point(cursor, host.epoch, host.head)
+        session.outbox.push(session.codec.packet(sio.CONNECT, {"sid": sid}))
+        connection.send(Frame("ready", self._ready(identity, host, after is not None)))
+        host.attach(connection)
+        connection.expires(identity.expires_at)
+        connection.start(host.head if after is None else after)
+        host.greet(connection, host.head if after is None else after)
+
+    def _ready(self, identity: Identity, host: Host, resumed: bool) -> dict[str, Any]:
+        return {
+            "protocol": PROTOCOL,
+            "user": identity.user,
+            "device": identity.device,
+            "next_n": host.position(identity.device).next_n,
+            "epoch": host.epoch,
+            "head": host.head,
+            "resumed": resumed,
+            "server_time": self._now_ms(),
+            "limits": self._limits.told(),
+        }
+
+    def _refuse(self, session: Session, code: str, message: str, retry: bool) -> None:
+        data = {"message": message, "data": {"code": code, "message": message, "retry": retry}}
+        session.outbox.push(session.codec.packet(sio.CONNECT_ERROR, data))
+
+
+def _resume_point(cursor: Any, epoch: str, head: int) -> int | None:
+    """The seq after which to go on, or None when the cursor says nothing about this log."""
+    if cursor is None:
+        return None
+    try:
+        known = msgspec.convert({"token": "", "cursor": cursor}, ConnectAuth).cursor
+    except msgspec.ValidationError:
+        return None
+    if known is None or known.epoch != epoch or known.seq > head:
+        return None
+    return known.seq

@@ -1,0 +1,109 @@
+"""The node's clock for deadlines that live in workouts: ends of rests, idle pauses, late completions.
+
+The hosts on this node say when each of their workouts next needs a look; deadlines of workouts that no
+host holds (after a restart, after another node's death) are found by looking at the projections' `due_at`
+every few seconds. A deadline that is met twice does no harm: what is due is judged again, on the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from typing import TYPE_CHECKING
+
+import structlog
+
+from fitai.gateways.tasks import spawn
+from fitai.persistence.append import Unavailable
+
+if TYPE_CHECKING:
+    from fitai.gateways.live.host import Host
+    from fitai.gateways.live.hosts import Hosts
+
+_log = structlog.get_logger(__name__)
+
+SCAN_S = 5.0  # how often the projections are searched for deadlines nobody here knows of
+SCAN_LIMIT = 500
+
+
+class TimerWheel:
+    """Calls `host.tick(workout)` at each deadline; never early."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+        self._due: dict[tuple[str, str], tuple[int, Host]] = {}
+        self._heap: list[tuple[int, str, str]] = []
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._tasks = [spawn("live.timers", self._run()), spawn("live.timers.scan", self._scan())]
+
+    async def close(self) -> None:
+        """Stop watching; deadlines are found again by the next scan of any node."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def set(self, host: Host, workout: str, due: int | None) -> None:
+        """The workout next needs a look at `due` (Unix ms), or none."""
+        key = (host.user, workout)
+        if due is None:
+            self._due.pop(key, None)
+            return
+        known = self._due.get(key)
+        self._due[key] = (due, host)
+        if known is None or known[0] != due:
+            heapq.heappush(self._heap, (due, *key))
+            self._changed.set()
+
+    def drop(self, host: Host) -> None:
+        """The host goes; its deadlines are in the projections."""
+        for key in [key for key, (_, held) in self._due.items() if held is host]:
+            del self._due[key]
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            pause = self._fire()
+            try:
+                await asyncio.wait_for(self._changed.wait(), pause)
+            except TimeoutError:
+                continue
+
+    def _fire(self) -> float | None:
+        """Tick what is due; returns seconds to the next deadline, None when there is none."""
+        now = self._hosts.now_ms()
+        while self._heap:
+            due, user, workout = self._heap[0]
+            held = self._due.get((user, workout))
+            if held is None or held[0] != due:
+                heapq.heappop(self._heap)
+                continue
+            if due > now:
+                return (due - now) / 1000
+            heapq.heappop(self._heap)
+            del self._due[user, workout]
+            held[1].tick(workout)
+        return None
+
+    async def _scan(self) -> None:
+        while True:
+            try:
+                await self.scan()
+            except Unavailable:
+                _log.warning("timer_scan_postponed")
+            except Exception:
+                _log.exception("timer_scan_failed")
+            await asyncio.sleep(SCAN_S)
+
+    async def scan(self) -> None:
+        """Open a host for every deadline that is due before the next scan."""
+        horizon = self._hosts.now_ms() + int(SCAN_S * 1000)
+        for user, workout, due in await self._hosts.due(horizon, SCAN_LIMIT):
+            if (user, workout) not in self._due:
+                host = await self._hosts.open(user)
+                self.set(host, workout, due)
+        for user in await self._hosts.lagging(SCAN_LIMIT):
+            await self._hosts.open(user)

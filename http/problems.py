@@ -1,0 +1,219 @@
+"""Every way in which a request can fail, in one catalogue, and the one place that turns errors into it.
+
+An error answers as RFC 9457 problem+json. `code` is for programs and never changes; `title` is for
+people; `detail` tells this occurrence; further members depend on the code (`errors`, `current`, `from`…).
+
+    domain error (engine, sync, persistence, gateways)  --translate-->  Problem  --response-->  problem+json
+
+Services raise `Problem` where REST itself is the reason (an e-mail address that is taken, a link that has
+expired). What the lower layers raise is translated here, so that none of them knows HTTP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from fitai.gateways.identity import NotAuthenticated
+from fitai.gateways.live.jobs import KeyReuse, RevClash
+from fitai.persistence.database import Unavailable
+from fitai.sync.wire import Refusal
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemKind:
+    """One line of the catalogue: HTTP status, a title for people, and what a client should do about it."""
+
+    status: int
+    title: str
+    advice: str
+
+
+CATALOGUE: Mapping[str, ProblemKind] = {
+    "bad_request": ProblemKind(400, "The request cannot be read", "Correct the request; a retry cannot help."),
+    "unauthorized": ProblemKind(401, "Not signed in", "Send a valid access token as `Authorization: Bearer`."),
+    "token_expired": ProblemKind(401, "The access token has expired", "Refresh the tokens and try again."),
+    "device_revoked": ProblemKind(401, "This device was revoked", "Sign in again."),
+    "invalid_credentials": ProblemKind(401, "E-mail or password is wrong", "Ask the person again."),
+    "invalid_refresh_token": ProblemKind(401, "The refresh token is not valid", "Sign in again."),
+    "refresh_token_reused": ProblemKind(
+        401,
+        "The refresh token was used before",
+        "All tokens of this sign-in are revoked, since a copy may be in other hands. Sign in again.",
+    ),
+    "not_found": ProblemKind(404, "Not found", "It does not exist, or it is not yours."),
+    "method_not_allowed": ProblemKind(405, "Method not allowed", "Use a method of the `Allow` header."),
+    "request_timeout": ProblemKind(408, "The body came too slowly", "Send the request again."),
+    "already_exists": ProblemKind(409, "It exists already", "Change the existing one or choose another id."),
+    "email_taken": ProblemKind(409, "This e-mail address is registered", "Sign in instead."),
+    "illegal_edge": ProblemKind(
+        409, "The workout cannot do that now", "`from` is its state, `trigger` what was asked."
+    ),
+    "gap": ProblemKind(409, "Operations are missing", "Send from `next_n`."),
+    "equivocation": ProblemKind(409, "This number was used for another operation", "Fork the device."),
+    "base_ahead": ProblemKind(409, "The base lies beyond the log", "Start over from a snapshot."),
+    "epoch": ProblemKind(409, "The stream has a new epoch", "Start over from a snapshot."),
+    "deferred": ProblemKind(409, "What it refers to is not known yet", "Read the workout again."),
+    "precondition_failed": ProblemKind(
+        412, "It has changed meanwhile", "`current` is the state now; decide again and send its ETag."
+    ),
+    "too_large": ProblemKind(413, "The request is too large", "Send less at once."),
+    "too_many": ProblemKind(413, "Too many items in one request", "Send fewer at once."),
+    "unsupported_media_type": ProblemKind(415, "Unsupported content type", "Send JSON as `application/json`."),
+    "validation_failed": ProblemKind(422, "Some fields are not valid", "`errors` names each field and reason."),
+    "bad_value": ProblemKind(422, "A value is not valid", "`field` and `reason` say which and why."),
+    "limit": ProblemKind(422, "A limit is reached", "`limit` names it, `max` is its bound."),
+    "idempotency_key_reused": ProblemKind(
+        422, "The Idempotency-Key belongs to another request", "Use a new key for a new request."
+    ),
+    "precondition_required": ProblemKind(
+        428, "If-Match is required", "Read first, then send the ETag as `If-Match`."
+    ),
+    "later": ProblemKind(429, "Too much at the moment", "Wait for `Retry-After`, then send the same again."),
+    "internal": ProblemKind(500, "Something went wrong here", "Tell us the request id."),
+    "unavailable": ProblemKind(503, "Not available at the moment", "Wait, then send the same again."),
+}
+
+
+class Problem(Exception):
+    """A request that failed for the reason `code` (a key of `CATALOGUE`).
+
+    `detail` is one sentence on this occurrence, `extra` the members that the code promises, `headers`
+    what the response carries besides.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        kind = CATALOGUE[code]
+        super().__init__(detail or kind.title)
+        self.code = code
+        self.kind = kind
+        self.detail = detail
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """The problem+json members; the reserved ones win over `extra`."""
+        document = {
+            **self.extra,
+            "type": f"urn:fitai:problem:{self.code}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "code": self.code,
+            "request_id": request_id,
+        }
+        if self.detail is not None:
+            document["detail"] = self.detail
+        return document
+
+    def response(self, request_id: str) -> web.Response:
+        """The problem as a response; a 401 carries the challenge that RFC 6750 asks for."""
+        headers = {"Cache-Control": "no-store", **self.headers}
+        if self.kind.status == 401:
+            headers.setdefault("WWW-Authenticate", challenge(self.code))
+        return web.Response(
+            status=self.kind.status,
+            body=orjson.dumps(self.document(request_id)),
+            content_type=CONTENT_TYPE,
+            headers=headers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One invalid field: where it was (`body`, `query`, `header`), its path with dots, why."""
+
+    where: str
+    field: str
+    code: str
+    reason: str
+
+    def document(self) -> dict[str, str]:
+        """The error as a member of `errors`."""
+        return {"in": self.where, "field": self.field, "code": self.code, "reason": self.reason}
+
+
+class NotReady(Exception):
+    """A readiness check failed; `checks` tells each one's answer."""
+
+    def __init__(self, checks: Mapping[str, str]) -> None:
+        super().__init__("not ready")
+        self.checks = dict(checks)
+
+
+def invalid(errors: Iterable[FieldError]) -> Problem:
+    """validation_failed with each field's error."""
+    return Problem("validation_failed", extra={"errors": [error.document() for error in errors]})
+
+
+def not_found() -> Problem:
+    """The one answer for what does not exist and for what belongs to somebody else: they must not differ."""
+    return Problem("not_found")
+
+
+def challenge(code: str) -> str:
+    """The WWW-Authenticate value: an error is named only where a token was sent (RFC 6750, 3.1)."""
+    return 'Bearer realm="fitai"' + ("" if code == "unauthorized" else ', error="invalid_token"')
+
+
+def translate(error: Exception) -> Problem | None:
+    """The problem that a domain or framework error means; None for one that nobody expected."""
+    match error:
+        case Problem():
+            return error
+        case NotAuthenticated():
+            return Problem(error.code, error.message)
+        case RevClash():
+            return _clash(error)
+        case KeyReuse():
+            return Problem("idempotency_key_reused")
+        case Refusal():
+            return _refusal(error)
+        case Unavailable():
+            return Problem("unavailable", headers={"Retry-After": "1"})
+        case NotReady():
+            return Problem("unavailable", "Not every part answers.", extra={"checks": error.checks})
+        case web.HTTPException():
+            return _framework(error)
+    return None
+
+
+def _clash(error: RevClash) -> Problem:
+    current = error.current
+    return Problem(
+        "precondition_failed",
+        extra={"current": current.document},
+        headers={"ETag": f'"{current.rev}"'},
+    )
+
+
+def _refusal(error: Refusal) -> Problem:
+    code = error.code if error.code in CATALOGUE else "bad_request"
+    headers = {}
+    if CATALOGUE[code].status in (429, 503):
+        headers["Retry-After"] = str(max(1, math.ceil(error.extra.get("retry_after_ms", 1000) / 1000)))
+    return Problem(code, error.message, extra=error.extra, headers=headers)
+
+
+_FRAMEWORK = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "too_large"}
+
+
+def _framework(error: web.HTTPException) -> Problem | None:
+    """aiohttp's own errors. Redirects and the like are answers, not errors: None."""
+    if error.status in _FRAMEWORK:
+        allow = error.headers.get("Allow")
+        return Problem(_FRAMEWORK[error.status], headers={"Allow": allow} if allow else None)
+    return Problem("bad_request") if 400 <= error.status < 500 else None

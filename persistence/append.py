@@ -1,0 +1,383 @@
+"""Appending to the log: group commit.
+
+Appends of all users that are waiting go down in **one transaction**, so a commit's cost, the disk, is
+shared by everyone who waits for it. Within it every stream goes down whole or not at all:
+
+1. The heads are moved by compare-and-set, all streams in one statement, in stream order. Whoever's `seen`
+   is no longer the head has lost to another node: `HeadMoved`. The database alone arbitrates.
+2. Rows are written for the winners only, and the keys (stream, seq), (stream, device, n) and
+   (stream, workout, rev) would refuse what the arithmetic let through.
+3. Commit, and only then does `append` return.
+
+One user's trouble stays that user's:
+
+- a clash fails that append, the rest of the transaction stands;
+- a row that the database refuses rolls everything back, then the streams go down one by one, so that only
+  the bad one fails (`BadRow`);
+- a stream that another transaction holds is passed over (PostgreSQL) and tried again until the append's
+  own patience ends.
+
+When the database is away, appends wait for it, each up to the appender's patience, then get
+`Unavailable`. When the connection is lost *during* the commit nobody knows the outcome: before anything
+is answered or tried again, the log is read by (stream, device, n) under the streams' locks, which are only
+free once the lost transaction has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import Table, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fitai.engine.ops import Record
+from fitai.persistence.database import CommitUnknown, Database, Locked, Unavailable, WriteSession
+from fitai.persistence.log import COLUMNS, Log, row_of, same_place
+from fitai.persistence.models import Stream
+
+logger = structlog.get_logger(__name__)
+
+RETRY_S = (0.05, 1.0)  # first and longest pause between attempts while the database is away
+BUSY_RETRY_S = 0.005  # the pause before a stream is tried again that another transaction holds
+
+
+class HeadMoved(Exception):
+    """Somebody else appended to the stream; read the missing tail, place again, append again."""
+
+
+class BadRow(Exception):
+    """The database refused a row of this append; its cause says why. Nothing of the append is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A row of another table that is written in the same transaction, for this append only."""
+
+    table: Table
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Records for one stream, as one unit.
+
+    seen        the head on which the records' places were computed
+    records     at least one, with seq = seen + 1, seen + 2, …
+    companions  rows that are stored with them or not at all
+    """
+
+    stream: int
+    seen: int
+    records: Sequence[Record]
+    companions: Sequence[Companion] = ()
+
+
+class _Fate(Enum):
+    WON = "won"
+    MOVED = "moved"
+    BUSY = "busy"
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """An append in the queue. `unsure` while a commit with it in has an unknown outcome."""
+
+    append: Append
+    rows: list[tuple[Any, ...]]
+    done: asyncio.Future[None]
+    unsure: bool = field(default=False)
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Answer the caller, unless it has gone."""
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+
+
+class Appender:
+    """The one door into the log; see the module's first lines.
+
+    max_batch  streams in one transaction
+    max_rows   records in one transaction, unless one append alone has more
+    patience   seconds that an append waits, the wait for an absent database included
+    """
+
+    def __init__(
+        self, db: Database, *, max_batch: int = 256, max_rows: int = 4096, patience: float = 10.0
+    ) -> None:
+        self._db = db
+        self._max_batch = max_batch
+        self._max_rows = max_rows
+        self._patience = patience
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._trouble = "the database did not answer in time"
+        self._statements = _STATEMENTS[db.dialect]
+
+    async def start(self) -> None:
+        """Begin to serve appends."""
+        self._closing = False
+        self._task = asyncio.create_task(  # noqa: TID251 - named, kept, and it logs its own failures
+            self._run(), name="appender"
+        )
+
+    async def close(self, grace: float = 3.0) -> None:
+        """Write what is waiting, at most `grace` seconds long; what is left then gets Unavailable."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=grace)
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        for waiting in self._queue:
+            waiting.settle(Unavailable("closing"))
+        self._queue.clear()
+
+    async def append(self, append: Append) -> None:
+        """Store the records; returns after the commit.
+
+        Raises HeadMoved, BadRow (nothing is stored in both cases) or Unavailable (nothing is *known* to be
+        stored: read the log before placing again).
+        """
+        if self._closing or self._task is None:
+            raise Unavailable("the appender is closed")
+        waiting = _Waiting(append, _rows(append), asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(self._patience):
+                await waiting.done
+        except TimeoutError:
+            raise Unavailable(self._trouble) from None
+
+    async def _run(self) -> None:
+        pause = RETRY_S[0]
+        while batch := await self._next():
+            try:
+                await self._flush(batch)
+                pause = RETRY_S[0]
+            except Unavailable as error:
+                self._trouble = str(error)
+                logger.warning("append waits for the database", error=str(error), streams=len(batch))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_S[1])
+            except Exception:
+                # The door stays open whatever happens; this batch is tried again until its patience ends.
+                logger.exception("append failed unexpectedly", streams=len(batch))
+                await asyncio.sleep(pause)
+            finally:
+                left = [waiting for waiting in batch if not waiting.done.done()]
+                self._queue.extendleft(reversed(left))
+            if left:
+                await asyncio.sleep(BUSY_RETRY_S)
+
+    async def _next(self) -> list[_Waiting]:
+        """The next transaction's appends; empty when the appender is closing and none is left."""
+        while True:
+            if batch := self._take():
+                return batch
+            if self._closing:
+                return []
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _take(self) -> list[_Waiting]:
+        """At most one append per stream, in order of arrival; those whose caller has gone are dropped."""
+        batch: dict[int, _Waiting] = {}
+        later: deque[_Waiting] = deque()
+        rows = 0
+        while self._queue and len(batch) < self._max_batch and (not batch or rows < self._max_rows):
+            waiting = self._queue.popleft()
+            if waiting.done.done():
+                continue
+            if waiting.append.stream in batch:
+                later.append(waiting)
+            else:
+                batch[waiting.append.stream] = waiting
+                rows += len(waiting.rows)
+        self._queue.extendleft(reversed(later))
+        return [batch[stream] for stream in sorted(batch)]
+
+    async def _flush(self, batch: Sequence[_Waiting]) -> None:
+        """One transaction, and what follows from how it ended. What is not settled is to be tried again."""
+        await self._resolve([waiting for waiting in batch if waiting.unsure])
+        batch = [waiting for waiting in batch if not waiting.done.done()]
+        if not batch:
+            return
+        try:
+            fates = await self._commit(batch)
+        except CommitUnknown:
+            for waiting in batch:
+                waiting.unsure = True
+            raise
+        except Locked as error:
+            await self._one_by_one(batch, error)
+        except Unavailable:
+            raise
+        except Exception as error:
+            await self._one_by_one(batch, error)
+        else:
+            _answer(batch, fates)
+
+    async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        """Some row of the transaction made it fail: find out whose."""
+        if len(batch) > 1:
+            for waiting in batch:
+                await self._flush([waiting])
+        elif not isinstance(error, Unavailable):
+            bad = BadRow(f"the database refused a row: {error}")
+            bad.__cause__ = error
+            batch[0].settle(bad)
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
+        async with self._db.write() as session:
+            connection = await session.connection()
+            fates = await self._statements.move_heads(connection, batch)
+            winners = [waiting for waiting in batch if fates[waiting.append.stream] is _Fate.WON]
+            if winners:
+                rows = [row for waiting in winners for row in waiting.rows]
+                await connection.exec_driver_sql(self._statements.insert, rows)
+                await _insert_companions(session, winners)
+        return fates
+
+    async def _resolve(self, unsure: Sequence[_Waiting]) -> None:
+        """Find out what became of appends whose commit has an unknown outcome.
+
+        The write session and the row locks wait for a lost transaction that is still ending.
+        """
+        if not unsure:
+            return
+        async with self._db.write() as session:
+            ids = [waiting.append.stream for waiting in unsure]
+            await session.execute(
+                select(Stream.id).where(Stream.id.in_(ids)).order_by(Stream.id).with_for_update()
+            )
+            stored = [await _is_stored(Log(session), waiting.append) for waiting in unsure]
+        for waiting, was_stored in zip(unsure, stored, strict=True):
+            waiting.unsure = False
+            if was_stored:
+                waiting.settle()
+
+
+def _rows(append: Append) -> list[tuple[Any, ...]]:
+    """The append's rows; raises BadRow for an op that is not JSON, ValueError for seqs that do not follow."""
+    seqs = [record.seq for record in append.records]
+    if not seqs or seqs != list(range(append.seen + 1, append.seen + 1 + len(seqs))):
+        raise ValueError(f"records must follow the head {append.seen} without gaps: {seqs[:3]}…")
+    try:
+        return [row_of(append.stream, record) for record in append.records]
+    except TypeError as error:
+        raise BadRow(f"not JSON: {error}") from error
+
+
+async def _is_stored(log: Log, append: Append) -> bool:
+    """Whether exactly these records are in the log. Others with the same dots at other places, or at the
+    same places with other decisions, were stored by another node: then this append has lost."""
+    dots = [record.dot for record in append.records]
+    found: list[Record] = []
+    for device in {dot.device for dot in dots}:
+        ns = [dot.n for dot in dots if dot.device == device]
+        found += await log.find(append.stream, device, min(ns), max(ns))
+    return same_place(append.records, sorted(found, key=lambda record: record.seq))
+
+
+async def _insert_companions(session: WriteSession, winners: Iterable[_Waiting]) -> None:
+    by_table: dict[Table, list[Mapping[str, Any]]] = {}
+    for waiting in winners:
+        for companion in waiting.append.companions:
+            by_table.setdefault(companion.table, []).append(companion.row)
+    for table, rows in by_table.items():
+        await session.execute(insert(table), rows)
+
+
+def _answer(batch: Iterable[_Waiting], fates: Mapping[int, _Fate]) -> None:
+    for waiting in batch:
+        match fates[waiting.append.stream]:
+            case _Fate.WON:
+                waiting.settle()
+            case _Fate.MOVED:
+                waiting.settle(HeadMoved(f"stream {waiting.append.stream} is beyond {waiting.append.seen}"))
+            case _Fate.BUSY:
+                pass  # not settled: tried again
+
+
+class _Sqlite:
+    """The database has one writer at a time, so no stream can be busy; a batch travels as one JSON text."""
+
+    insert = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+    cas = """
+        UPDATE streams SET head = w.head, last_rt = max(last_rt, w.rt)
+        FROM (
+            SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS seen,
+                json_extract(value, '$[2]') AS head, json_extract(value, '$[3]') AS rt
+            FROM json_each(?)
+        ) AS w
+        WHERE streams.id = w.id AND streams.head = w.seen
+        RETURNING streams.id
+    """
+
+    @classmethod
+    async def move_heads(cls, connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
+        """Compare and set every head."""
+        moves = orjson.dumps([_move(waiting.append) for waiting in batch]).decode()
+        won = set((await connection.exec_driver_sql(cls.cas, (moves,))).scalars())
+        streams = [waiting.append.stream for waiting in batch]
+        return {stream: _Fate.WON if stream in won else _Fate.MOVED for stream in streams}
+
+
+class _Postgres:
+    """Rows are locked in stream order, and those that others hold are passed over: a batch waits for no
+    lock, so two nodes' batches can neither block nor deadlock each other."""
+
+    insert = (
+        f"INSERT INTO records ({', '.join(COLUMNS)})"
+        f" VALUES ({', '.join(f'${i}' for i in range(1, len(COLUMNS) + 1))})"
+    )
+    cas = """
+        WITH w AS (
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+                AS w(id, seen, head, rt)
+        ), held AS MATERIALIZED (
+            SELECT s.id, s.head FROM streams s WHERE s.id = ANY($1::bigint[])
+            ORDER BY s.id FOR UPDATE SKIP LOCKED
+        ), won AS (
+            UPDATE streams s SET head = w.head, last_rt = greatest(s.last_rt, w.rt)
+            FROM held JOIN w ON w.id = held.id AND w.seen = held.head
+            WHERE s.id = held.id
+            RETURNING s.id
+        )
+        SELECT held.id, won.id IS NOT NULL FROM held LEFT JOIN won ON won.id = held.id
+    """
+
+    @classmethod
+    async def move_heads(cls, connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
+        """Compare and set every head."""
+        moves = [_move(waiting.append) for waiting in batch]
+        arrays = tuple(list(column) for column in zip(*moves, strict=True))
+        held: Sequence[Any] = (await connection.exec_driver_sql(cls.cas, arrays)).all()
+        fates = {stream: _Fate.WON if won else _Fate.MOVED for stream, won in held}
+        return {waiting.append.stream: fates.get(waiting.append.stream, _Fate.BUSY) for waiting in batch}
+
+
+_STATEMENTS: dict[str, type[_Sqlite] | type[_Postgres]] = {"sqlite": _Sqlite, "postgresql": _Postgres}
+
+
+def _move(append: Append) -> tuple[int, int, int, int]:
+    """(stream, head that was seen, head to come, receipt time)."""
+    last = append.records[-1]
+    return append.stream, append.seen, last.seq, last.rt

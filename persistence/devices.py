@@ -1,0 +1,245 @@
+"""Devices: who may write to a user's stream, each under a small number that is never given twice.
+
+A number stands in every record that its device wrote and in the vector clocks of others, so a row is
+never deleted: revoking only marks it. An installation that comes back, revoked or not, is the same device,
+because its counter and its unsent ops go on where they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+
+from fitai.persistence.database import ReadSession, WriteSession
+from fitai.persistence.models import Device, RefreshToken, User, clean
+
+SERVER = 0  # the server's own device in every stream; not a row
+DEVICE = "device"
+API = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """An enrolled writer. `kind` is `device` or `api`; times in Unix ms; `revoked_at` None while live."""
+
+    user: str
+    id: int
+    kind: str
+    name: str
+    platform: str
+    install_id: str | None
+    parent: int | None
+    created_at: int
+    last_used_at: int
+    revoked_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """The device that was enrolled or recognised, and the devices that were retired to make room."""
+
+    device: DeviceRow
+    known: bool
+    retired: Sequence[int] = field(default=())
+
+
+class DeviceReader:
+    """Finding devices."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def get(self, user: str, device: int) -> DeviceRow | None:
+        """One device, revoked or not."""
+        return _row(await self._session.get(Device, (user, device)))
+
+    async def is_live(self, user: str, device: int) -> bool:
+        """Whether the device is enrolled and not revoked: the check of every access token."""
+        query = select(Device.id).where(*_of(user, device), Device.revoked_at.is_(None))
+        return (await self._session.execute(query)).scalar_one_or_none() is not None
+
+    async def list(self, user: str) -> list[DeviceRow]:
+        """The live devices that a person enrolled (no API devices), in the order of their numbers."""
+        query = select(Device).where(*_live(user)).order_by(Device.id)
+        rows = (await self._session.execute(query)).scalars()
+        return [_as_row(device) for device in rows]
+
+
+class Devices(DeviceReader):
+    """Enrolling, renaming and revoking; every method locks the user, so that numbers stay unique."""
+
+    def __init__(self, session: WriteSession) -> None:
+        super().__init__(session)
+
+    async def enrol(
+        self,
+        user: str,
+        *,
+        name: str,
+        platform: str,
+        install_id: str | None,
+        now: int,
+        limit: int,
+        parent: int | None = None,
+    ) -> Enrolment:
+        """Enrol a device, or recognise it by `install_id`.
+
+        With more than `limit` live devices the longest unused others are revoked. `parent` is the device
+        that this one is a fork of. `now` in Unix ms.
+        """
+        await self._lock(user)
+        device = await self._known(user, install_id)
+        known = device is not None
+        if device is None:
+            device = await self._add(user, DEVICE, name, platform, install_id, parent, now)
+        else:
+            device.name, device.platform, device.last_used_at = name, platform, now
+            await self._revive(device)
+        await self._session.flush()
+        retired = await self._retire(user, device.id, limit, now)
+        return Enrolment(_as_row(device), known, retired)
+
+    async def api_device(self, user: str, parent: int, now: int) -> int:
+        """The number of the API device of `parent`, made when there is none yet. `now` in Unix ms."""
+        query = select(Device).where(Device.user_id == user, Device.parent == parent, Device.kind == API)
+        found = (await self._session.execute(query)).scalar_one_or_none()
+        if found is None:
+            await self._lock(user)  # and look again: another request may have made it meanwhile
+            found = (await self._session.execute(query)).scalar_one_or_none()
+        if found is None:
+            found = await self._add(user, API, "API", "api", None, parent, now)
+            await self._session.flush()
+        return found.id
+
+    async def rename(self, user: str, device: int, name: str) -> DeviceRow | None:
+        """Give a live device another name; None when there is no such one."""
+        found = await self._live_one(user, device)
+        if found is None:
+            return None
+        found.name = name
+        await self._session.flush()
+        return _as_row(found)
+
+    async def revoke(self, user: str, device: int, now: int) -> bool:
+        """Revoke a live device, its API device and its refresh tokens; False when there is no such one."""
+        await self._lock(user)
+        found = await self._live_one(user, device)
+        if found is None:
+            return False
+        await self._revoke(user, [device], now)
+        return True
+
+    async def touch(self, user: str, device: int, now: int) -> None:
+        """Note that the device was used; the longest unused one is the first to be retired."""
+        await self._session.execute(
+            update(Device)
+            .where(*_of(user, device), Device.last_used_at < now)
+            .values(last_used_at=now)
+            .execution_options(synchronize_session=False)
+        )
+
+    async def _lock(self, user: str) -> None:
+        await self._session.execute(select(User.id).where(User.id == user).with_for_update())
+
+    async def _known(self, user: str, install_id: str | None) -> Device | None:
+        if install_id is None:
+            return None
+        query = select(Device).where(Device.user_id == user, Device.install_id == clean(install_id))
+        return (await self._session.execute(query)).scalar_one_or_none()
+
+    async def _live_one(self, user: str, device: int) -> Device | None:
+        query = select(Device).where(*_live(user), Device.id == device)
+        return (await self._session.execute(query)).scalar_one_or_none()
+
+    async def _add(
+        self,
+        user: str,
+        kind: str,
+        name: str,
+        platform: str,
+        install_id: str | None,
+        parent: int | None,
+        now: int,
+    ) -> Device:
+        taken = update(User).where(User.id == user).values(next_device=User.next_device + 1)
+        number = (
+            await self._session.execute(
+                taken.returning(User.next_device).execution_options(synchronize_session=False)
+            )
+        ).scalar_one()
+        device = Device(
+            user_id=user,
+            id=number - 1,
+            kind=kind,
+            name=name,
+            platform=platform,
+            install_id=install_id,
+            parent=parent,
+            created_at=now,
+            last_used_at=now,
+        )
+        self._session.add(device)
+        return device
+
+    async def _retire(self, user: str, keep: int, limit: int, now: int) -> list[int]:
+        live = (await self._session.execute(select(func.count()).where(*_live(user)))).scalar_one()
+        if live <= limit:
+            return []
+        longest_unused = (
+            select(Device.id)
+            .where(*_live(user), Device.id != keep)
+            .order_by(Device.last_used_at, Device.id)
+            .limit(live - limit)
+        )
+        ids = list((await self._session.execute(longest_unused)).scalars())
+        await self._revoke(user, ids, now)
+        return ids
+
+    async def _revive(self, device: Device) -> None:
+        device.revoked_at = None
+        await self._session.execute(
+            update(Device)
+            .where(Device.user_id == device.user_id, Device.parent == device.id, Device.kind == API)
+            .values(revoked_at=None)
+        )
+
+    async def _revoke(self, user: str, devices: Sequence[int], now: int) -> None:
+        theirs = or_(Device.id.in_(devices), (Device.kind == API) & Device.parent.in_(devices))
+        await self._session.execute(
+            update(Device).where(Device.user_id == user, theirs).values(revoked_at=now)
+        )
+        await self._session.execute(
+            update(RefreshToken)
+            .where(RefreshToken.user_id == user, RefreshToken.device.in_(devices))
+            .where(RefreshToken.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+
+
+def _of(user: str, device: int) -> tuple[ColumnElement[bool], ...]:
+    return Device.user_id == user, Device.id == device
+
+
+def _live(user: str) -> tuple[ColumnElement[bool], ...]:
+    return Device.user_id == user, Device.kind == DEVICE, Device.revoked_at.is_(None)
+
+
+def _row(device: Device | None) -> DeviceRow | None:
+    return None if device is None else _as_row(device)
+
+
+def _as_row(device: Device) -> DeviceRow:
+    return DeviceRow(
+        device.user_id,
+        device.id,
+        device.kind,
+        device.name,
+        device.platform,
+        device.install_id,
+        device.parent,
+        device.created_at,
+        device.last_used_at,
+        device.revoked_at,
+    )

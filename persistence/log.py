@@ -1,0 +1,250 @@
+"""Reading the log: streams, records, and where each device stands.
+
+Everything reads in the caller's session, so that several questions get answers from one picture of the
+data (`async with db.read() as session: log = Log(session)`). Writing is `fitai.persistence.append`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, Select, func, select, text
+
+from fitai.engine.ops import Dot, Op, Record, Verdict
+from fitai.persistence.database import ReadSession
+from fitai.persistence.models import RecordRow, Stream, clean
+from fitai.sync.log import Position
+from fitai.sync.wire import normal
+
+_DEPTH = 64  # deeper than any op that was ever accepted
+
+# The newest record of each device, one index seek per device: the recursion steps from device to device.
+_POSITIONS = text(
+    """
+    WITH RECURSIVE authors(device) AS (
+        SELECT min(device) FROM records WHERE stream = :stream
+        UNION ALL
+        SELECT (SELECT min(device) FROM records WHERE stream = :stream AND device > authors.device)
+        FROM authors WHERE authors.device IS NOT NULL
+    )
+    SELECT r.device, r.n, r.base, r.beyond, r.te
+    FROM authors JOIN records r ON r.stream = :stream AND r.device = authors.device
+        AND r.n = (SELECT max(n) FROM records WHERE stream = :stream AND device = authors.device)
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """A stream: its id, owner (UUID), epoch, last seq, how far its projections are, and the receipt time
+    (Unix ms) of its last record."""
+
+    id: int
+    owner: str
+    epoch: str
+    head: int
+    projected: int
+    last_rt: int
+
+
+class Log:
+    """Questions about streams and their records, asked in one session."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def stream_of(self, owner: str) -> StreamRow | None:
+        """The stream of a user; None when there is no such user."""
+        return await self._stream(_STREAM.where(Stream.owner == owner))
+
+    async def stream(self, stream: int) -> StreamRow | None:
+        """A stream by its id."""
+        return await self._stream(_STREAM.where(Stream.id == stream))
+
+    async def heads(self, streams: Iterable[int]) -> dict[int, int]:
+        """{stream: head} of those that exist."""
+        ids = list(streams)
+        rows = await self._session.execute(select(Stream.id, Stream.head).where(Stream.id.in_(ids)))
+        return {row.id: row.head for row in rows.all()}
+
+    async def device_positions(self, stream: int) -> dict[int, Position]:
+        """Where each device that ever wrote to the stream stands."""
+        rows = await self._session.execute(_POSITIONS, {"stream": stream})
+        return {
+            device: Position(n + 1, base, _beyond(None if beyond is None else orjson.loads(beyond)), te)
+            for device, n, base, beyond, te in rows.all()
+        }
+
+    async def read(self, stream: int, after: int, limit: int) -> list[Record]:
+        """At most `limit` records with seq > `after`, in seq order."""
+        return await self._records(
+            _RECORD.where(RecordRow.stream == stream, RecordRow.seq > after)
+            .order_by(RecordRow.seq)
+            .limit(limit)
+        )
+
+    async def workout_records(self, stream: int, workout: str, after_rev: int = 0) -> list[Record]:
+        """All records of one workout with rev > `after_rev`, in order."""
+        return await self._records(
+            _RECORD.where(
+                RecordRow.stream == stream, RecordRow.workout == workout, RecordRow.rev > after_rev
+            ).order_by(RecordRow.rev)
+        )
+
+    async def find(self, stream: int, device: int, n_from: int, n_to: int) -> list[Record]:
+        """A device's records with n_from <= n <= n_to, in order of n."""
+        return await self._records(
+            _RECORD.where(
+                RecordRow.stream == stream, RecordRow.device == device, RecordRow.n.between(n_from, n_to)
+            ).order_by(RecordRow.n)
+        )
+
+    async def dots(self, stream: int, after: int, limit: int) -> list[tuple[int, Dot]]:
+        """The (seq, dot) of at most `limit` records with seq > `after`, in seq order."""
+        query = (
+            select(RecordRow.seq, RecordRow.device, RecordRow.n)
+            .where(RecordRow.stream == stream, RecordRow.seq > after)
+            .order_by(RecordRow.seq)
+            .limit(limit)
+        )
+        return [(seq, Dot(device, n)) for seq, device, n in (await self._session.execute(query)).all()]
+
+    async def revs(self, stream: int, workouts: Iterable[str]) -> dict[str, int]:
+        """{workout: its last rev}, of those that have records."""
+        query = (
+            select(RecordRow.workout, func.max(RecordRow.rev).label("rev"))
+            .where(RecordRow.stream == stream, RecordRow.workout.in_(list(workouts)))
+            .group_by(RecordRow.workout)
+        )
+        return {row.workout: row.rev for row in (await self._session.execute(query)).all()}
+
+    async def _stream(self, query: Select[*tuple[Any, ...]]) -> StreamRow | None:
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else StreamRow(*row)
+
+    async def _records(self, query: Select[*tuple[Any, ...]]) -> list[Record]:
+        return [_record(row) for row in (await self._session.execute(query)).all()]
+
+
+_STREAM = select(Stream.id, Stream.owner, Stream.epoch, Stream.head, Stream.projected, Stream.last_rt)
+_RECORD = select(
+    RecordRow.seq,
+    RecordRow.device,
+    RecordRow.n,
+    RecordRow.workout,
+    RecordRow.rev,
+    RecordRow.base,
+    RecordRow.beyond,
+    RecordRow.te,
+    RecordRow.rt,
+    RecordRow.verdict,
+    RecordRow.code,
+    RecordRow.detail,
+    RecordRow.hash,
+    RecordRow.body,
+)
+
+# The columns of a row that `row_of` makes, in its order.
+COLUMNS = (
+    "stream",
+    "seq",
+    "device",
+    "n",
+    "workout",
+    "rev",
+    "kind",
+    "base",
+    "beyond",
+    "te",
+    "rt",
+    "verdict",
+    "code",
+    "detail",
+    "hash",
+    "body",
+)
+
+
+def row_of(stream: int, record: Record) -> tuple[Any, ...]:
+    """The record as a row of `COLUMNS`; raises TypeError when its op is not plain JSON."""
+    op = record.op
+    return (
+        stream,
+        record.seq,
+        record.device,
+        op.n,
+        op.workout,
+        record.rev,
+        clean(op.kind),
+        record.base,
+        None if record.beyond is None else orjson.dumps(record.beyond, option=orjson.OPT_NON_STR_KEYS),
+        record.te,
+        record.rt,
+        record.verdict.value,
+        record.code,
+        None if record.detail is None else orjson.dumps(record.detail),
+        record.hash,
+        orjson.dumps(op.raw),
+    )
+
+
+def _record(row: Row[*tuple[Any, ...]]) -> Record:
+    seq, device, n, workout, rev, base, beyond, te, rt, verdict, code, detail, hash_, body = row
+    return Record(
+        op=_op(orjson.loads(body), n, workout),
+        seq=seq,
+        rev=rev,
+        device=device,
+        base=base,
+        beyond=_beyond(beyond),
+        te=te,
+        rt=rt,
+        verdict=Verdict(verdict),
+        code=code,
+        detail=detail,
+        hash=bytes(hash_),
+    )
+
+
+def _op(raw: dict[str, Any], n: int, workout: str) -> Op:
+    """The typed op of a body that was accepted once, decoded as `sync.wire` decodes what arrives."""
+    clean_op: dict[str, Any] = normal(raw, _DEPTH)
+    clock = clean_op.get("clock")
+    entity = clean_op.get("entity")
+    return Op(
+        n=n,
+        base=clean_op.get("base") if clock is None else None,
+        clock=None if clock is None else {int(device): seen for device, seen in clock.items()},
+        kind=clean_op["kind"],
+        workout=workout,
+        entity=None if entity is None else entity.lower(),
+        value=clean_op.get("value") or {},
+        at=clean_op["at"],
+        v=clean_op.get("v") or 1,
+        raw=raw,
+    )
+
+
+def _beyond(document: Mapping[str, int] | None) -> dict[int, int] | None:
+    return None if document is None else {int(device): n for device, n in document.items()}
+
+
+def same_place(a: Sequence[Record], b: Sequence[Record]) -> bool:
+    """Whether two runs of records are the same ones at the same places, decided in the same way."""
+    return [_place(record) for record in a] == [_place(record) for record in b]
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    return (
+        record.seq,
+        record.dot,
+        record.rev,
+        record.base,
+        record.te,
+        record.rt,
+        record.verdict,
+        record.hash,
+    )

@@ -1,0 +1,335 @@
+"""The tables.
+
+    users ─┬─ devices ── refresh_tokens          who may write
+           └─ streams ── records                 the truth: one append-only log per user
+                          ├─ workouts, sets,      projections of the log, rebuilt from it at will;
+                          │  exercise_bests       `streams.projected` is how far they have come
+                          └─ snapshots            a cache of folded states
+    shares, idempotency_keys                     links given away, requests already answered
+
+Every key of a user's data begins with the user or the user's stream. Times are Unix ms, loads are
+integer micrograms. Documents are JSON as bytes: their text may hold what PostgreSQL's text can not (NUL).
+The log's rows reference no other table on purpose: the stream's head, moved in the same transaction, is
+the proof that the stream exists, and a foreign key would be looked up again for each row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON document as UTF-8 bytes; None is NULL."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
+        """Encode."""
+        return None if value is None else orjson.dumps(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Any:
+        """Decode."""
+        return None if value is None else orjson.loads(value)
+
+
+class Words(TypeDecorator[str]):
+    """Text as people type it. NUL, which PostgreSQL's text can not hold, becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what can not be stored."""
+        return None if value is None else clean(value)
+
+
+def clean(value: str) -> str:
+    """`value` without what PostgreSQL's text can not hold."""
+    return value.replace("\x00", "\ufffd")
+
+
+# A UUID in its usual lower-case form: `uuid` on PostgreSQL, text on SQLite.
+Id = String(36).with_variant(UUID(as_uuid=False), "postgresql")
+# SQLite numbers rows by itself only for a column that is exactly INTEGER.
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Base(DeclarativeBase):
+    """Constraint names are spelled out by rule, so that later migrations can name them on both engines."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+
+
+class User(Base):
+    """A person. `email_key` is the address as compared; `next_device` the next device number to give."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    email: Mapped[str] = mapped_column(Words)
+    email_key: Mapped[str] = mapped_column(Words, unique=True)
+    password_hash: Mapped[str] = mapped_column(Text)
+    display_name: Mapped[str | None] = mapped_column(Words)
+    next_device: Mapped[int] = mapped_column(Integer, default=1)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Device(Base):
+    """An enrolled writer of a user's stream. Numbers are never given twice; 0 is the server, not a row.
+
+    `kind` is `device` or `api` (the REST writer that belongs to `parent`). A revoked row stays: its
+    number, its ops and its installation are known for ever.
+    """
+
+    __tablename__ = "devices"
+    __table_args__ = (
+        UniqueConstraint("user_id", "install_id"),
+        Index(
+            "uq_devices_api",
+            "user_id",
+            "parent",
+            unique=True,
+            sqlite_where=text("kind = 'api'"),
+            postgresql_where=text("kind = 'api'"),
+        ),
+    )
+
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(8))
+    name: Mapped[str] = mapped_column(Words)
+    platform: Mapped[str] = mapped_column(Words)
+    install_id: Mapped[str | None] = mapped_column(Words)
+    parent: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    last_used_at: Mapped[int] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class RefreshToken(Base):
+    """One refresh token, by its SHA-256 only. `family` begins with a login and ends with a reuse."""
+
+    __tablename__ = "refresh_tokens"
+    __table_args__ = (
+        Index("ix_refresh_tokens_family", "family"),
+        Index("ix_refresh_tokens_device", "user_id", "device"),
+        ForeignKeyConstraint(["user_id", "device"], ["devices.user_id", "devices.id"], ondelete="CASCADE"),
+    )
+
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    family: Mapped[str] = mapped_column(Id)
+    user_id: Mapped[str] = mapped_column(Id)
+    device: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    used_at: Mapped[int | None] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Stream(Base):
+    """One owner's log: its head is the arbiter of who may append.
+
+    Rows are updated at every append, so pages keep room for the new versions (PostgreSQL's fillfactor),
+    and no index names a column that moves.
+    """
+
+    __tablename__ = "streams"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    owner: Mapped[str] = mapped_column(Id, unique=True)
+    epoch: Mapped[str] = mapped_column(String(32))
+    head: Mapped[int] = mapped_column(BigInteger, default=0)
+    projected: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_rt: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class RecordRow(Base):
+    """One record of a log. `body` is the op as it came, JSON; the columns are what the server decided."""
+
+    __tablename__ = "records"
+    __table_args__ = (
+        UniqueConstraint("stream", "device", "n"),
+        UniqueConstraint("stream", "workout", "rev"),
+        # On SQLite the table is its primary key's tree: one tree less to write at each append.
+        {"sqlite_with_rowid": False},
+    )
+
+    stream: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    device: Mapped[int] = mapped_column(Integer)
+    n: Mapped[int] = mapped_column(BigInteger)
+    workout: Mapped[str] = mapped_column(Id)
+    rev: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(64))
+    base: Mapped[int] = mapped_column(BigInteger)
+    beyond: Mapped[Any | None] = mapped_column(Json)
+    te: Mapped[int] = mapped_column(BigInteger)
+    rt: Mapped[int] = mapped_column(BigInteger)
+    verdict: Mapped[str] = mapped_column(String(16))
+    code: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[Any | None] = mapped_column(Json)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(16))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Snapshot(Base):
+    """A cached state document of one workout, true at position `seq` of its stream."""
+
+    __tablename__ = "snapshots"
+
+    stream: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    workout: Mapped[str] = mapped_column(Id, primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    rev: Mapped[int] = mapped_column(BigInteger)
+    document: Mapped[Any] = mapped_column(Json)
+
+
+class WorkoutRow(Base):
+    """A workout as lists show it. `happened_at` (started, else created) orders them; `due_at` is when
+    the server itself has to act next (end of a rest, idle pause, late completion)."""
+
+    __tablename__ = "workouts"
+    __table_args__ = (
+        Index("ix_workouts_happened", "stream", "happened_at", "workout"),
+        Index(
+            "ix_workouts_due",
+            "due_at",
+            sqlite_where=text("due_at IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
+    )
+
+    stream: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    workout: Mapped[str] = mapped_column(Id, primary_key=True)
+    created: Mapped[bool] = mapped_column()
+    removed: Mapped[bool] = mapped_column()
+    status: Mapped[str] = mapped_column(String(16))
+    phase: Mapped[str | None] = mapped_column(String(16))
+    title: Mapped[str | None] = mapped_column(Words)
+    template: Mapped[str | None] = mapped_column(Words)
+    happened_at: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int | None] = mapped_column(BigInteger)
+    started_at: Mapped[int | None] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    updated_at: Mapped[int | None] = mapped_column(BigInteger)
+    rev: Mapped[int] = mapped_column(BigInteger)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    exercises: Mapped[int] = mapped_column(Integer)
+    sets: Mapped[int] = mapped_column(Integer)
+    volume_ug: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class SetRow(Base):
+    """A logged set. `place` counts through the workout from 0 in the order of its exercises and sets."""
+
+    __tablename__ = "sets"
+    __table_args__ = (
+        Index("ix_sets_exercise", "stream", "exercise", "at"),
+        ForeignKeyConstraint(
+            ["stream", "workout"], ["workouts.stream", "workouts.workout"], ondelete="CASCADE"
+        ),
+    )
+
+    stream: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    workout: Mapped[str] = mapped_column(Id, primary_key=True)
+    id: Mapped[str] = mapped_column(Words, primary_key=True)
+    place: Mapped[int] = mapped_column(Integer)
+    entry: Mapped[str] = mapped_column(Words)
+    exercise: Mapped[str] = mapped_column(Words)
+    type: Mapped[str | None] = mapped_column(Words)
+    done: Mapped[bool] = mapped_column()
+    reps: Mapped[int | None] = mapped_column(BigInteger)
+    load_ug: Mapped[int | None] = mapped_column(BigInteger)
+    load_value: Mapped[float | None] = mapped_column(Float(53))
+    load_unit: Mapped[str | None] = mapped_column(String(8))
+    rpe: Mapped[float | None] = mapped_column(Float(53))
+    rir: Mapped[float | None] = mapped_column(Float(53))
+    duration_ms: Mapped[int | None] = mapped_column(BigInteger)
+    distance_m: Mapped[float | None] = mapped_column(Float(53))
+    side: Mapped[str | None] = mapped_column(String(16))
+    assisted: Mapped[bool | None] = mapped_column()
+    at: Mapped[int | None] = mapped_column(BigInteger)
+    device: Mapped[int | None] = mapped_column(Integer)
+    n: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ExerciseBests(Base):
+    """The best values of one exercise in one workout, as the engine writes them (JSON)."""
+
+    __tablename__ = "exercise_bests"
+    __table_args__ = (
+        Index("ix_exercise_bests_workout", "stream", "workout"),
+        Index("ix_exercise_bests_started", "stream", "exercise", "started_at"),
+        ForeignKeyConstraint(
+            ["stream", "workout"], ["workouts.stream", "workouts.workout"], ondelete="CASCADE"
+        ),
+    )
+
+    stream: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    exercise: Mapped[str] = mapped_column(Words, primary_key=True)
+    workout: Mapped[str] = mapped_column(Id, primary_key=True)
+    started_at: Mapped[int] = mapped_column(BigInteger)
+    bests: Mapped[Any] = mapped_column(Json)
+
+
+class Share(Base):
+    """A revocable link to chosen fields of one workout. The secret is kept as it is, because its owner
+    may want to copy the link again."""
+
+    __tablename__ = "shares"
+
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    secret: Mapped[str] = mapped_column(String(64), unique=True)
+    workout: Mapped[str] = mapped_column(Id)
+    fields: Mapped[Any] = mapped_column(Json)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class IdempotencyKey(Base):
+    """An answered request: the hash of what was asked, and the answer to give again."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created", "created_at"),)
+
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(Words, primary_key=True)
+    request: Mapped[str] = mapped_column(String(128))
+    answer: Mapped[Any] = mapped_column(Json)
+    created_at: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,56 @@
+"""The schema's version: where it stands, and how it is brought to the newest.
+
+Alembic runs from inside the installed package (`migrations/`), without an ini file and on a connection
+that is handed to it, in one transaction on both engines.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+LOCK_WAIT_S = 60.0  # how long a process waits on SQLite while another one migrates
+_LOCK = 0x46697441_49000001  # "FitAI": the advisory lock of migrations on PostgreSQL
+
+
+class WrongSchema(Exception):
+    """The database's schema is not the one that this code expects; `fitai migrate` brings it up."""
+
+
+def newest() -> str:
+    """The revision that this code expects."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None, "the package holds its migrations"
+    return head
+
+
+def current(connection: Connection) -> str | None:
+    """The revision that the database is at; None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def check(connection: Connection) -> None:
+    """Raise WrongSchema unless the database is at the newest revision."""
+    found, expected = current(connection), newest()
+    if found != expected:
+        raise WrongSchema(f"the database is at schema {found or 'none'}, this version needs {expected}")
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the missing migrations in the caller's transaction, alone among processes."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config

@@ -1,0 +1,122 @@
+"""Refresh tokens: one use each, and a second use ends the whole family.
+
+A login starts a family. Each renewal spends the token and gives the next one of the family. Whoever shows
+a token that was spent holds a copy, or is robbed by one: nobody can tell, so the family ends and the person
+logs in again (RFC 9700, section 4.14.2). Only hashes are stored.
+
+Outcomes are values and not exceptions: the end of a family must be committed, and an exception would roll
+it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import delete, select, update
+
+from fitai.persistence.database import WriteSession
+from fitai.persistence.models import Device, RefreshToken
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The token was good and is spent now; `token` is the next one of its family."""
+
+    user: str
+    device: int
+    token: str
+
+
+class Rejected(StrEnum):
+    """Why a refresh token was not accepted. `reused` has just ended the family."""
+
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    REUSED = "reused"
+
+
+class Tokens:
+    """Giving, renewing and ending refresh tokens; times in Unix ms, `ttl` in ms."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def issue(self, user: str, device: int, *, now: int, ttl: int) -> str:
+        """The first token of a new family."""
+        return await self._add(user, device, str(uuid.uuid4()), now, ttl)
+
+    async def renew(self, token: str, *, now: int, ttl: int) -> Renewed | Rejected:
+        """Spend a token and give the next one. Two requests with one token are serial: one of them reuses."""
+        found = await self._locked(token)
+        if found is None:
+            return Rejected.UNKNOWN
+        if found.revoked_at is not None:
+            return Rejected.REVOKED
+        if found.used_at is not None:
+            await self._end(found.family, now)
+            return Rejected.REUSED
+        if found.expires_at <= now:
+            return Rejected.EXPIRED
+        device = await self._session.get(Device, (found.user_id, found.device))
+        if device is None or device.revoked_at is not None:
+            return Rejected.REVOKED
+        found.used_at = now
+        token = await self._add(found.user_id, found.device, found.family, now, ttl)
+        return Renewed(found.user_id, found.device, token)
+
+    async def end(self, token: str, *, now: int) -> bool:
+        """End the token's family (logout); False when the token is unknown."""
+        found = await self._locked(token)
+        if found is not None:
+            await self._end(found.family, now)
+        return found is not None
+
+    async def end_device(self, user: str, device: int, *, now: int) -> None:
+        """End every family of one device."""
+        await self._session.execute(
+            update(RefreshToken)
+            .where(RefreshToken.user_id == user, RefreshToken.device == device)
+            .where(RefreshToken.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+
+    async def sweep(self, before: int) -> int:
+        """Delete tokens that expired before `before`; returns how many."""
+        gone = delete(RefreshToken).where(RefreshToken.expires_at < before).returning(RefreshToken.hash)
+        return len((await self._session.execute(gone)).all())
+
+    async def _locked(self, token: str) -> RefreshToken | None:
+        query = select(RefreshToken).where(RefreshToken.hash == _hash(token)).with_for_update()
+        return (await self._session.execute(query)).scalar_one_or_none()
+
+    async def _end(self, family: str, now: int) -> None:
+        await self._session.execute(
+            update(RefreshToken)
+            .where(RefreshToken.family == family, RefreshToken.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+
+    async def _add(self, user: str, device: int, family: str, now: int, ttl: int) -> str:
+        token = secrets.token_urlsafe(32)
+        self._session.add(
+            RefreshToken(
+                hash=_hash(token),
+                family=family,
+                user_id=user,
+                device=device,
+                created_at=now,
+                expires_at=now + ttl,
+            )
+        )
+        await self._session.flush()
+        return token
+
+
+def _hash(token: str) -> bytes:
+    # A token has 256 random bits, so a plain hash hides it; a slow one would only help the guessable.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

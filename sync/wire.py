@@ -1,0 +1,197 @@
+"""From what a client sent to typed ops: strict for the fields that we know, faithful to those that we don't.
+
+An unreadable push is refused whole and nothing is stored (`Refusal`); what an op *means* is judged later,
+one by one, so that a bad value takes its place in the log as `void` and blocks nothing behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import msgspec
+import orjson
+
+from fitai.engine.ops import Op
+
+MAX_INT = 2**53 - 1  # the largest integer that every JSON client can name
+
+T = TypeVar("T")
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+Counter = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
+Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
+Millis = Annotated[int, msgspec.Meta(ge=-MAX_INT, le=MAX_INT)]
+
+
+class Refusal(Exception):
+    """A request that was refused whole; nothing of it was stored.
+
+    `code` is one of the protocol's: bad_request, too_large, too_many, gap, equivocation, base_ahead,
+    epoch, later, not_found, unavailable. `extra` holds what the code promises (`next_n`, `retry_after_ms`…).
+    """
+
+    def __init__(self, code: str, message: str, **extra: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.extra = extra
+
+    def answer(self) -> dict[str, Any]:
+        """The acknowledgement that tells the client."""
+        return {"ok": False, "code": self.code, "message": self.message, **self.extra}
+
+
+class WireLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes that hold whatever the rates: bytes of one op and of one push, ops in a push, nesting."""
+
+    op_bytes: int = 16 * 1024
+    push_bytes: int = 256 * 1024
+    push_ops: int = 500
+    depth: int = 12
+
+
+class Push(NamedTuple):
+    """A decoded push: ops with consecutive `n`, the epoch the client believes in, its clock when sending."""
+
+    ops: list[Op]
+    epoch: str | None
+    sent_at: int | None
+
+
+class _Envelope(msgspec.Struct):
+    """The fields of an op that every version knows. Strict: `"1"` is no integer, `true` neither."""
+
+    n: Counter
+    kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    workout: str
+    at: Millis
+    entity: str | None = None
+    value: dict[str, Any] | None = None
+    base: Position | None = None
+    clock: dict[str, Position] | None = None
+    v: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+
+
+class _Push(msgspec.Struct):
+    ops: list[dict[str, Any]]
+    epoch: str | None = None
+    sent_at: Millis | None = None
+
+
+def decode_push(payload: Any, limits: WireLimits) -> Push:
+    """Decode the payload of `push` (a plain object, from JSON or msgpack); raises Refusal."""
+    if not isinstance(payload, dict):
+        raise Refusal("bad_request", "push takes an object {ops, epoch?, sent_at?}")
+    head = {key: payload[key] for key in ("epoch", "sent_at") if payload.get(key) is not None}
+    ops = payload.get("ops")
+    if not isinstance(ops, list) or not ops:
+        raise Refusal("bad_request", "push takes a list of at least one op in `ops`")
+    if len(ops) > limits.push_ops:
+        raise Refusal("too_many", f"at most {limits.push_ops} ops in one push", max=limits.push_ops)
+    envelope = _convert({**normal(head, limits.depth), "ops": []}, _Push, "push")
+    return Push(_decode_ops(ops, limits), envelope.epoch, envelope.sent_at)
+
+
+def _decode_ops(raws: Sequence[Any], limits: WireLimits) -> list[Op]:
+    ops = []
+    total = 0
+    for raw in raws:
+        op, size = decode_op(raw, limits)
+        total += size
+        if total > limits.push_bytes:
+            raise Refusal("too_large", f"at most {limits.push_bytes} bytes in one push", max=limits.push_bytes)
+        if ops and op.n != ops[-1].n + 1:
+            raise Refusal("bad_request", f"n must be consecutive: {op.n} after {ops[-1].n}")
+        ops.append(op)
+    return ops
+
+
+def decode_op(raw: Any, limits: WireLimits) -> tuple[Op, int]:
+    """Decode one op; returns it with its size in bytes as JSON. Raises Refusal."""
+    if not isinstance(raw, dict):
+        raise Refusal("bad_request", "an op is an object")
+    clean = normal(raw, limits.depth)
+    try:
+        size = len(orjson.dumps(clean))
+    except (orjson.JSONEncodeError, TypeError) as error:
+        raise Refusal("bad_request", f"an op must be plain JSON: {error}") from None
+    if size > limits.op_bytes:
+        raise Refusal("too_large", f"at most {limits.op_bytes} bytes in one op", max=limits.op_bytes)
+    envelope = _convert(clean, _Envelope, "op")
+    if envelope.base is None and envelope.clock is None:
+        raise Refusal("bad_request", f"op {envelope.n} has neither base nor clock")
+    op = Op(
+        n=envelope.n,
+        base=envelope.base if envelope.clock is None else None,
+        clock=None if envelope.clock is None else _clock(envelope.clock),
+        kind=envelope.kind,
+        workout=uuid_of(envelope.workout, "workout"),
+        entity=None if envelope.entity is None else uuid_of(envelope.entity, "entity"),
+        value=envelope.value or {},
+        at=envelope.at,
+        v=envelope.v,
+        raw=raw,
+    )
+    return op, size
+
+
+def normal(value: Any, depth: int) -> Any:
+    """The same value with integral floats as integers (60.0 = 60); raises Refusal beyond `depth` levels
+    or where something is not plain JSON (bytes, NaN, keys that are not text)."""
+    kind = type(value)
+    if kind is dict:
+        if depth <= 0:
+            raise Refusal("bad_request", "nested too deeply")
+        out = {}
+        for key, item in value.items():
+            if type(key) is not str:
+                raise Refusal("bad_request", "keys must be text")
+            out[key] = normal(item, depth - 1)
+        return out
+    if kind is list:
+        if depth <= 0:
+            raise Refusal("bad_request", "nested too deeply")
+        return [normal(item, depth - 1) for item in value]
+    if kind is float:
+        if value != value or value in (float("inf"), float("-inf")):
+            raise Refusal("bad_request", "NaN and Infinity are not numbers here")
+        return int(value) if value.is_integer() else value
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    raise Refusal("bad_request", f"{kind.__name__} is not plain JSON")
+
+
+def op_hash(raw: Mapping[str, Any]) -> bytes:
+    """16 bytes over all of an op but `base` and `clock`: equal for a retry, other for an equivocation.
+
+    Keys in any order and 60 or 60.0 give the same hash.
+    """
+    content = {key: value for key, value in raw.items() if key not in ("base", "clock")}
+    return hashlib.blake2b(orjson.dumps(normal(content, 64), option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def uuid_of(text: str, field: str) -> str:
+    """`text` as a lower-case UUID in its usual form; raises Refusal."""
+    if _UUID.fullmatch(text) is None:
+        raise Refusal("bad_request", f"{field} must be a UUID")
+    return text.lower()
+
+
+def _clock(clock: Mapping[str, int]) -> dict[int, int]:
+    out = {}
+    for key, n in clock.items():
+        if not (key.isascii() and key.isdigit() and len(key) <= 10):
+            raise Refusal("bad_request", "clock is {device: n} with the device's number as a text key")
+        out[int(key)] = n
+    return out
+
+
+def _convert(value: Any, into: type[T], what: str) -> T:
+    try:
+        return msgspec.convert(value, into)
+    except msgspec.ValidationError as error:
+        raise Refusal("bad_request", f"unreadable {what}: {error}") from None

