@@ -13,6 +13,8 @@ UV_VERSION := 0.13.9
 STAMP := .venv/.complete-$(shell { pwd; cat requirements-dev.lock pyproject.toml; } | cksum | tr ' ' '-')
 JS_STAMP := tests/js/node_modules/.complete-$(shell cat tests/js/package-lock.json 2>/dev/null | cksum | tr ' ' '-')
 
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
+
 .PHONY: help install run test js lint format demo bench lock wheel clean types
 
 help: ## what can be done (this list)
@@ -74,7 +76,8 @@ types:
 
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "FitAI needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
+		found=$$($(PYTHON) --version 2>/dev/null) || found='no Python that starts'; \
+		echo "FitAI needs Python 3.11 or newer, but '$(PYTHON)' is $$found."; \
 		echo "Name one that is: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12"; exit 1; } >&2
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "'$(PYTHON)' cannot make an environment. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; } >&2
@@ -82,8 +85,10 @@ $(STAMP):
 		echo "Making .venv …"; $(PYTHON) -m venv --clear .venv && pwd > .venv/.place; }
 	@rm -f .venv/.complete-*
 	@echo "Installing what requirements-dev.lock names …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@sed -n '/^pip==/,/# via/p' requirements-dev.lock > .venv/pip.lock
+	@$(PIP_INSTALL) --require-hashes -r .venv/pip.lock
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The stock JavaScript client, for the tests that speak to the server with it.

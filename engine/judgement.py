@@ -31,7 +31,7 @@ class Limits:
 
     exercises  exercise entries
     sets       sets, and apart from them planned slots
-    text       characters of a note
+    text       bytes of a note in UTF-8
     """
 
     exercises: int = 100
@@ -139,7 +139,7 @@ def _room_for_plan(w: Workout, op: Op, value: WorkoutCreate, limits: Limits) -> 
 
 def _room_for_note(w: Workout, op: Op, value: Any, limits: Limits) -> None:
     text = value.text if op.kind == "note.set" else value.note
-    if isinstance(text, str) and len(text) > limits.text:
+    if isinstance(text, str) and len(text.encode()) > limits.text:
         raise _LimitReached("text", limits.text)
     if op.kind == "note.set" and op.entity is not None and op.entity not in w.notes:
         most = limits.exercises + limits.sets

@@ -346,6 +346,8 @@ def _convert(value: Any, type_: Any, prefix: str = "") -> Any:
         typed = msgspec.convert(value, type_)
     except (msgspec.ValidationError, RecursionError):
         typed = _convert_whole_floats(value, type_, prefix)
+    except UnicodeEncodeError:
+        raise BadValue(prefix or "value", "is not valid text") from None
     _encodable(typed, prefix or "value")
     return typed
 
@@ -361,6 +363,8 @@ def _convert_whole_floats(value: Any, type_: Any, prefix: str) -> Any:
         raise BadValue(".".join(part for part in parts if part) or "value", reason) from None
     except RecursionError:
         raise BadValue(prefix or "value", "is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise BadValue(prefix or "value", "is not valid text") from None
 
 
 def _whole(value: Any) -> Any:

@@ -4,8 +4,7 @@ The rules, as people expect them:
 
 - Only sets that are done count; warm-ups never do.
 - The first ever log is a baseline, not a record: something must have been there to beat. Where an exercise
-has
-  a history, that is what earlier workouts hold; where it has none, its first set in this workout is the
+  has a history, that is what earlier workouts hold; where it has none, its first set in this workout is the
   baseline for the rest of it. A workout's volume has only whole earlier workouts to be compared with.
 - A tie is no record.
 - All is compared in micrograms, so kg and lb are one.
@@ -191,34 +190,39 @@ def _better(type_: str, a: Best, b: Best) -> Best:
     return min(a, b, key=lambda best: (best.at, best.set or "", best.unit or ""))
 
 
+_Found = tuple[int, SetRow, str | None]
+
+
 class _Collector:
     """Gathers one exercise's bests over the sets of one workout, in log order.
 
     A **unit** is what counts as one set: a set, or the two halves of a left/right pair. The first unit is the
-    baseline, whole, so that the second half of the very first pair is no record over the first half.
+    baseline, whole, so that the second half of the very first pair is no record over the first half. Bests
+    are looked for as plain tuples, which is several times faster than making a `Best` at each improvement.
     """
 
-    __slots__ = ("bests", "estimate", "first_unit", "halves", "last", "units", "volumes")
+    __slots__ = ("best", "estimate", "first", "first_unit", "halves", "last", "units", "volumes")
 
     def __init__(self, estimate: Formula) -> None:
-        self.bests = Bests()
         self.estimate = estimate
+        # By record type; most reps by the load they were done at.
+        self.best: dict[str | int, _Found] = {}
+        self.first: dict[str | int, _Found] = {}
+        self.first_unit: dict[str | int, int] = {}
         self.units = 0
         self.halves: dict[str, tuple[list[int], list[int]]] = {}
         self.volumes: dict[int, int] = {}
-        self.first_unit: dict[str | int, int] = {}
         self.last: SetRow | None = None
 
     def add(self, row: SetRow) -> None:
         """Take one set that counts."""
         unit = self._unit(row)
-        unit_typed = row.load["unit"] if row.load is not None else None
-        reps, load = row.reps, row.load_ug
-        if reps:
-            self._add_reps(row, reps, load, unit, unit_typed)
-        elif reps is None:
-            if load and not row.assisted:
-                self._note("load", load, row, unit, unit_typed)
+        typed = row.load["unit"] if row.load is not None else None
+        if row.reps:
+            self._add_repeated(row, row.reps, unit, typed)
+        elif row.reps is None:
+            if row.load_ug and not row.assisted:
+                self._note("load", row.load_ug, row, unit, typed)
             if row.duration_ms:
                 self._note("duration", row.duration_ms, row, unit, None)
         if row.distance_mm:
@@ -226,19 +230,28 @@ class _Collector:
 
     def finish(self) -> Bests:
         """The bests, with the workout's volume in them."""
-        volume = sum(self.volumes.values())
-        if volume and self.last is not None:
+        bests = Bests()
+        for key, found in self.best.items():
+            opening = self.first[key]
+            best = _best(found)
+            first = best if opening is found else _best(opening)
+            if isinstance(key, int):
+                bests.reps[key], bests.first_reps[key] = best, first
+            else:
+                bests.best[key], bests.first[key] = best, first
+        if self.last is not None:
             unit = self.last.load["unit"] if self.last.load is not None else None
-            self.bests.best["workout_volume"] = Best(volume, None, self.last.at, unit)
-        return self.bests
+            bests.best["workout_volume"] = Best(sum(self.volumes.values()), None, self.last.at, unit)
+        return bests
 
-    def _add_reps(self, row: SetRow, reps: int, load: int | None, unit: int, typed: str | None) -> None:
+    def _add_repeated(self, row: SetRow, reps: int, unit: int, typed: str | None) -> None:
+        load = row.load_ug
         if row.assisted:
             if load is not None:
                 self._note("assist", load, row, unit, typed)
-                self._note_reps(-load, reps, row, unit, typed)
+                self._note(-load, reps, row, unit, typed)
             return
-        self._note_reps(load or 0, reps, row, unit, typed)
+        self._note(load or 0, reps, row, unit, typed)
         if not load:
             return
         self._note("load", load, row, unit, typed)
@@ -264,25 +277,20 @@ class _Collector:
         mine.append(unit)
         return unit
 
-    def _note(self, type_: str, value: int, row: SetRow, unit: int, typed: str | None) -> None:
-        best = self.bests.best.get(type_)
-        if best is None:
-            self.first_unit[type_] = unit
-        elif not _exceeds(type_, value, best.value):
+    def _note(self, key: str | int, value: int, row: SetRow, unit: int, typed: str | None) -> None:
+        held = self.best.get(key)
+        if held is None:
+            self.first_unit[key] = unit
+        elif not (value < held[0] if key == "assist" else value > held[0]):
             return
-        best = self.bests.best[type_] = Best(value, row.id, row.at, typed)
-        if self.first_unit[type_] == unit:
-            self.bests.first[type_] = best
+        found = self.best[key] = (value, row, typed)
+        if self.first_unit[key] == unit:
+            self.first[key] = found
 
-    def _note_reps(self, load: int, reps: int, row: SetRow, unit: int, typed: str | None) -> None:
-        best = self.bests.reps.get(load)
-        if best is None:
-            self.first_unit[load] = unit
-        elif reps <= best.value:
-            return
-        best = self.bests.reps[load] = Best(reps, row.id, row.at, typed)
-        if self.first_unit[load] == unit:
-            self.bests.first_reps[load] = best
+
+def _best(found: _Found) -> Best:
+    row = found[1]
+    return Best(found[0], row.id, row.at, found[2])
 
 
 def bests_of(workouts: Iterable[Mapping[str, Bests]]) -> dict[str, Bests]:

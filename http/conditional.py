@@ -55,7 +55,9 @@ def if_match(request: web.Request) -> IfMatch:
     if header.strip() == "*":
         return IfMatch(None)
     if _TAG_LIST.fullmatch(header) is None:
-        raise invalid([FieldError("header", "If-Match", "malformed", 'must be an entity tag like "17", or *')])
+        raise invalid(
+            [FieldError("header", "If-Match", "malformed", 'must be an entity tag like "17", or *')]
+        )
     return IfMatch(tuple(_rev(weak, text) for weak, text in _TAG.findall(header)))
 
 

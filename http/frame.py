@@ -15,7 +15,7 @@ drive validation, authentication and the OpenAPI document alike, so that none ca
 What a handler may take, by name:
 
     request    the aiohttp request, for the app's parts (`request.app[KEY]`)
-    caller     Identity: the route needs an access token
+    caller     Identity: the route needs an access token; Identity | None: it takes one
     path       a model of the path's parameters; what does not fit it names nothing: 404
     query      a model of the query string: 422 with each field's error
     body       a model of the JSON body: 400 unreadable, 413, 415, 422
@@ -39,11 +39,11 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fitai.gateways.identity import Authenticator, NotAuthenticated
+from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.http import conditional
 from fitai.http.problems import CATALOGUE, FieldError, Problem, invalid, not_found
 
-BODY_BYTES = 1024 * 1024  # the largest request body, after decompression
+BODY_BYTES = 1024 * 1024  # the largest request body, after decompression, unless set otherwise
 BODY_S = 15.0  # the longest that a body may take to arrive
 
 AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("fitai_authenticator", Authenticator)
@@ -94,6 +94,7 @@ class Route:
     response_etag: bool
     errors: tuple[str, ...]
     takes: frozenset[str]
+    caller_optional: bool
     path_model: type[BaseModel] | None
     query_model: type[BaseModel] | None
     body_model: type[BaseModel] | None
@@ -112,7 +113,7 @@ class Route:
         """The handler's arguments. The caller comes first: strangers learn nothing from validation."""
         arguments: dict[str, Any] = {}
         if "caller" in self.takes:
-            arguments["caller"] = await request.app[AUTHENTICATOR].authenticate(bearer(request))
+            arguments["caller"] = await self._caller(request)
         if self.path_model is not None:
             arguments["path"] = _named(self.path_model, request.match_info)
         if self.query_model is not None:
@@ -125,6 +126,11 @@ class Route:
         if "key" in self.takes:
             arguments["key"] = conditional.idempotency_key(request, raw)
         return arguments
+
+    async def _caller(self, request: web.Request) -> Identity | None:
+        if self.caller_optional and "Authorization" not in request.headers:
+            return None
+        return await request.app[AUTHENTICATOR].authenticate(bearer(request))
 
     def _response(self, request: web.Request, answer: Any) -> web.Response:
         reply = answer if isinstance(answer, Reply) else Reply(answer)
@@ -233,6 +239,7 @@ def _compiled(handler: Handler, *, errors: tuple[str, ...], path: str, **declare
         description=description,
         errors=_all_errors(frozenset(takes), errors),
         takes=frozenset(takes),
+        caller_optional=hints.get("caller") != Identity,
         path_model=models["path"],
         query_model=models["query"],
         body_model=models["body"],
@@ -276,21 +283,22 @@ def bearer(request: web.Request) -> str:
 
 async def read_body(request: web.Request) -> bytes:
     """The whole body, bounded in size and time; raises Problem."""
-    if (request.content_length or 0) > BODY_BYTES:
-        raise _too_large()
+    limit = request.client_max_size
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
     try:
         async with asyncio.timeout(request.app[BODY_SECONDS]):
             return await request.read()
     except TimeoutError:
         raise Problem("request_timeout", headers={"Connection": "close"}) from None
     except web.HTTPRequestEntityTooLarge:
-        raise _too_large() from None
+        raise _too_large(limit) from None
     except web.RequestPayloadError as error:
         raise Problem("bad_request", f"The body cannot be read: {error}") from None
 
 
-def _too_large() -> Problem:
-    return Problem("too_large", f"At most {BODY_BYTES} bytes in one body.", extra={"max": BODY_BYTES})
+def _too_large(limit: int) -> Problem:
+    return Problem("too_large", f"At most {limit} bytes in one body.", extra={"max": limit})
 
 
 def parse_json(request: web.Request, raw: bytes) -> Any:

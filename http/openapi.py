@@ -5,7 +5,7 @@ OpenAPI 3.1 speaks JSON Schema 2020-12, which is what pydantic writes, so the mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -93,7 +93,7 @@ def _models(routes: Sequence[Route]) -> list[Keyed]:
     return [key for key in found if key[0] not in parameters]
 
 
-def _operation(route: Route, references: dict[Keyed, Any]) -> dict[str, Any]:
+def _operation(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "tags": [route.tag],
@@ -104,7 +104,7 @@ def _operation(route: Route, references: dict[Keyed, Any]) -> dict[str, Any]:
     if route.description:
         operation["description"] = route.description
     if "caller" in route.takes:
-        operation["security"] = [{"bearer": []}]
+        operation["security"] = [{"bearer": []}, {}] if route.caller_optional else [{"bearer": []}]
     if route.body_model is not None:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in route.body_model.model_fields.values()),
@@ -162,7 +162,7 @@ def _without_null(field: dict[str, Any]) -> dict[str, Any]:
     return {**options[0], **{key: value for key, value in field.items() if key != "anyOf"}}
 
 
-def _responses(route: Route, references: dict[Keyed, Any]) -> dict[str, Any]:
+def _responses(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {
         "description": HTTPStatus(route.status).phrase,
         "headers": {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}},
@@ -186,9 +186,14 @@ def _problems(route: Route, schema: dict[str, Any]) -> dict[str, Any]:
         by_status.setdefault(CATALOGUE[code].status, []).append(code)
     return {
         str(status): {
-            "description": "\n".join(f"- `{code}`: {CATALOGUE[code].title}. {CATALOGUE[code].advice}" for code in codes),
+            "description": "\n".join(
+                f"- `{code}`: {CATALOGUE[code].title}. {CATALOGUE[code].advice}" for code in codes
+            ),
             "content": {
-                CONTENT_TYPE: {"schema": schema, "examples": {code: {"value": _example(code)} for code in codes}}
+                CONTENT_TYPE: {
+                    "schema": schema,
+                    "examples": {code: {"value": _example(code)} for code in codes},
+                }
             },
         }
         for status, codes in sorted(by_status.items())

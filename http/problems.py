@@ -12,14 +12,17 @@ expired). What the lower layers raise is translated here, so that none of them k
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from fitai.engine.kinds import BadValue
+from fitai.engine.machine import IllegalEdge
 from fitai.gateways.identity import NotAuthenticated
+from fitai.gateways.live.hosts import UnknownUser
 from fitai.gateways.live.jobs import KeyReuse, RevClash
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal
@@ -37,8 +40,12 @@ class ProblemKind:
 
 
 CATALOGUE: Mapping[str, ProblemKind] = {
-    "bad_request": ProblemKind(400, "The request cannot be read", "Correct the request; a retry cannot help."),
-    "unauthorized": ProblemKind(401, "Not signed in", "Send a valid access token as `Authorization: Bearer`."),
+    "bad_request": ProblemKind(
+        400, "The request cannot be read", "Correct the request; a retry cannot help."
+    ),
+    "unauthorized": ProblemKind(
+        401, "Not signed in", "Send a valid access token as `Authorization: Bearer`."
+    ),
     "token_expired": ProblemKind(401, "The access token has expired", "Refresh the tokens and try again."),
     "device_revoked": ProblemKind(401, "This device was revoked", "Sign in again."),
     "invalid_credentials": ProblemKind(401, "E-mail or password is wrong", "Ask the person again."),
@@ -66,8 +73,12 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     ),
     "too_large": ProblemKind(413, "The request is too large", "Send less at once."),
     "too_many": ProblemKind(413, "Too many items in one request", "Send fewer at once."),
-    "unsupported_media_type": ProblemKind(415, "Unsupported content type", "Send JSON as `application/json`."),
-    "validation_failed": ProblemKind(422, "Some fields are not valid", "`errors` names each field and reason."),
+    "unsupported_media_type": ProblemKind(
+        415, "Unsupported content type", "Send JSON as `application/json`."
+    ),
+    "validation_failed": ProblemKind(
+        422, "Some fields are not valid", "`errors` names each field and reason."
+    ),
     "bad_value": ProblemKind(422, "A value is not valid", "`field` and `reason` say which and why."),
     "limit": ProblemKind(422, "A limit is reached", "`limit` names it, `max` is its bound."),
     "idempotency_key_reused": ProblemKind(
@@ -171,24 +182,9 @@ def challenge(code: str) -> str:
 
 def translate(error: Exception) -> Problem | None:
     """The problem that a domain or framework error means; None for one that nobody expected."""
-    match error:
-        case Problem():
-            return error
-        case NotAuthenticated():
-            return Problem(error.code, error.message)
-        case RevClash():
-            return _clash(error)
-        case KeyReuse():
-            return Problem("idempotency_key_reused")
-        case Refusal():
-            return _refusal(error)
-        case Unavailable():
-            return Problem("unavailable", headers={"Retry-After": "1"})
-        case NotReady():
-            return Problem("unavailable", "Not every part answers.", extra={"checks": error.checks})
-        case web.HTTPException():
-            return _framework(error)
-    return None
+    if isinstance(error, Problem):
+        return error
+    return next((make(error) for kind, make in _TRANSLATIONS if isinstance(error, kind)), None)
 
 
 def _clash(error: RevClash) -> Problem:
@@ -211,9 +207,23 @@ def _refusal(error: Refusal) -> Problem:
 _FRAMEWORK = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "too_large"}
 
 
-def _framework(error: web.HTTPException) -> Problem | None:
-    """aiohttp's own errors. Redirects and the like are answers, not errors: None."""
-    if error.status in _FRAMEWORK:
-        allow = error.headers.get("Allow")
-        return Problem(_FRAMEWORK[error.status], headers={"Allow": allow} if allow else None)
-    return Problem("bad_request") if 400 <= error.status < 500 else None
+def _framework(error: web.HTTPException) -> Problem:
+    """aiohttp's own errors."""
+    allow = error.headers.get("Allow")
+    code = _FRAMEWORK.get(error.status, "bad_request" if error.status < 500 else "internal")
+    return Problem(code, headers={"Allow": allow} if allow else None)
+
+
+# The whole catalogue of what the lower layers raise; the first kind that fits wins.
+_TRANSLATIONS: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
+    (NotAuthenticated, lambda error: Problem(error.code, error.message)),
+    (RevClash, _clash),
+    (KeyReuse, lambda error: Problem("idempotency_key_reused")),
+    (IllegalEdge, lambda error: Problem("illegal_edge", f"{error}.".capitalize(), extra=error.detail)),
+    (BadValue, lambda error: Problem("bad_value", extra=error.detail)),
+    (UnknownUser, lambda error: not_found()),
+    (Refusal, _refusal),
+    (Unavailable, lambda error: Problem("unavailable", headers={"Retry-After": "1"})),
+    (NotReady, lambda error: Problem("unavailable", "Not all parts answer.", extra={"checks": error.checks})),
+    (web.HTTPException, _framework),
+)

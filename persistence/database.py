@@ -2,7 +2,8 @@
 
 SQLite and PostgreSQL behind one small surface. Two kinds of session, two types:
 
-- `read()` gives a `ReadSession`: one unchanging picture of the data for as long as it is open.
+- `read()` gives a `ReadSession`: one unchanging picture of the data for as long as it is open. The
+  database itself refuses writes in it.
 - `write()` gives a `WriteSession`, and is **the one place that commits**: at the end of its block, or it
   rolls back when the block raises.
 
@@ -41,13 +42,13 @@ CLOSE_S = 2.0  # the longest wait for a rollback when a session ends
 
 # SQLSTATEs that say "not now", by class and by code (PostgreSQL, appendix A).
 _AWAY_CLASSES = ("08", "53", "57P", "58")
-_AWAY_CODES = frozenset({"25006", "40001", "25P03"})
+_AWAY_CODES = frozenset({"40001", "25P03"})
+_READ_ONLY_CODE = "25006"
 _LOCKED_CODES = frozenset({"55P03", "40P01"})
 _SQLITE_AWAY = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_CANTOPEN,
@@ -99,8 +100,8 @@ class Database:
         parsed = normalise_url(url)
         if parsed.get_backend_name() == "sqlite":
             _make_folder(parsed)
-            reader = _sqlite_engine(parsed, pool_size, "BEGIN")
-            writer = _sqlite_engine(parsed, 1, "BEGIN IMMEDIATE")
+            reader = _sqlite_engine(parsed, pool_size, writes=False)
+            writer = _sqlite_engine(parsed, 1)
             return cls(parsed, reader, reader, writer)
         engine = _postgres_engine(parsed, pool_size)
         reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -121,7 +122,7 @@ class Database:
         """A read session; raises Unavailable."""
         session = self._reader()
         try:
-            with _translating():
+            with _translating(writes=False):
                 yield session
         finally:
             await _closed(session)
@@ -164,7 +165,7 @@ class Database:
     async def _alone(self) -> AsyncIterator[AsyncEngine]:
         """An engine of its own for work that may take long: no statement timeout."""
         if self.dialect == "sqlite":
-            engine = _sqlite_engine(self.url, 1, "BEGIN IMMEDIATE", busy_s=schema.LOCK_WAIT_S)
+            engine = _sqlite_engine(self.url, 1, busy_s=schema.LOCK_WAIT_S)
         else:
             url, connect = _postgres_arguments(self.url)
             connect |= {"command_timeout": None, "server_settings": {"lock_timeout": "0"}}
@@ -196,8 +197,12 @@ def normalise_url(url: str) -> URL:
             raise BadUrl(f"no support for {other} databases: give sqlite:///file or postgresql://…")
 
 
-def translated(error: Exception) -> Exception:
-    """`error` as Unavailable or Locked when it means that the database is away, else as it is."""
+def translated(error: Exception, *, writes: bool = True) -> Exception:
+    """`error` as Unavailable or Locked when it means that the database is away, else as it is.
+
+    A database that has become read-only (a standby after a failover, a remounted disk) is away for those
+    who write; in a read session a write is a mistake of ours.
+    """
     if isinstance(error, Unavailable):
         return error
     if isinstance(error, (PoolTimeout, OSError, TimeoutError)):
@@ -207,7 +212,7 @@ def translated(error: Exception) -> Exception:
     state = getattr(error.orig, "sqlstate", None)
     if state in _LOCKED_CODES:
         return Locked(f"locked by another transaction: {error.orig}")
-    if error.connection_invalidated or _says_away(error.orig, state):
+    if error.connection_invalidated or _says_away(error.orig, state) or (writes and _is_read_only(error.orig)):
         return Unavailable(f"the database is away: {error.orig}")
     return error
 
@@ -219,6 +224,12 @@ def _says_away(original: BaseException | None, state: str | None) -> bool:
         return getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY
     cause = original.__cause__ if original is not None else None
     return isinstance(cause, (OSError, TimeoutError))
+
+
+def _is_read_only(original: BaseException | None) -> bool:
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+    return getattr(original, "sqlstate", None) == _READ_ONLY_CODE
 
 
 def _sqlite_url(url: URL) -> URL:
@@ -235,9 +246,12 @@ def _make_folder(url: URL) -> None:
         raise BadUrl(f"the database's folder {folder} cannot be made: {error.strerror}") from None
 
 
-def _sqlite_engine(url: URL, pool_size: int, begin: str, busy_s: float = LOCK_WAIT_S) -> AsyncEngine:
+def _sqlite_engine(
+    url: URL, pool_size: int, *, writes: bool = True, busy_s: float | None = None
+) -> AsyncEngine:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise BadUrl(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
+    busy_s = LOCK_WAIT_S if busy_s is None else busy_s
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -255,11 +269,13 @@ def _sqlite_engine(url: URL, pool_size: int, begin: str, busy_s: float = LOCK_WA
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        if not writes:
+            cursor.execute("PRAGMA query_only = ON")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def start(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -299,11 +315,11 @@ def _postgres_arguments(url: URL) -> tuple[URL, dict[str, Any]]:
 
 
 @contextmanager
-def _translating() -> Iterator[None]:
+def _translating(*, writes: bool = True) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        away = translated(error)
+        away = translated(error, writes=writes)
         if away is error:
             raise
         raise away from error

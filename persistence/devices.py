@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from fitai.persistence.database import ReadSession, WriteSession
+from fitai.persistence.database import ReadSession
 from fitai.persistence.models import Device, RefreshToken, User, clean
 
 SERVER = 0  # the server's own device in every stream; not a row
@@ -45,8 +45,9 @@ class Enrolment:
     retired: Sequence[int] = field(default=())
 
 
-class DeviceReader:
-    """Finding devices."""
+class Devices:
+    """Devices. Finding takes any session; enrolling, renaming and revoking take a write session and lock
+    the user, so that numbers stay unique."""
 
     def __init__(self, session: ReadSession) -> None:
         self._session = session
@@ -65,13 +66,6 @@ class DeviceReader:
         query = select(Device).where(*_live(user)).order_by(Device.id)
         rows = (await self._session.execute(query)).scalars()
         return [_as_row(device) for device in rows]
-
-
-class Devices(DeviceReader):
-    """Enrolling, renaming and revoking; every method locks the user, so that numbers stay unique."""
-
-    def __init__(self, session: WriteSession) -> None:
-        super().__init__(session)
 
     async def enrol(
         self,
@@ -183,7 +177,7 @@ class Devices(DeviceReader):
         self._session.add(device)
         return device
 
-    async def _retire(self, user: str, keep: int, limit: int, now: int) -> list[int]:
+    async def _retire(self, user: str, keep: int, limit: int, now: int) -> Sequence[int]:
         live = (await self._session.execute(select(func.count()).where(*_live(user)))).scalar_one()
         if live <= limit:
             return []
@@ -193,7 +187,7 @@ class Devices(DeviceReader):
             .order_by(Device.last_used_at, Device.id)
             .limit(live - limit)
         )
-        ids = list((await self._session.execute(longest_unused)).scalars())
+        ids = (await self._session.execute(longest_unused)).scalars().all()
         await self._revoke(user, ids, now)
         return ids
 

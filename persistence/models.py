@@ -323,7 +323,7 @@ class Share(Base):
 
 
 class IdempotencyKey(Base):
-    """An answered request: the hash of what was asked, and the answer to give again."""
+    """An answered request: the hash of what was asked and, where it is kept, the answer to give again."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created", "created_at"),)
@@ -331,5 +331,5 @@ class IdempotencyKey(Base):
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(Words, primary_key=True)
     request: Mapped[str] = mapped_column(String(128))
-    answer: Mapped[Any] = mapped_column(Json)
+    answer: Mapped[Any | None] = mapped_column(Json)
     created_at: Mapped[int] = mapped_column(BigInteger)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fitai.persistence.database import ReadSession, WriteSession
+from fitai.persistence.database import ReadSession
 from fitai.persistence.models import Stream, User, clean
 
 
@@ -34,8 +34,8 @@ def email_key(email: str) -> str:
     return clean(unicodedata.normalize("NFKC", email.strip()).casefold())
 
 
-class UserReader:
-    """Finding accounts."""
+class Users:
+    """Accounts. Finding takes any session, `create` and `set_password` a write session."""
 
     def __init__(self, session: ReadSession) -> None:
         self._session = session
@@ -48,13 +48,6 @@ class UserReader:
         """The account with this address."""
         query = select(User).where(User.email_key == email_key(email))
         return _row((await self._session.execute(query)).scalar_one_or_none())
-
-
-class Users(UserReader):
-    """Making and changing accounts."""
-
-    def __init__(self, session: WriteSession) -> None:
-        super().__init__(session)
 
     async def create(
         self, *, email: str, password_hash: str, display_name: str | None, now: int, id: str | None = None

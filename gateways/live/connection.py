@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-Handler = Callable[["Connection", str, list[Any]], Awaitable[Any]]
+Handler = Callable[["Connection", str, list[Any], int | None], Awaitable[Any]]
 
 PENDING = object()
 """What a handler returns when the acknowledgement will be sent at its place in the order."""
@@ -245,7 +245,7 @@ class Connection:
 
     async def _handle(self, event: str, args: list[Any], ack: int | None) -> None:
         try:
-            answer = await self._handler(self, event, [*args, ack])
+            answer = await self._handler(self, event, args, ack)
         except Exception:
             _log.exception("event_failed", live_event=event, user=self.identity.user)
             answer = {"ok": False, "code": "unavailable", "message": "something went wrong here; try again"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from fitai.engine.ops import Dot, Record
-from fitai.engine.records import Bests
+from fitai.engine.records import Bests, merge
 from fitai.engine.workout import Workout
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.live.host import Host
@@ -172,7 +172,7 @@ class Hosts:
         """Per exercise the bests of all workouts that began before this one."""
         async with self.db.read() as session:
             rows = await Workouts(session).bests_before(stream, exercises, started_at, workout)
-        return {exercise: Bests.merge(*(Bests.from_json(row) for row in found)) for exercise, found in rows.items()}
+        return {exercise: merge(*(Bests.from_json(row) for row in found)) for exercise, found in rows.items()}
 
     async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:
         """(user, workout, due) of the server deadlines up to a moment (Unix ms), by the projections."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,7 +25,8 @@ import socketio
 import structlog
 from aiohttp import WSMsgType, web
 from engineio.async_drivers import aiohttp as driver
-from engineio.packet import CLOSE
+from engineio.async_socket import AsyncSocket
+from engineio.packet import CLOSE, MESSAGE, PING
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
@@ -80,12 +82,36 @@ def _engine_io(text: str) -> bool:
 
 
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO with bounded queues."""
+    """Engine.IO with bounded queues, and a timer instead of a sleeping task for each socket's ping."""
 
     queue_bytes = 0
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pings: dict[str, asyncio.TimerHandle] = {}
+
     def create_queue(self, *_: Any, **__: Any) -> Outbox:
         return Outbox(self.queue_bytes)
+
+    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        socket = getattr(target, "__self__", None)
+        if isinstance(socket, AsyncSocket):  # its only task is the next ping
+            loop = asyncio.get_running_loop()
+            self._pings[socket.sid] = loop.call_later(self.ping_interval, self._ping, socket)
+            return None
+        return super().start_background_task(target, *args, **kwargs)
+
+    def stop_ping(self, sid: str) -> None:
+        """The socket is gone."""
+        timer = self._pings.pop(sid, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _ping(self, socket: AsyncSocket) -> None:
+        self._pings.pop(socket.sid, None)
+        if not socket.closing and not socket.closed:
+            socket.last_ping = time.time()
+            socket.queue.push(Transport(PING))
 
 
 class Session:
@@ -199,6 +225,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         session.deadline = loop.call_later(self._limits.auth_s, self._unauthenticated, session)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self.eio.stop_ping(eio_sid)
         session = self._sessions.pop(eio_sid, None)
         if session is None:
             return
@@ -263,7 +290,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             refused = type(packet)(
                 sio.CONNECT_ERROR, data={"message": "Invalid namespace"}, namespace=packet.namespace
             )
-            session.outbox.push(Transport(4, data=refused.encode()))
+            session.outbox.push(Transport(MESSAGE, data=refused.encode()))
         elif session.connection is None and not session.connecting:
             session.connecting = True
             spawn("live.connect", self._admit(session, packet.data))

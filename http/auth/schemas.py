@@ -32,9 +32,7 @@ def _line(text: str) -> str:
     return text
 
 
-Email = Annotated[
-    str, Field(max_length=LONGEST_EMAIL, examples=["ada@example.com"]), AfterValidator(_email)
-]
+Email = Annotated[str, Field(max_length=LONGEST_EMAIL, examples=["ada@example.com"]), AfterValidator(_email)]
 Line = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_line)]
 
 
@@ -73,6 +71,12 @@ class Refresh(Schema):
     refresh_token: str = Field(min_length=1, max_length=512)
 
 
+class Logout(Schema):
+    """The sign-in to end: the one of this refresh token, or without it all of the calling device."""
+
+    refresh_token: str | None = Field(None, min_length=1, max_length=512)
+
+
 class DeviceName(Schema):
     """A device's new name."""
 
@@ -101,7 +105,7 @@ class DeviceRef(Schema):
 
 
 class Session(Schema):
-    """A signed-in device: who, on what, and the tokens. `expires_in` is the access token's life in seconds."""
+    """A signed-in device: who, on what, and the tokens. `expires_in`: the access token's life, seconds."""
 
     user: UserOut
     device: DeviceRef

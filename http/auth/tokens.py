@@ -1,14 +1,11 @@
-"""Access and refresh tokens.
+"""Access tokens: JWTs (HS256) that name user and device and live for minutes.
 
-An access token is a JWT (HS256) that names user and device and lives for minutes; beyond its signature
-the database is asked at each use whether the device is still enrolled, so that a revoked device is out
-at once. A refresh token is 256 random bits; only its SHA-256 is stored, and each works once.
+Beyond its signature the database is asked at each use whether the device is still enrolled, so that a
+revoked device is out at once. Refresh tokens, which are stored, are `fitai.persistence.tokens`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -16,11 +13,12 @@ from uuid import uuid4
 import jwt
 
 from fitai.gateways.identity import Identity, NotAuthenticated
+from fitai.persistence.database import Database
+from fitai.persistence.devices import Devices
 
 ISSUER = "fitai"
 AUDIENCE = "fitai"
 ACCESS_MS = 15 * 60_000
-REFRESH_MS = 30 * 86_400_000
 SHORTEST_SECRET = 32  # bytes: RFC 7518, 3.2 asks for a key as long as the hash
 
 _CLAIMS = ("iss", "aud", "sub", "dev", "iat", "exp", "jti")
@@ -29,11 +27,22 @@ Enrolled = Callable[[str, int], Awaitable[bool]]
 """Whether this device of this user may speak now."""
 
 
+def enrolled_in(db: Database) -> Enrolled:
+    """Asks the database, with one small read."""
+
+    async def enrolled(user: str, device: int) -> bool:
+        async with db.read() as session:
+            return await Devices(session).is_live(user, device)
+
+    return enrolled
+
+
 class AccessTokens:
     """Issues access tokens and is the `Authenticator` that honours them.
 
-    `secret` signs (at least 32 bytes), `enrolled` is asked at each use, `now_ms` is the clock, `life_ms`
-    how long a token lives. The clock is ours alone: PyJWT's own reading of the time is switched off.
+    `secret` signs (at least 32 bytes), `enrolled` is asked at each use, `now_ms` is the clock (Unix ms),
+    `life_ms` how long a token lives. The clock is ours alone: PyJWT's own reading of the time is switched
+    off.
     """
 
     def __init__(
@@ -98,13 +107,3 @@ class AccessTokens:
 
 def _invalid() -> NotAuthenticated:
     return NotAuthenticated("unauthorized", "The access token is not valid.")
-
-
-def new_refresh_token() -> str:
-    """A new refresh token, 43 characters of base64url."""
-    return secrets.token_urlsafe(32)
-
-
-def digest(refresh_token: str) -> bytes:
-    """What is stored of a refresh token. It is random, so a plain hash is enough."""
-    return hashlib.sha256(refresh_token.encode("utf-8", "surrogatepass")).digest()

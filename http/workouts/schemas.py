@@ -25,7 +25,7 @@ def _whole(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-def _three_places(value: float) -> float:
+def _three_places(value: int | float) -> int | float:
     if round(value, 3) != value:
         raise ValueError("at most 3 decimal places")
     return value
@@ -37,16 +37,21 @@ def _note(text: str) -> str:
     return text
 
 
+def is_uuid(text: str) -> bool:
+    """Whether this is a UUID in its usual form, in upper or lower case."""
+    return re.fullmatch(_UUID, text) is not None
+
+
 Uuid = Annotated[str, Field(pattern=f"^{_UUID}$", examples=["0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"])]
 LowerUuid = Annotated[Uuid, AfterValidator(str.lower)]
 Whole = Annotated[int, BeforeValidator(_whole)]
-Decimal = Annotated[float, AfterValidator(_three_places)]
+Decimal = Annotated[int | float, AfterValidator(_three_places)]
 Millis = Annotated[Whole, Field(ge=0, le=LAST_MS, description="Unix ms")]
 Seconds = Annotated[Whole, Field(ge=0, le=86_400)]
 Note = Annotated[str, AfterValidator(_note)]
 Title = Annotated[str, Field(min_length=1, max_length=500)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Position = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")]
+Position = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
 Superset = Annotated[Whole, Field(ge=-(2**53), le=2**53)] | Annotated[str, Field(min_length=1, max_length=64)]
 Slot = Annotated[Whole, Field(ge=0, le=2**53)] | Annotated[str, Field(min_length=1, max_length=64)]
 SetType = Literal["warmup", "working", "drop", "failure", "amrap", "myo", "partial", "isometric"]
@@ -123,7 +128,7 @@ class PlannedEntry(Passing):
     exercise: Name
     position: Position
     superset: Superset | None = None
-    sets: list[PlannedSet] = []
+    sets: list[PlannedSet] = Field(default_factory=list)
     target: dict[str, Any] | None = None
 
 
@@ -297,7 +302,7 @@ class RestState(Open):
     dot: list[int]
     started_at: int
     seconds: int
-    ends_at: int
+    ends_at: int | None
     remaining_ms: int | None = None
 
 

@@ -260,7 +260,7 @@ def _links() -> None:
         sa.Column("user_id", ID, nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("request", sa.String(length=128), nullable=False),
-        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name="fk_idempotency_keys_user_id", ondelete="CASCADE"

@@ -1,0 +1,89 @@
+"""What stops a command, as one sentence for the person who typed it.
+
+An exception that is named here is no bug: a wrong setting, a database that is away, a port that is taken.
+Everything else keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import typer
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from fitai.app.settings import Settings, SettingsError
+from fitai.persistence.database import BadUrl, Unavailable
+from fitai.persistence.schema import WrongSchema
+
+EXIT = 2
+"""The exit code of a command that could not do its work for a reason that its sentence tells."""
+
+
+class Refused(Exception):
+    """A command can not do what it was asked to; the message is the sentence."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn an expected failure into one sentence on stderr and exit code 2."""
+    try:
+        yield
+    except Exception as error:
+        sentence = explained(error)
+        if sentence is None:
+            raise
+        typer.echo(f"fitai: {sentence}", err=True)
+        raise typer.Exit(EXIT) from error
+
+
+def explained(error: Exception) -> str | None:
+    """The sentence for an expected failure, None for a bug."""
+    match error:
+        case SettingsError() | Refused():
+            return _line(str(error))
+        case BadUrl():
+            return f"FITAI_DATABASE_URL: {_line(str(error))}."
+        case Unavailable():
+            return f"The database cannot be reached: {_reason(error)}."
+        case WrongSchema():
+            return f"{_line(str(error)).capitalize()}; `fitai migrate` brings it up."
+        case DBAPIError() | asyncpg.PostgresError():
+            return f"The database refuses: {_reason(error)}."
+    return None
+
+
+def not_listening(settings: Settings, error: OSError) -> Refused:
+    """Why this address can not be listened on."""
+    where = f"{settings.host} port {settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        return Refused(f"Something else listens on {where} already; give another with --port, or 0 for a free one.")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return Refused(f"This user may not listen on {where}; ports from 1024 on are free for all.")
+    return Refused(f"FITAI_HOST: cannot listen on {where} ({error.strerror or error}).")
+
+
+def shown_url(url: str) -> str:
+    """A database URL as it may be shown: without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return "(unreadable)"
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause that says something, on one line."""
+    said = str(error)
+    cause = error.__cause__ or (error.orig if isinstance(error, DBAPIError) else None)
+    while cause is not None:
+        if str(cause):
+            said = str(cause)
+        cause = cause.__cause__ or (cause.orig if isinstance(cause, DBAPIError) else None)
+    return _line(said).rstrip(".")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

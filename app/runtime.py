@@ -1,0 +1,131 @@
+"""One node, wired: settings in, a running aiohttp application out.
+
+Everything that lives as long as the process is opened here, in the order in which it depends on each
+other, and closed in the opposite one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import structlog
+from aiohttp import web
+
+from fitai.app.settings import Settings
+from fitai.gateways.bus.memory import MemoryBus
+from fitai.gateways.live.asyncapi import asyncapi
+from fitai.gateways.live.hosts import Hosts
+from fitai.gateways.live.limits import LiveLimits
+from fitai.gateways.live.server import LiveServer
+from fitai.http.app import Deps, build_app
+from fitai.http.auth.tokens import AccessTokens
+from fitai.persistence.append import Appender
+from fitai.persistence.database import Database
+from fitai.sync.wire import WireLimits
+
+_log = structlog.get_logger(__name__)
+
+VERSION = version("fitai")
+
+
+def now_ms() -> int:
+    """The wall clock, Unix ms. The only place where the program reads it."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a running process consists of."""
+
+    settings: Settings
+    db: Database
+    hosts: Hosts
+    live: LiveServer
+    app: web.Application
+
+
+@asynccontextmanager
+async def open_node(settings: Settings) -> AsyncIterator[Node]:
+    """Open the database (migrating it unless that is forbidden), start the hosts, build the application.
+
+    Raises Unavailable when the database can not be reached, SchemaBehind when it may not be migrated.
+    """
+    db = Database.open(settings.database_url, pool_size=settings.database_pool)
+    try:
+        await (db.migrate() if settings.migrate else db.check())
+        limits = live_limits(settings)
+        bus = MemoryBus()
+        appender = Appender(db)
+        hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms)
+        tokens = AccessTokens(db, settings.signing_key, lifetime_s=int(settings.access_token_seconds), now_ms=now_ms)
+        await bus.start()
+        await appender.start()
+        await hosts.start()
+        live = LiveServer(
+            hosts,
+            tokens,
+            limits=limits,
+            now_ms=now_ms,
+            polling=settings.polling_allowed,
+            origins="*" if "*" in settings.allowed_origins else list(settings.allowed_origins),
+        )
+        app = build_app(
+            Deps(
+                db=db,
+                hosts=hosts,
+                bus=bus,
+                tokens=tokens,
+                now_ms=now_ms,
+                version=VERSION,
+                asyncapi=asyncapi(VERSION),
+                refresh_lifetime_s=int(settings.refresh_token_seconds),
+                devices_per_user=settings.limits.user_devices,
+                body_bytes=settings.limits.push_bytes,
+            )
+        )
+        live.attach(app)
+        try:
+            yield Node(settings, db, hosts, live, app)
+        finally:
+            await hosts.close()
+            await appender.close()
+            await bus.close()
+    finally:
+        await db.close()
+
+
+def live_limits(settings: Settings) -> LiveLimits:
+    """The gateway's bounds as the settings have them."""
+    limits = settings.limits
+    return LiveLimits(
+        wire=WireLimits(
+            op_bytes=limits.op_bytes,
+            push_bytes=limits.push_bytes,
+            push_ops=limits.push_ops,
+            depth=limits.op_depth,
+        ),
+        rates=settings.rates,
+        exercises_per_workout=limits.workout_exercises,
+        sets_per_workout=limits.workout_sets,
+        text_bytes=limits.text_bytes,
+        ops_per_s=limits.ops_per_second,
+        ops_burst=limits.ops_burst,
+        ops_per_day=limits.ops_per_day,
+        ops_per_user=limits.user_ops,
+        events_per_s=limits.events_per_second,
+        events_burst=limits.events_burst,
+        telemetry_per_s=limits.telemetry_per_second,
+        queue_bytes=limits.queue_bytes,
+        connections_per_user=limits.user_connections,
+        pull_records=limits.pull_page,
+        auth_s=limits.auth_seconds,
+        expiring_s=limits.expiry_warning_seconds,
+        expiry_grace_s=limits.expiry_grace_seconds,
+        presence_grace_s=limits.presence_grace_seconds,
+        idle_pause_ms=int(limits.idle_pause_seconds * 1000),
+        idle_finish_ms=int(limits.idle_finish_seconds * 1000),
+    )

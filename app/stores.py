@@ -1,0 +1,23 @@
+"""The database of a command that is not a server: opened, at the right schema, closed again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fitai.app.settings import Settings
+from fitai.persistence.database import Database
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, *, migrate: bool) -> AsyncIterator[Database]:
+    """The database of the settings, migrated if asked to, else checked.
+
+    Raises Unavailable, BadUrl, or WrongSchema when it is checked only and is behind.
+    """
+    db = Database.open(settings.database_url, pool_size=settings.database_pool)
+    try:
+        await (db.migrate() if migrate else db.check())
+        yield db
+    finally:
+        await db.close()

@@ -1,0 +1,82 @@
+"""The auth routes."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from fitai.gateways.identity import Identity
+from fitai.http.auth.schemas import (
+    DeviceName,
+    DeviceOut,
+    DevicePath,
+    Devices,
+    Login,
+    Logout,
+    Refresh,
+    Register,
+    Session,
+)
+from fitai.http.auth.service import AuthService
+from fitai.http.frame import Routes
+
+AUTH: web.AppKey[AuthService] = web.AppKey("fitai_auth", AuthService)
+
+routes = Routes("auth")
+
+
+@routes.post("/auth/register", status=201, response=Session, errors=("email_taken", "later"))
+async def register(request: web.Request, body: Register) -> Session:
+    """Register a new user on a first device."""
+    return await request.app[AUTH].register(body)
+
+
+@routes.post("/auth/login", response=Session, errors=("invalid_credentials", "later"))
+async def login(request: web.Request, body: Login) -> Session:
+    """Sign in on a device.
+
+    A known `install_id` is the same device: its counter and its unsent ops go on. When a user has too many
+    devices, the one that was not used for longest is revoked.
+    """
+    return await request.app[AUTH].login(body)
+
+
+@routes.post("/auth/refresh", response=Session, errors=("invalid_refresh_token", "refresh_token_reused"))
+async def refresh(request: web.Request, body: Refresh) -> Session:
+    """Exchange a refresh token for new tokens.
+
+    Each refresh token works once. A second use ends the sign-in: all its refresh tokens are revoked.
+    """
+    return await request.app[AUTH].refresh(body.refresh_token)
+
+
+@routes.post("/auth/logout", status=204)
+async def logout(request: web.Request, caller: Identity | None, body: Logout) -> None:
+    """Sign out.
+
+    Ends the sign-in of `refresh_token`, or without it every sign-in of the calling device. The device
+    stays enrolled: what it has not sent yet can be sent after the next login.
+    """
+    await request.app[AUTH].logout(caller, body.refresh_token)
+
+
+@routes.get("/auth/devices", response=Devices)
+async def list_devices(request: web.Request, caller: Identity) -> Devices:
+    """List the enrolled devices."""
+    return Devices(devices=await request.app[AUTH].devices(caller))
+
+
+@routes.patch("/auth/devices/{id}", response=DeviceOut)
+async def rename_device(
+    request: web.Request, caller: Identity, path: DevicePath, body: DeviceName
+) -> DeviceOut:
+    """Rename a device."""
+    return await request.app[AUTH].rename(caller, path.id, body.name)
+
+
+@routes.delete("/auth/devices/{id}", status=204)
+async def revoke_device(request: web.Request, caller: Identity, path: DevicePath) -> None:
+    """Revoke a device.
+
+    Its tokens stop working at once and its live connections are closed.
+    """
+    await request.app[AUTH].revoke(caller, path.id)

@@ -1,0 +1,218 @@
+"""Reading the projections: lists, snapshots, history, and which workouts need the server next.
+
+What is read here follows the log by a moment (`streams.projected` says how far); what must be exact is
+asked of the session host instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Select, Tuple, exists, literal, or_, select, tuple_
+
+from fitai.persistence.database import ReadSession
+from fitai.persistence.models import ExerciseBests, Id, SetRow, Snapshot, Stream, WorkoutRow
+
+
+class BadCursor(ValueError):
+    """The cursor is none that `Workouts.list` gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkoutSummary:
+    """A workout as lists show it. Times in Unix ms; `happened_at` is when it was started, else created;
+    `sets` counts done sets without warm-ups; `volume_ug` is their volume in micrograms."""
+
+    id: str
+    status: str
+    phase: str | None
+    title: str | None
+    template: str | None
+    happened_at: int
+    created_at: int | None
+    started_at: int | None
+    ended_at: int | None
+    updated_at: int | None
+    rev: int
+    seq: int
+    exercises: int
+    sets: int
+    volume_ug: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Summaries, newest first, and the cursor of the next page (None on the last)."""
+
+    items: Sequence[WorkoutSummary]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """The state document of a workout, true at position `seq` of its stream."""
+
+    seq: int
+    rev: int
+    document: dict[str, Any]
+
+
+class Workouts:
+    """Questions about the projected workouts of a stream, asked in one session."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def list(
+        self,
+        stream: int,
+        *,
+        status: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        exercise: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> Page:
+        """Workouts that exist and are not removed, newest first by when they happened.
+
+        status, exercise  only those in this status, with a set of this exercise
+        since, until      only those with since <= happened_at < until, Unix ms
+        Raises BadCursor.
+        """
+        query = _SUMMARY.where(WorkoutRow.stream == stream, WorkoutRow.created, ~WorkoutRow.removed)
+        if status is not None:
+            query = query.where(WorkoutRow.status == status)
+        if since is not None:
+            query = query.where(WorkoutRow.happened_at >= since)
+        if until is not None:
+            query = query.where(WorkoutRow.happened_at < until)
+        if exercise is not None:
+            query = query.where(_has_set_of(stream, exercise))
+        if cursor is not None:
+            query = query.where(_read_cursor(cursor) > _PLACE)
+        newest_first = query.order_by(WorkoutRow.happened_at.desc(), WorkoutRow.workout.desc())
+        rows = (await self._session.execute(newest_first.limit(limit + 1))).all()
+        items = [WorkoutSummary(*row) for row in rows[:limit]]
+        return Page(items, _cursor(items[-1]) if len(rows) > limit else None)
+
+    async def get(self, stream: int, workout: str) -> WorkoutSummary | None:
+        """One workout, unless it was never created or is removed."""
+        query = _SUMMARY.where(
+            WorkoutRow.stream == stream,
+            WorkoutRow.workout == workout,
+            WorkoutRow.created,
+            ~WorkoutRow.removed,
+        )
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else WorkoutSummary(*row)
+
+    async def snapshot(self, stream: int, workout: str) -> StoredState | None:
+        """The cached state document of a workout, whatever its state."""
+        found = await self._session.get(Snapshot, (stream, workout))
+        return None if found is None else StoredState(found.seq, found.rev, found.document)
+
+    async def open_ids(self, stream: int) -> Sequence[str]:
+        """The workouts that are going on: active or paused, not removed."""
+        query = select(WorkoutRow.workout).where(
+            WorkoutRow.stream == stream, WorkoutRow.status.in_(("active", "paused")), ~WorkoutRow.removed
+        )
+        return (await self._session.execute(query)).scalars().all()
+
+    async def changed_after(self, stream: int, after: int, limit: int) -> Sequence[str]:
+        """At most `limit` workouts with records past a position, those that changed last first."""
+        query = (
+            select(WorkoutRow.workout)
+            .where(WorkoutRow.stream == stream, WorkoutRow.seq > after)
+            .order_by(WorkoutRow.seq.desc())
+            .limit(limit)
+        )
+        return (await self._session.execute(query)).scalars().all()
+
+    async def bests_before(
+        self, stream: int, exercises: Iterable[str], started_at: int | None, workout: str
+    ) -> dict[str, Sequence[dict[str, Any]]]:
+        """Per exercise the bests (JSON, as the engine writes them) of every workout before this one.
+
+        Before is by (started_at, workout); to a workout that has not started every other one is before.
+        Exercises without history are absent.
+        """
+        query = select(ExerciseBests.exercise, ExerciseBests.bests).where(
+            ExerciseBests.stream == stream,
+            ExerciseBests.exercise.in_(list(exercises)),
+            ExerciseBests.workout != workout,
+        )
+        if started_at is not None:
+            query = query.where(
+                or_(
+                    ExerciseBests.started_at < started_at,
+                    (ExerciseBests.started_at == started_at) & (ExerciseBests.workout < workout),
+                )
+            )
+        in_order = query.order_by(ExerciseBests.started_at, ExerciseBests.workout)
+        out: dict[str, list[dict[str, Any]]] = {}
+        for exercise, bests in (await self._session.execute(in_order)).all():
+            out.setdefault(exercise, []).append(bests)
+        return dict(out)
+
+    async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:
+        """(user, workout, due_at) of at most `limit` workouts of all users that are due by `until` (Unix
+        ms), the most overdue first."""
+        query = (
+            select(Stream.owner, WorkoutRow.workout, WorkoutRow.due_at)
+            .join(Stream, Stream.id == WorkoutRow.stream)
+            .where(WorkoutRow.due_at <= until)
+            .order_by(WorkoutRow.due_at)
+            .limit(limit)
+        )
+        rows = (await self._session.execute(query)).all()
+        return [(owner, workout, due_at) for owner, workout, due_at in rows if due_at is not None]
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PLACE = tuple_(WorkoutRow.happened_at, WorkoutRow.workout)
+_SUMMARY: Select[*tuple[Any, ...]] = select(
+    WorkoutRow.workout,
+    WorkoutRow.status,
+    WorkoutRow.phase,
+    WorkoutRow.title,
+    WorkoutRow.template,
+    WorkoutRow.happened_at,
+    WorkoutRow.created_at,
+    WorkoutRow.started_at,
+    WorkoutRow.ended_at,
+    WorkoutRow.updated_at,
+    WorkoutRow.rev,
+    WorkoutRow.seq,
+    WorkoutRow.exercises,
+    WorkoutRow.sets,
+    WorkoutRow.volume_ug,
+)
+
+
+def _has_set_of(stream: int, exercise: str) -> Any:
+    return exists().where(
+        SetRow.stream == stream, SetRow.exercise == exercise, SetRow.workout == WorkoutRow.workout
+    )
+
+
+def _cursor(last: WorkoutSummary) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([last.happened_at, last.id])).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> Tuple:
+    try:
+        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError:
+        raise BadCursor("this cursor is none of ours") from None
+    match place:
+        case [int() as happened_at, str() as workout] if abs(happened_at) < 2**62 and _UUID.fullmatch(
+            workout
+        ):
+            return tuple_(literal(happened_at, BigInteger), literal(workout, Id))
+    raise BadCursor("this cursor is none of ours")

@@ -1,0 +1,89 @@
+"""Migrations: from empty, twice, at once, and equal to the models."""
+
+import asyncio
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from fitai.persistence import schema
+from fitai.persistence.database import Database
+from fitai.persistence.models import Base
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def empty_url(request, tmp_path, postgres):
+    """The URL of an empty database; the test runs once on each engine."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.db"
+    else:
+        url = await postgres.make(migrated=False)
+        yield url
+        await postgres.drop(url)
+
+
+@pytest.fixture
+async def empty(empty_url):
+    """An open, empty database."""
+    db = Database.open(empty_url)
+    yield db
+    await db.close()
+
+
+async def test_an_empty_database_is_recognised_and_brought_up(empty):
+    with pytest.raises(schema.WrongSchema, match="none"):
+        await empty.check()
+    await empty.migrate()
+    await empty.check()
+
+
+async def test_migrating_twice_changes_nothing(empty):
+    await empty.migrate()
+    async with empty.write() as session:
+        await session.execute(
+            text("INSERT INTO streams VALUES (1, '0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f', 'e', 3, 0, 0)")
+        )
+    await empty.migrate()
+    async with empty.read() as session:
+        assert (await session.execute(text("SELECT head FROM streams"))).scalar_one() == 3
+
+
+async def test_nodes_that_migrate_at_the_same_time_wait_for_one_another(empty_url):
+    nodes = [Database.open(empty_url) for _ in range(5)]
+    await asyncio.gather(*(node.migrate() for node in nodes))
+    for node in nodes:
+        await node.check()
+        await node.close()
+
+
+async def test_the_migrations_make_exactly_what_the_models_say(db):
+    def differences(connection):
+        return compare_metadata(MigrationContext.configure(connection), Base.metadata)
+
+    async with db.engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_newer_database_is_not_mistaken_for_ours(db):
+    async with db.write() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(schema.WrongSchema, match="9999"):
+        await db.check()
+
+
+async def test_the_first_schema_can_be_taken_down_and_put_up_again(empty):
+    await empty.migrate()
+
+    def down(connection):
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+
+    async with empty.write() as session:
+        await (await session.connection()).run_sync(down)
+    with pytest.raises(schema.WrongSchema):
+        await empty.check()
+    await empty.migrate()
+    await empty.check()
