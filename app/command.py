@@ -1,0 +1,165 @@
+"""The `fitai` command."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fitai.app.failures import Refused, shown_url, told
+from fitai.app.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="fitai",
+    help="A real-time workout engine: every device of a person sees one workout, in one order.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+users = typer.Typer(no_args_is_help=True, help="Accounts.")
+app.add_typer(users, name="user")
+
+# The commands import what they need themselves: `fitai --help` should not wait for a web server's modules.
+
+
+def main() -> None:
+    """Run the command; the installed script's entry point."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fitai {version('fitai')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Settings come from the environment (FITAI_…) and from `.env`; see the README."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    announce: Annotated[
+        Path | None, typer.Option(help="File to write {url, host, port, pid} to, as JSON, when ready.")
+    ] = None,
+) -> None:
+    """Serve REST and sockets, until Ctrl-C."""
+    with told():
+        settings = load_settings(host=host, port=port)
+        from fitai.app import serve as server
+
+        server.serve(settings, announce=announce, say=_say)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to the newest version."""
+
+    async def work(settings: Settings) -> None:
+        from fitai.app.stores import open_database
+
+        async with open_database(settings, migrate=True):
+            pass
+
+    with told():
+        settings = load_settings()
+        asyncio.run(work(settings))
+        _say(f"The schema of {shown_url(settings.database_url)} is up to date.")
+
+
+@app.command()
+def demo() -> None:
+    """Two devices play a workout through a lost connection and a killed server, live, and count."""
+    from fitai.app.demo import play
+
+    raise typer.Exit(play(Console(highlight=False)))
+
+
+@app.command()
+def replay(
+    workout: Annotated[str, typer.Argument(help="The workout's id.")],
+    user: Annotated[str | None, typer.Option(help="E-mail of its owner; needed if several have this id.")] = None,
+) -> None:
+    """Print the log of a workout as a timeline."""
+
+    async def work(settings: Settings) -> None:
+        from fitai.app.replay import find_history, print_timeline
+        from fitai.app.stores import open_database
+
+        async with open_database(settings, migrate=False) as db:
+            history = await find_history(db, workout, user)
+        print_timeline(history, Console(highlight=False))
+
+    with told():
+        asyncio.run(work(load_settings()))
+
+
+@app.command()
+def rebuild() -> None:
+    """Write all projections (lists, history, records) anew from the log."""
+
+    async def work(settings: Settings) -> None:
+        from fitai.app.rebuild import rebuild
+        from fitai.app.stores import open_database
+
+        async with open_database(settings, migrate=False) as db:
+            done = await rebuild(db, settings.limits, Console(stderr=True))
+        _say(f"Rebuilt {done.workouts} workouts of {done.streams} users in {done.seconds:.1f} s.")
+
+    with told():
+        asyncio.run(work(load_settings()))
+
+
+@users.command("create")
+def create_user(
+    email: Annotated[str, typer.Argument(help="The address to sign in with.")],
+    name: Annotated[str | None, typer.Option(help="What to call the person.")] = None,
+    password: Annotated[
+        str | None, typer.Option(help="Without it you are asked (or it is read from stdin).")
+    ] = None,
+) -> None:
+    """Make an account."""
+
+    async def work(settings: Settings, password: str) -> str:
+        from fitai.app.accounts import create_user
+        from fitai.app.runtime import now_ms
+        from fitai.app.stores import open_database
+
+        async with open_database(settings, migrate=settings.migrate) as db:
+            return (await create_user(db, email, password, name, now_ms)).id
+
+    with told():
+        settings = load_settings()
+        made = asyncio.run(work(settings, _asked_password() if password is None else password))
+        _say(f"Made {email} (user {made}).")
+
+
+def _asked_password() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise Refused("Give a password with --password, or on stdin.")
+    return line
+
+
+def _say(line: str) -> None:
+    """Print at once, also into a pipe."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

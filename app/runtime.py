@@ -22,9 +22,10 @@ from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
 from fitai.http.app import Deps, build_app
-from fitai.http.auth.tokens import AccessTokens
+from fitai.http.auth.tokens import AccessTokens, Enrolled
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
+from fitai.persistence.devices import Devices
 from fitai.sync.wire import WireLimits
 
 _log = structlog.get_logger(__name__)
@@ -61,7 +62,8 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         bus = MemoryBus()
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms)
-        tokens = AccessTokens(db, settings.signing_key, lifetime_s=int(settings.access_token_seconds), now_ms=now_ms)
+        life_ms = int(settings.access_token_seconds * 1000)
+        tokens = AccessTokens(settings.signing_key, _enrolled(db), now_ms, life_ms=life_ms)
         await bus.start()
         await appender.start()
         await hosts.start()
@@ -84,6 +86,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
                 asyncapi=asyncapi(VERSION),
                 refresh_lifetime_s=int(settings.refresh_token_seconds),
                 devices_per_user=settings.limits.user_devices,
+                allowed_origins=settings.allowed_origins,
                 body_bytes=settings.limits.push_bytes,
             )
         )
@@ -96,6 +99,14 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
             await bus.close()
     finally:
         await db.close()
+
+
+def _enrolled(db: Database) -> Enrolled:
+    async def enrolled(user: str, device: int) -> bool:
+        async with db.read() as session:
+            return await Devices(session).is_live(user, device)
+
+    return enrolled
 
 
 def live_limits(settings: Settings) -> LiveLimits:

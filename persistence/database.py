@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -142,8 +142,12 @@ class Database:
             try:
                 with _translating():
                     await session.commit()
-            except Unavailable as error:
-                raise CommitUnknown(str(error)) from error
+            except BaseException as error:
+                # The driver counts the transaction as over; SQLite may still be in it. Keep neither.
+                await _dropped(session)
+                if isinstance(error, Unavailable):
+                    raise CommitUnknown(str(error)) from error
+                raise
         finally:
             await _closed(session)
 
@@ -331,4 +335,11 @@ async def _closed(session: AsyncSession) -> None:
         async with asyncio.timeout(CLOSE_S):
             await session.close()
     except (DBAPIError, OSError, TimeoutError):
-        await session.invalidate()
+        await _dropped(session)
+
+
+async def _dropped(session: AsyncSession) -> None:
+    """Close the session's connection for good instead of giving it back."""
+    with suppress(DBAPIError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await session.invalidate()
