@@ -88,7 +88,7 @@ $(STAMP):
 	@sed -n '/^pip==/,/# via/p' requirements-dev.lock > .venv/pip.lock
 	@$(PIP_INSTALL) --require-hashes -r .venv/pip.lock
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
-	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The stock JavaScript client, for the tests that speak to the server with it.

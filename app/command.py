@@ -91,7 +91,9 @@ def demo() -> None:
 @app.command()
 def replay(
     workout: Annotated[str, typer.Argument(help="The workout's id.")],
-    user: Annotated[str | None, typer.Option(help="E-mail of its owner; needed if several have this id.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="E-mail of its owner; needed if several have this id.")
+    ] = None,
 ) -> None:
     """Print the log of a workout as a timeline."""
 

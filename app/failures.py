@@ -60,7 +60,9 @@ def not_listening(settings: Settings, error: OSError) -> Refused:
     """Why this address can not be listened on."""
     where = f"{settings.host} port {settings.port}"
     if error.errno == errno.EADDRINUSE:
-        return Refused(f"Something else listens on {where} already; give another with --port, or 0 for a free one.")
+        return Refused(
+            f"Something else listens on {where} already; give another with --port, or 0 for a free one."
+        )
     if error.errno in {errno.EACCES, errno.EPERM}:
         return Refused(f"This user may not listen on {where}; ports from 1024 on are free for all.")
     return Refused(f"FITAI_HOST: cannot listen on {where} ({error.strerror or error}).")

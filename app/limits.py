@@ -55,7 +55,7 @@ class Limits(BaseModel):
     ops_per_second: Count = _rate(50, "Ops of one device per second, in the long run.")
     ops_burst: Count = _rate(5_000, "Ops that one device may send at once after a silence.")
     ops_per_day: Count = _rate(100_000, "Ops of one user per day.")
-    events_per_second: Count = _rate(50, "Socket events of one connection per second, in the long run.")
+    events_per_second: Count = _rate(100, "Socket events of one connection per second, in the long run.")
     events_burst: Count = _rate(500, "Socket events that one connection may send at once after a silence.")
     requests_per_second: Count = _rate(50, "REST requests of one user per second, in the long run.")
     requests_burst: Count = _rate(500, "REST requests that one user may send at once after a silence.")

@@ -35,7 +35,7 @@ VERSION = version("fitai")
 
 def now_ms() -> int:
     """The wall clock, Unix ms. The only place where the program reads it."""
-    return time.time_ns() // 1_000_000
+    return time.time_ns() // 1_000_000  # noqa: TID251 - everybody else is handed this function
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ class Stop:
         clock.start()
 
     def _too_late(self) -> None:
-        text = f"fitai: not all was said and done within {self._within_s:g} s; what was acknowledged is stored."
+        text = (
+            f"fitai: not all was said and done within {self._within_s:g} s; what was acknowledged is stored."
+        )
         print(text, file=sys.stderr, flush=True)
         os._exit(1)

@@ -36,7 +36,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fitai.app.limits import LIMIT_PREFIX, Limits, Seconds, is_rate
-from fitai.app.secret_key import Weakness, generated_key, weakness
+from fitai.app.secret_key import FILE_NAME, Weakness, generated_key, weakness
 
 PREFIX = "FITAI_"
 TEST_PREFIX = "FITAI_TEST_"  # read by the test suite, not by the program
@@ -165,13 +165,12 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
-    def _strong_in_production(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if key is not None and info.data.get("environment") == "production":
-            why = weakness(key.get_secret_value())
-            if why is not None:
-                _wrong(
-                    f"{_WEAK[why]}; production needs 32 random characters or more, or none to have one made"
-                )
+    def _long_and_in_production_strong(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        why = None if key is None else weakness(key.get_secret_value())
+        if why == "short":
+            _wrong(f"{_WEAK[why]}: it takes 32 characters or more, or none to have one made")
+        if why is not None and info.data.get("environment") == "production":
+            _wrong(f"{_WEAK[why]}; production needs 32 random characters, or none to have one made")
         return key
 
     @field_validator("refresh_token_seconds")
@@ -241,9 +240,10 @@ def load_settings(*, env_file: Path | str | None = ".env", **overrides: Any) -> 
 
 def _with_kept_key(settings: Settings) -> Settings:
     key = generated_key(settings.data_dir)
-    if settings.environment == "production" and weakness(key) is not None:
+    why = weakness(key)
+    if why == "short" or (why is not None and settings.environment == "production"):
         raise SettingsError(
-            f"The key kept in {settings.data_dir} is weak; delete that file to have one made."
+            f"The key kept in {settings.data_dir / FILE_NAME} {_WEAK[why]}; delete the file to have one made."
         )
     return settings.model_copy(update={"secret_key": SecretStr(key)})
 

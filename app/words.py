@@ -30,7 +30,7 @@ class Narrator:
         """One record, or an op that is none yet, as one line."""
         kind, value = str(record.get("kind")), record.get("value") or {}
         try:
-            words = _KINDS.get(kind, _unknown)(self, record, value)
+            words = _KINDS[kind](self, record, value) if kind in _KINDS else _unknown(self, record, value)
         except (TypeError, KeyError, ValueError, AttributeError):
             words = _unknown(self, record, value)
         return _one_line(words)

@@ -321,9 +321,9 @@ def parse_json(request: web.Request, raw: bytes) -> Any:
 
 
 def encode(body: BaseModel | Mapping[str, Any]) -> bytes:
-    """A model or a plain document as JSON; fields of a model that are None are left out."""
+    """A model or a plain document as JSON."""
     if isinstance(body, BaseModel):
-        body = body.model_dump(mode="json", exclude_none=True)
+        body = body.model_dump(mode="json")
     return orjson.dumps(body)
 
 

@@ -97,13 +97,15 @@ def decode_push(payload: Any, limits: WireLimits) -> Push:
 
 
 def _decode_ops(raws: Sequence[Any], limits: WireLimits) -> list[Op]:
-    ops = []
+    ops: list[Op] = []
     total = 0
     for raw in raws:
         op, size = decode_op(raw, limits)
         total += size
         if total > limits.push_bytes:
-            raise Refusal("too_large", f"at most {limits.push_bytes} bytes in one push", max=limits.push_bytes)
+            raise Refusal(
+                "too_large", f"at most {limits.push_bytes} bytes in one push", max=limits.push_bytes
+            )
         if ops and op.n != ops[-1].n + 1:
             raise Refusal("bad_request", f"n must be consecutive: {op.n} after {ops[-1].n}")
         ops.append(op)
@@ -171,7 +173,9 @@ def op_hash(raw: Mapping[str, Any]) -> bytes:
     Keys in any order and 60 or 60.0 give the same hash.
     """
     content = {key: value for key, value in raw.items() if key not in ("base", "clock")}
-    return hashlib.blake2b(orjson.dumps(normal(content, 64), option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+    return hashlib.blake2b(
+        orjson.dumps(normal(content, 64), option=orjson.OPT_SORT_KEYS), digest_size=16
+    ).digest()
 
 
 def uuid_of(text: str, field: str) -> str:

@@ -55,20 +55,22 @@ class PostgresServer:
     of the server process), `freeze` makes it silent without closing a connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fitai-pg-"))
         self.folder.chmod(0o755)
         self.data = self.folder / "data"
-        self.data.mkdir(mode=0o700)
-        self._as: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(self.data, nobody.pw_uid, nobody.pw_gid)
-            self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        self._as = _other_user()
         self.bin = self._binaries()
         self._process: subprocess.Popen[bytes] | None = None
+        if data is None:
+            self._init()
+        else:
+            subprocess.run(["cp", "-a", data, self.data], check=True)
 
-    def create(self) -> None:
+    def _init(self) -> None:
+        self.data.mkdir(mode=0o700)
+        if self._as:
+            os.chown(self.data, self._as["user"], self._as["group"])
         options = [
             "-A",
             "trust",
@@ -85,7 +87,6 @@ class PostgresServer:
             [self.bin / "initdb", *options], cwd=self.folder, capture_output=True, text=True, **self._as
         )
         assert made.returncode == 0, made.stderr
-        self.start()
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
@@ -113,7 +114,9 @@ class PostgresServer:
         self._signal_all(signal.SIGCONT)
 
     def remove(self) -> None:
-        self.stop()
+        if self._process is not None and self._process.poll() is None:
+            self.thaw()
+            self.stop()
         shutil.rmtree(self.folder)
 
     def url(self, database: str) -> str:
@@ -141,6 +144,14 @@ class PostgresServer:
         shutil.copytree(package, copy)
         shutil.copytree(package.with_name(f"{package.name}.libs"), copy.with_name(f"{copy.name}.libs"))
         return copy / found.relative_to(package)
+
+
+def _other_user() -> dict[str, Any]:
+    """What makes a subprocess of root run as nobody; nothing for an ordinary user."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
 class Postgres:
@@ -184,25 +195,32 @@ def _database_of(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres_data() -> Iterator[Path]:
+    """A fresh PostgreSQL data folder that no server runs on, to copy."""
+    never_started = PostgresServer()
+    yield never_started.data
+    never_started.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A PostgreSQL server for the session."""
     given = os.environ.get("FITAI_TEST_POSTGRES_URL")
     if given:
         yield Postgres(given)
         return
-    server = PostgresServer()
-    server.create()
+    server = PostgresServer(request.getfixturevalue("postgres_data"))
+    server.start()
     yield Postgres(server.url("postgres"))
     server.remove()
 
 
 @pytest.fixture
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(postgres_data: Path) -> Iterator[PostgresServer]:
     """A PostgreSQL server for one test, to be crashed and frozen."""
-    server = PostgresServer()
-    server.create()
+    server = PostgresServer(postgres_data)
+    server.start()
     yield server
-    server.thaw()
     server.remove()
 
 

@@ -72,7 +72,9 @@ def asyncapi(version: str) -> dict[str, Any]:
         messages[f"client.{event}"] = _message(event, payload, summary, EXAMPLES[event])
         operations[f"receive {event}"] = _operation("receive", f"client.{event}", summary)
         if ack is not None:
-            messages[f"ack.{event}"] = _message(f"{event} (ack)", ack, "Or a refusal: {ok: false, code, message, …}.")
+            messages[f"ack.{event}"] = _message(
+                f"{event} (ack)", ack, "Or a refusal: {ok: false, code, message, …}."
+            )
             operations[f"receive {event}"]["reply"] = {
                 "channel": {"$ref": "#/channels/live"},
                 "messages": [{"$ref": f"#/channels/live/messages/ack.{event}"}],
@@ -101,7 +103,11 @@ def asyncapi(version: str) -> dict[str, Any]:
 def _types() -> list[type[msgspec.Struct]]:
     from_client = [t for payload, ack, _ in FROM_CLIENT.values() for t in (payload, ack) if t is not None]
     to_client = [payload for payload, _ in TO_CLIENT.values()]
-    return list(dict.fromkeys([schemas.ConnectAuth, schemas.ConnectRefused, schemas.Refused, *from_client, *to_client]))
+    return list(
+        dict.fromkeys(
+            [schemas.ConnectAuth, schemas.ConnectRefused, schemas.Refused, *from_client, *to_client]
+        )
+    )
 
 
 def _components() -> dict[str, Any]:

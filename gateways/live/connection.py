@@ -228,7 +228,9 @@ class Connection:
         if self.closed:
             return
         if len(self._inbox) >= self._limits.inbox_events:
-            self.answer(ack, {"ok": False, "code": "later", "message": "too many at once", "retry_after_ms": 1000})
+            self.answer(
+                ack, {"ok": False, "code": "later", "message": "too many at once", "retry_after_ms": 1000}
+            )
             return
         self._inbox.append((event, args, ack))
         if not self._working:

@@ -99,7 +99,11 @@ class Events:
             return {"ok": False, "code": error.code, "message": error.message}
         mine = connection.identity
         if (identity.user, identity.device) != (mine.user, mine.device):
-            return {"ok": False, "code": "unauthorized", "message": "this token is another user's or device's"}
+            return {
+                "ok": False,
+                "code": "unauthorized",
+                "message": "this token is another user's or device's",
+            }
         connection.expires(identity.expires_at)
         return {"ok": True, "expires_at": identity.expires_at}
 

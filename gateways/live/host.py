@@ -20,19 +20,31 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from fitai.engine import insights as derive
+from fitai.engine.machine import STATUS
 from fitai.engine.ops import Dot, Record
 from fitai.engine.records import Bests
-from fitai.engine.machine import STATUS
 from fitai.engine.timers import Timers, timers
 from fitai.engine.totals import started_at
 from fitai.engine.workout import Limits
 from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.live.frames import Frame, OpsFrame
-from fitai.gateways.live.jobs import CommandJob, Done, Intent, Job, Key, PushJob, ReadJob, StateAt, ThenJob, TickJob
+from fitai.gateways.live.jobs import (
+    CommandJob,
+    Done,
+    Intent,
+    Job,
+    Key,
+    PushJob,
+    ReadJob,
+    StateAt,
+    ThenJob,
+    TickJob,
+)
 from fitai.gateways.live.presence import Presence
 from fitai.gateways.live.rates import Bucket
 from fitai.gateways.tasks import spawn
-from fitai.persistence.append import Append, HeadMoved, Unavailable
+from fitai.persistence.append import Append, HeadMoved
+from fitai.persistence.database import Unavailable
 from fitai.sync import log
 from fitai.sync.log import Context, Position
 from fitai.sync.place import SERVER, Folded, Placer, fold
@@ -207,7 +219,9 @@ class Host:
             for insight in derived.insights.values():
                 connection.send(Frame("insight", insight))
             if derived.rest_told is not None:
-                connection.send(Frame("insight", derive.rest_over(self.folds[name].workout, derived.rest_told)))
+                connection.send(
+                    Frame("insight", derive.rest_over(self.folds[name].workout, derived.rest_told))
+                )
             self.arm(name)
 
     # -- rates -------------------------------------------------------------------------------------
@@ -254,7 +268,9 @@ class Host:
         """What a full vector clock says in positions of this log; raises Refusal later {missing}."""
         missing = {str(d): n for d, n in clock.items() if d != device and n >= self.position(d).next_n}
         if missing:
-            raise Refusal("later", "this clock names ops that are not here yet", retry_after_ms=1000, missing=missing)
+            raise Refusal(
+                "later", "this clock names ops that are not here yet", retry_after_ms=1000, missing=missing
+            )
         start = self.position(device).base
         tail = [entry async for entry in self._dots(start)]
         places = {dot: seq for seq, dot in tail}
@@ -349,7 +365,9 @@ class Host:
     async def _append(self, batch: list[Job], placer: Placer) -> None:
         if not placer.records:
             return
-        keys = [job.key for job in batch if isinstance(job, CommandJob) and job.key is not None and job.records]
+        keys = [
+            job.key for job in batch if isinstance(job, CommandJob) and job.key is not None and job.records
+        ]
         companions = [self._hosts.companion(self.user, key) for key in keys]
         await self._hosts.appender.append(Append(self.stream, placer.seen, placer.records, companions))
 
@@ -458,7 +476,9 @@ class Host:
         since = started_at(workout)
         if derived.since != since:
             derived.since, derived.history = since, {}
-        wanted = {entry.exercise for entry in workout.entries.values() if entry.known} - derived.history.keys()
+        wanted = {
+            entry.exercise for entry in workout.entries.values() if entry.known
+        } - derived.history.keys()
         if wanted:
             if self._dirty - {name}:
                 await self._flush()

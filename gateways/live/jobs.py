@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from fitai.engine import timers as deadlines
 from fitai.engine.ops import Op, Record, Verdict
 from fitai.engine.workout import state
@@ -23,8 +25,6 @@ from fitai.sync import log
 from fitai.sync.log import Context
 from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal, WireLimits, decode_op
-
-import structlog
 
 if TYPE_CHECKING:
     from fitai.gateways.live.connection import Connection
@@ -124,7 +124,9 @@ class PushJob(Job):
 
     async def prepare(self, host: Host) -> None:
         if self._push.epoch is not None and self._push.epoch != host.epoch:
-            raise Refusal("epoch", "this log began anew; take a snapshot and offer your ops again", epoch=host.epoch)
+            raise Refusal(
+                "epoch", "this log began anew; take a snapshot and offer your ops again", epoch=host.epoch
+            )
         ops = self._push.ops
         next_n = host.position(self._device).next_n
         if ops[0].n < next_n:
@@ -165,7 +167,7 @@ class PushJob(Job):
             record for record in placer.records if record.device == self._device and record.op.n == op.n
         )
         log.check_retry(op, stored, placer.position(self._device).next_n)
-        first = {"verdict": stored.verdict.value}
+        first: dict[str, Any] = {"verdict": stored.verdict.value}
         if stored.code is not None:
             first |= {"code": stored.code, "detail": stored.detail}
         return {"n": op.n, "seq": stored.seq, "verdict": Verdict.DUPLICATE.value, "first": first}

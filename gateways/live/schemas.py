@@ -87,7 +87,7 @@ class Push(Struct, kw_only=True):
 
 
 class Result(Struct, kw_only=True):
-    """What became of one op: applied, merged, deferred, void or duplicate (then `first` is its first answer)."""
+    """What became of one op: applied, merged, deferred, void, or duplicate with the `first` answer."""
 
     n: Counter
     seq: Counter

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -53,7 +54,9 @@ class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]  # the library shi
     a close by the client would: the library would raise past itself and leave its writer behind."""
 
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=2.0)
+        self._sock = web.WebSocketResponse(
+            max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=2.0
+        )
         await self._sock.prepare(environ["aiohttp.request"])
         self.environ = environ
         await self.handler(self)
@@ -110,7 +113,7 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
     def _ping(self, socket: AsyncSocket) -> None:
         self._pings.pop(socket.sid, None)
         if not socket.closing and not socket.closed:
-            socket.last_ping = time.time()
+            socket.last_ping = time.time()  # noqa: TID251 - the library compares it with this clock
             socket.queue.push(Transport(PING))
 
 
@@ -173,6 +176,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._events = Events(authenticator, limits, now_ms)
         self._sessions: dict[str, Session] = {}
         self._draining = False
+        self._empty = asyncio.Event()
 
     def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
         """Serve this application's sockets."""
@@ -192,9 +196,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         here = self.connections
         for index, connection in enumerate(here):
             connection.bye("draining", after_ms=jitter_ms * index // max(1, len(here)))
-        until = asyncio.get_running_loop().time() + within_s
-        while self._sessions and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.02)
+        self._tell_if_empty()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), within_s)
         for session in list(self._sessions.values()):
             session.hang_up(0)
         await self.eio.shutdown()
@@ -235,6 +239,11 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if session.connection is not None:
             session.connection.close()
             session.connection = None
+        self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
+        if self._draining and not self._sessions:
+            self._empty.set()
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         session = self._sessions.get(eio_sid)
@@ -268,7 +277,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         """An event that can not be read is refused if it can be answered, else the socket is closed."""
         connection = session.connection
         if connection is not None and error.ack is not None:
-            connection.answer(error.ack, {"ok": False, "code": "bad_request", "message": f"unreadable: {error}"})
+            connection.answer(
+                error.ack, {"ok": False, "code": "bad_request", "message": f"unreadable: {error}"}
+            )
         elif connection is not None:
             connection.bye("protocol")
         else:
@@ -320,7 +331,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             identity = await self._authenticator.authenticate(token)
             name = await self._hosts.device_name(identity.user, identity.device)
             host = await self._hosts.open(identity.user)
-            # Again, and last: a revocation that came while we waited was told to connections, and this was none.
+            # Again, and last: a revocation that came meanwhile was told to connections, and this was none.
             identity = await self._authenticator.authenticate(token)
         except NotAuthenticated as error:
             return error.code, error.message, error.code == "token_expired"

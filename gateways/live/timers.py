@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from fitai.gateways.tasks import spawn
-from fitai.persistence.append import Unavailable
+from fitai.persistence.database import Unavailable
 
 if TYPE_CHECKING:
     from fitai.gateways.live.host import Host
@@ -62,6 +62,10 @@ class TimerWheel:
         """The host goes; its deadlines are in the projections."""
         for key in [key for key, (_, held) in self._due.items() if held is host]:
             del self._due[key]
+
+    def wake(self) -> None:
+        """Look at the clock again: it may have been set."""
+        self._changed.set()
 
     async def _run(self) -> None:
         while True:

@@ -222,7 +222,6 @@ def test_processes_that_start_together_agree_on_the_key(tmp_path: Path):
 @pytest.mark.parametrize(
     ("key", "problem"),
     [
-        ("hunter2", "is too short"),
         ("change-me-please-in-production-now", "is a placeholder that anybody can guess"),
         ("abababababababababababababababab", "has too few different characters"),
     ],
@@ -238,11 +237,25 @@ def test_a_weak_key_is_refused_in_production_and_warned_about_in_development(
     assert key not in sentence
 
 
-def test_a_weak_key_that_was_kept_is_refused_in_production():
+def test_a_key_too_short_to_sign_with_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch):
+    sentence = refusal(monkeypatch, FITAI_SECRET_KEY="hunter2")
+    assert sentence == (
+        "FITAI_SECRET_KEY is too short: it takes 32 characters or more, or none to have one made."
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "key", "problem"),
+    [
+        ("development", "", "is too short"),
+        ("production", "ab" * 20, "has too few different characters"),
+    ],
+)
+def test_a_weak_key_that_was_kept_is_refused_too(environment: str, key: str, problem: str):
     Path("data").mkdir()
-    (Path("data") / secret_key.FILE_NAME).write_text("\n")
-    with pytest.raises(SettingsError, match="The key kept in data is weak"):
-        load_settings(environment="production")
+    (Path("data") / secret_key.FILE_NAME).write_text(key + "\n")
+    with pytest.raises(SettingsError, match=f"The key kept in data/secret.key {problem}; delete the file"):
+        load_settings(environment=environment)
 
 
 def test_production_runs_with_a_strong_key_or_the_one_it_made():

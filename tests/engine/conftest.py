@@ -6,10 +6,15 @@ import uuid
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from fitai.engine.kinds import set_id
 from fitai.engine.ops import Op, Record
 from fitai.engine.workout import Judgement, Limits, Workout, apply, judge, state
+
+# A busy machine is no defect: how long an example takes is not what these tests are about.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 WORKOUT = "018f0000-0000-7000-8000-000000000001"
 

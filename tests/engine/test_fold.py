@@ -297,9 +297,9 @@ def test_a_round_may_be_done_in_any_order(book):
 def test_an_explicit_rest_waits_for_the_round_as_well(book):
     _superset(book, "a", "b")
     book.log("a", 1, 10, rest_s=30)
-    assert book.w.rest is None
+    assert book.state["rest"] is None
     book.log("b", 2, 20, rest_s=30)
-    assert book.w.rest.seconds == 30
+    assert book.state["rest"]["seconds"] == 30
 
 
 def test_a_member_with_fewer_planned_sets_does_not_hold_up_the_rounds(book, id_of):

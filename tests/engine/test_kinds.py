@@ -267,7 +267,7 @@ def test_text_that_no_json_can_carry_is_refused_and_the_reason_can_be_stored(tex
 
 
 def test_deep_nesting_is_a_bad_value_and_no_crash():
-    deep = {}
+    deep: dict = {}
     for _ in range(5_000):
         deep = {"a": deep}
     assert refused("exercise.add", {"exercise": "x", "position": "a", "target": deep}, ENTRY)

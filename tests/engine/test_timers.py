@@ -97,12 +97,14 @@ def test_the_servers_ops_stand_and_after_them_nothing_is_due(book):
     book.exercise("a")
     book.log("a", 1, 10, rest_s=60)
     pause = due_op(book.w, HOUR)
+    assert pause is not None
     book(pause.kind, pause.at / 1000, device=0, **pause.value)
     assert book.records[-1].verdict == "applied"
     assert (book.at, book.w.rest, book.state["reason"]) == ("paused.working", None, "idle")
     assert book.w.rest_ms == 60_000
     assert due_op(book.w, HOUR) is None
     end = due_op(book.w, 7 * HOUR)
+    assert end is not None
     book(end.kind, end.at / 1000, device=0, **end.value)
     assert (book.at, book.state["ended_at"], book.state["reason"]) == ("completed", 70_000, "idle")
     assert due_op(book.w, 100 * HOUR) is None

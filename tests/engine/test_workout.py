@@ -153,7 +153,9 @@ schedules = st.builds(
 def play(schedule, limits=None):
     """Judge and fold a schedule of (body, device, step of time); the workout and its records."""
     w = Workout(WORKOUT, "owner")
-    records, counters, te = [], {}, 1_000_000
+    records: list[Record] = []
+    counters: dict[int, int] = {}
+    te = 1_000_000
     for (kind, value, entity), device, step in schedule:
         te += step
         n = counters[device] = counters.get(device, 0) + 1
@@ -267,6 +269,7 @@ def test_timers_are_never_due_early_and_the_servers_ops_always_stand(schedule):
             return
         assert due_op(w, min(ops_due) - 1) is None
         own = due_op(w, min(ops_due))
+        assert own is not None
         op = Op(
             n=len(records) + 1,
             base=len(records),

@@ -16,6 +16,7 @@ import orjson
 import pytest
 import structlog
 from aiohttp import web
+
 from fitai.gateways.bus.memory import MemoryBus, MemoryHub
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
@@ -26,7 +27,9 @@ from fitai.persistence.database import Database
 from fitai.persistence.devices import Devices
 from fitai.persistence.users import Users
 
-structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+structlog.configure(
+    processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+)
 
 SECRET = "a-secret-for-tests-that-is-long-enough"
 PATIENCE = 15.0  # seconds that anything may take before a test fails
@@ -87,7 +90,10 @@ class Server:
     async def user(self) -> str:
         async with self.db.write() as session:
             row = await Users(session).create(
-                email=f"{uuid.uuid4().hex}@example.org", password_hash="x", display_name=None, now=self.clock()
+                email=f"{uuid.uuid4().hex}@example.org",
+                password_hash="x",
+                display_name=None,
+                now=self.clock(),
             )
         return row.id
 
@@ -156,7 +162,9 @@ class Wire:
         """Send an event and wait for its ack."""
         return await self.ack(await self.emit(event, payload))
 
-    def op(self, kind: str, workout: str, value: Any = None, entity: str | None = None, **more: Any) -> dict[str, Any]:
+    def op(
+        self, kind: str, workout: str, value: Any = None, entity: str | None = None, **more: Any
+    ) -> dict[str, Any]:
         """The next op of this device."""
         op = {
             "n": self.next_n,
@@ -202,7 +210,12 @@ class Wire:
 
     def position(self) -> int:
         seqs = [r["seq"] for r in self.records()]
-        acked = [r["seq"] for p in self.packets if p[0] == "ack" and p[2].get("ok") for r in p[2].get("results", [])]
+        acked = [
+            r["seq"]
+            for p in self.packets
+            if p[0] == "ack" and p[2].get("ok")
+            for r in p[2].get("results", [])
+        ]
         return max([0, *seqs, *acked])
 
     async def _wait(self, such: Callable[[list[Any]], bool]) -> Any:
@@ -273,7 +286,9 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[Wire]]]:
     """Connect a device of a user; all are closed at the end."""
     wires: list[Wire] = []
 
-    async def open(server: Server, user: str, device: int, *, codec: str = "json", cursor: Any = None) -> Wire:
+    async def open(
+        server: Server, user: str, device: int, *, codec: str = "json", cursor: Any = None
+    ) -> Wire:
         wire = Wire(server, user, device, codec)
         wires.append(wire)
         await wire.connect(cursor)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+
 from fitai.gateways.bus.contract import Bus, Message
 from fitai.gateways.bus.memory import MemoryBus, MemoryHub
 
@@ -31,7 +32,9 @@ async def settled(got: list[Any], count: int) -> None:
     raise AssertionError(f"{len(got)} of {count} messages came")
 
 
-async def test_a_message_reaches_every_subscription_on_every_node_in_publish_order(buses: tuple[Bus, Bus]) -> None:
+async def test_a_message_reaches_every_subscription_on_every_node_in_publish_order(
+    buses: tuple[Bus, Bus],
+) -> None:
     here: list[Message] = []
     there: list[Message] = []
     buses[0].subscribe("t", here.append)

@@ -75,7 +75,9 @@ async def test_each_device_sees_the_other_s_records_and_only_an_ack_for_its_own(
     assert (frame["from"], frame["to"]) == (4, 4)
 
 
-async def test_a_second_connection_of_the_pushing_device_is_told_too(server: Server, connect: Connect) -> None:
+async def test_a_second_connection_of_the_pushing_device_is_told_too(
+    server: Server, connect: Connect
+) -> None:
     user = await server.user()
     device = await server.enrol(user)
     one, two = await connect(server, user, device), await connect(server, user, device)
@@ -84,7 +86,9 @@ async def test_a_second_connection_of_the_pushing_device_is_told_too(server: Ser
     assert one.records() == []
 
 
-async def test_a_cursor_brings_exactly_the_rest_own_records_included(server: Server, connect: Connect) -> None:
+async def test_a_cursor_brings_exactly_the_rest_own_records_included(
+    server: Server, connect: Connect
+) -> None:
     phone, watch = await two_devices(server, connect)
     workout, entry = new_id(), new_id()
     await started(phone, workout, entry)
@@ -165,14 +169,18 @@ async def test_a_retry_is_a_duplicate_with_its_first_answer_and_other_content_an
     assert [r["seq"] for r in mixed["results"]] == [2, 3]
 
 
-async def test_refusals_store_nothing_and_leave_the_connection_as_it_was(server: Server, connect: Connect) -> None:
+async def test_refusals_store_nothing_and_leave_the_connection_as_it_was(
+    server: Server, connect: Connect
+) -> None:
     phone, _ = await two_devices(server, connect)
     workout = new_id()
     gap = await phone.push({**phone.op("workout.create", workout), "n": 5})
     assert (gap["code"], gap["next_n"]) == ("gap", 1)
     ahead = await phone.push({**phone.op("workout.create", workout), "n": 1, "base": 4})
     assert ahead["code"] == "base_ahead"
-    epoch = await phone.call("push", {"ops": [{**phone.op("workout.create", workout), "n": 1}], "epoch": "other"})
+    epoch = await phone.call(
+        "push", {"ops": [{**phone.op("workout.create", workout), "n": 1}], "epoch": "other"}
+    )
     assert epoch["code"] == "epoch"
     assert (await phone.call("push", {"ops": "none"}))["code"] == "bad_request"
     assert (await phone.call("nonsense", {}))["code"] == "bad_request"
@@ -180,7 +188,9 @@ async def test_refusals_store_nothing_and_leave_the_connection_as_it_was(server:
     assert (await phone.push(phone.op("workout.create", workout)))["results"][0]["seq"] == 1
 
 
-async def test_pull_pages_the_log_and_refuses_positions_beyond_its_head(server: Server, connect: Connect) -> None:
+async def test_pull_pages_the_log_and_refuses_positions_beyond_its_head(
+    server: Server, connect: Connect
+) -> None:
     phone, watch = await two_devices(server, connect)
     await phone.push(*(phone.op("workout.create", new_id()) for _ in range(5)))
     page = await watch.call("pull", {"after": 1, "limit": 3})
@@ -231,7 +241,9 @@ async def test_insights_reach_all_devices_and_a_new_connection_hears_the_open_wo
     assert again == record
 
 
-async def test_telemetry_reaches_the_others_conflated_and_is_never_stored(server: Server, connect: Connect) -> None:
+async def test_telemetry_reaches_the_others_conflated_and_is_never_stored(
+    server: Server, connect: Connect
+) -> None:
     phone, watch = await two_devices(server, connect)
     workout = new_id()
     for beat in range(60, 160):
@@ -264,7 +276,9 @@ async def test_the_clock_answers_at_once_with_the_server_s_time(server: Server, 
     assert before <= answer["t1"] <= server.clock()
 
 
-async def test_a_token_is_renewed_in_place_for_the_same_user_and_device_only(server: Server, connect: Connect) -> None:
+async def test_a_token_is_renewed_in_place_for_the_same_user_and_device_only(
+    server: Server, connect: Connect
+) -> None:
     phone, watch = await two_devices(server, connect)
     good = await phone.call("auth", {"token": server.tokens.issue(phone.user, phone.device)})
     assert good["ok"] is True
@@ -288,7 +302,9 @@ async def test_an_expired_token_is_warned_of_given_a_grace_and_then_closed(
     assert len(phone.events("auth:expiring")) == 2
 
 
-async def test_a_revoked_device_is_closed_for_good_and_can_not_come_back(server: Server, connect: Connect) -> None:
+async def test_a_revoked_device_is_closed_for_good_and_can_not_come_back(
+    server: Server, connect: Connect
+) -> None:
     phone, watch = await two_devices(server, connect)
     from fitai.persistence.devices import Devices
 

@@ -82,7 +82,7 @@ class Wire:
         self._tasks.add(answers)
         try:
             while data := await reader.read(65536):
-                if self.cut_at_commit is None or b"COMMIT" not in data:
+                if self.cut_at_commit is None or b"COMMIT;" not in data:
                     server_writer.write(data)
                     continue
                 how, self.cut_at_commit = self.cut_at_commit, None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.sync import log
 from fitai.sync.log import Context, Position
 from fitai.sync.wire import Refusal, WireLimits, decode_op, op_hash
-from hypothesis import given
-from hypothesis import strategies as st
 
 WORKOUT = "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"
 

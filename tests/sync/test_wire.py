@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
 import pytest
-from fitai.sync.wire import Refusal, WireLimits, decode_op, decode_push, op_hash
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fitai.sync.wire import Refusal, WireLimits, decode_op, decode_push, op_hash
 
 WORKOUT = "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"
 LIMITS = WireLimits()
@@ -110,7 +112,5 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_payload_is_decoded_or_refused_and_never_raises_anything_else(payload: Any) -> None:
     for candidate in (payload, {"ops": [payload]}, {"ops": [op(value=payload)]}, {"ops": [op(n=payload)]}):
-        try:
-            decode_push(candidate, LIMITS)
-        except Refusal as refusal:
-            assert refusal.answer()["ok"] is False
+        with contextlib.suppress(Refusal):
+            assert decode_push(candidate, LIMITS).ops

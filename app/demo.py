@@ -1,0 +1,151 @@
+"""`fitai demo`: two devices, a lost connection, a killed server, and counts that prove that nothing was lost.
+
+Everything is real: `fitai serve` in a process of its own, REST for the sign-in, stock Socket.IO clients,
+relays between them that lose what a network loses. Nothing touches the data of another FitAI: all of it
+lives in a temporary folder and is gone afterwards, also after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+from rich.console import Console
+from rich.text import Text
+
+from fitai.app import demo_report, demo_story
+from fitai.app.demo_device import Device, NothingCame
+from fitai.app.demo_link import Link
+from fitai.app.demo_report import Evidence
+from fitai.app.demo_screen import Screen
+from fitai.app.demo_server import ServerFailed, ServerProcess
+from fitai.app.demo_story import Stage
+from fitai.app.runtime import VERSION, now_ms
+from fitai.persistence.database import Database
+from fitai.persistence.log import Log
+
+Json = dict[str, Any]
+
+OFF = 1  # the exit code when a count is off or something did not happen
+EMAIL = "ada@fitai.example"
+PASSWORD = "only for this demo"
+REQUEST_S = 10.0
+PAGE = 500
+
+
+class SignInFailed(Exception):
+    """The server did not let a device in."""
+
+
+def play(console: Console) -> int:
+    """Run the demo; returns the exit code: 0, or 1 when something is off."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))  # errors only
+    with tempfile.TemporaryDirectory(prefix="fitai-demo-") as folder:
+        try:
+            return asyncio.run(_play(console, Path(folder)))
+        except (NothingCame, ServerFailed, SignInFailed) as failure:
+            console.print(Text(f"\nThe demo failed: {failure}", style="bold red"), soft_wrap=True)
+            return OFF
+
+
+async def _play(console: Console, folder: Path) -> int:
+    _stop_on_sigterm()
+    screen = Screen(console, now_ms)
+    screen.act(f"FitAI {VERSION}: one workout on two devices")
+    async with _staged(folder, screen) as (stage, user):
+        await demo_story.play(stage)
+        evidence = await _collect(stage, user, folder)
+    counts = demo_report.proof(stage, evidence)
+    demo_report.show(console, stage, evidence, counts)
+    off = [count.name for count in counts if not count.holds]
+    verdict = f"{len(off)} counts are off: {'; '.join(off)}" if off else "Every count is as it must be"
+    console.print(
+        Text(f"{verdict}, after {screen.elapsed_s:.1f} s.", style="bold red" if off else "bold green")
+    )
+    return OFF if off else 0
+
+
+def _stop_on_sigterm() -> None:
+    """End as on Ctrl-C: with the server stopped and the folder removed."""
+    task = asyncio.current_task()
+    if task is not None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@asynccontextmanager
+async def _staged(folder: Path, screen: Screen) -> AsyncIterator[tuple[Stage, str]]:
+    """Server, account and devices, connected; all ended afterwards, whatever happened."""
+    async with AsyncExitStack() as stack:
+        server = ServerProcess(folder)
+        stack.push_async_callback(server.kill)
+        port = await server.start()
+        screen.tell("server", f"started on port {port} in {screen.elapsed_s:.2f} s", f"data in {folder}")
+        user, phone, watch = await _sign_in(port, screen)
+        stage = Stage(server, phone, watch, Link(), Link(), screen)
+        for device, link in ((phone, stage.phone_link), (watch, stage.watch_link)):
+            await link.start(port)
+            stack.push_async_callback(link.close)
+            stack.push_async_callback(device.close)
+            await device.connect(link.url)
+        yield stage, user
+
+
+async def _sign_in(port: int, screen: Screen) -> tuple[str, Device, Device]:
+    """Register a user on a phone, sign in on a watch; returns the user's id and the two."""
+    async with aiohttp.ClientSession(
+        f"http://127.0.0.1:{port}", timeout=aiohttp.ClientTimeout(total=REQUEST_S)
+    ) as rest:
+        account = {"email": EMAIL, "password": PASSWORD}
+        phone = await _post(
+            rest, "/auth/register", {**account, "device": {"name": "phone", "platform": "ios"}}
+        )
+        watch = await _post(
+            rest, "/auth/login", {**account, "device": {"name": "watch", "platform": "watchos"}}
+        )
+    screen.tell("phone", "registered over REST", f"user {phone['user']['id']}")
+    return (
+        phone["user"]["id"],
+        Device("phone", phone["device"]["id"], phone["access_token"], "json", now_ms, screen),
+        Device("watch", watch["device"]["id"], watch["access_token"], "msgpack", now_ms, screen),
+    )
+
+
+async def _post(rest: aiohttp.ClientSession, path: str, body: Json) -> Json:
+    async with rest.post(path, json=body) as response:
+        answer: Json = await response.json(content_type=None)
+        if not response.ok:
+            raise SignInFailed(f"{path} answered {response.status}: {answer}")
+        return answer
+
+
+async def _collect(stage: Stage, user: str, folder: Path) -> Evidence:
+    """Ask the server for its states, stop it, and read the log from its file."""
+    states = {}
+    for workout in (stage.before.workout, stage.today.workout):
+        answer = await stage.phone.ask("workout:get", {"workout": workout})
+        states[workout] = answer["state"]
+    stop = await stage.server.stop()
+    stage.screen.tell("server", f"stopped cleanly in {stop[1]:.2f} s", f"exit code {stop[0]}")
+    return Evidence(user, await _stored(folder, user), states, stop)
+
+
+async def _stored(folder: Path, user: str) -> list[Json]:
+    """Every record of the user, as the database's file has it."""
+    db = Database.open(f"sqlite:///{folder / 'data' / 'fitai.db'}", pool_size=1)
+    try:
+        async with db.read() as session:
+            log = Log(session)
+            row = await log.stream_of(user)
+            records: list[Json] = []
+            while row is not None and (page := await log.read(row.id, len(records), PAGE)):
+                records += [record.wire() for record in page]
+            return records
+    finally:
+        await db.close()

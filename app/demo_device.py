@@ -1,0 +1,270 @@
+"""A device of the demo: the least that a client must do so that nothing is lost, doubled or disordered.
+
+On the stock `socketio.AsyncClient`, which also reconnects by itself. What is ours is three things:
+
+log     the run of the stream that this device has: foreign records as they come, its own as they are
+        acknowledged. Everything on a connection comes in `seq` order, so the run only ever grows at its
+        end; `cursor`, its length, is what a connection resumes from and the `base` of what is written.
+outbox  ops that are written and not acknowledged. Sent on every `ready`, whole and in order, one push at a
+        time; an op whose acknowledgement was lost is answered as a duplicate.
+told    insights by id: a later one replaces, a withdrawn one goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import socketio
+
+from fitai.gateways.tasks import spawn
+
+NAMESPACE = "/live"
+BATCH = 100  # ops in one push
+PATIENCE_S = 15.0
+
+Json = dict[str, Any]
+
+
+class NothingCame(Exception):
+    """What a device waited for did not happen in time."""
+
+
+class Watcher(Protocol):
+    """Hears what happens to a device; the demo's screen."""
+
+    def wrote(self, device: Device, op: Json) -> None:
+        """An op went into the outbox."""
+
+    def has(self, device: Device, record: Json) -> None:
+        """A record joined the device's log, foreign or its own."""
+
+    def heard(self, device: Device, insight: Json) -> None:
+        """An insight that the device did not have like that."""
+
+    def came(self, device: Device, ready: Json) -> None:
+        """The device is connected."""
+
+    def went(self, device: Device) -> None:
+        """The device lost its connection."""
+
+
+class Device:
+    """One device of a user; `codec` is json or msgpack."""
+
+    def __init__(
+        self, name: str, number: int, token: str, codec: str, now_ms: Callable[[], int], watcher: Watcher
+    ) -> None:
+        self.name = name
+        self.number = number
+        self.codec = codec
+        self.log: list[Json] = []
+        self.outbox: list[Json] = []
+        self.told: dict[str, Json] = {}
+        self.here = False
+        self.written = 0
+        self.acknowledged = 0
+        self.duplicates = 0
+        self.connects = 0
+        self.resumes = 0
+        self.holes = 0
+        self.refusals: list[Json] = []
+        self._token = token
+        self._epoch: str | None = None
+        self._te = 0
+        self._revs: dict[str, int] = {}
+        self._now_ms = now_ms
+        self._watcher = watcher
+        self._news = asyncio.Event()
+        self._in_flight: asyncio.Future[Json | None] | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._sio = self._client()
+
+    @property
+    def cursor(self) -> int:
+        """The end of the contiguous run of the stream that this device has."""
+        return len(self.log)
+
+    # -- what the person does ------------------------------------------------------------------------
+
+    def write(
+        self,
+        workout: str,
+        kind: str,
+        value: Mapping[str, Any],
+        *,
+        entity: str | None = None,
+        at: int | None = None,
+    ) -> Json:
+        """Write an op, connected or not. `at` (Unix ms) is for what happened earlier."""
+        self.written += 1
+        op: Json = {
+            "n": self.written,
+            "base": self.cursor,
+            "kind": kind,
+            "workout": workout,
+            "value": dict(value),
+        }
+        op["at"] = self._now_ms() if at is None else at
+        if entity is not None:
+            op["entity"] = entity
+        self.outbox.append(op)
+        self._watcher.wrote(self, op)
+        self._changed()
+        return op
+
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds; raises NothingCame."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not holds():
+                    await self._news.wait()
+        except TimeoutError:
+            raise NothingCame(f"{self.name} waited {PATIENCE_S:g} s until {what}.") from None
+
+    async def sent(self) -> None:
+        """Wait until every op is acknowledged."""
+        await self.until(lambda: self.here and not self.outbox, "all was acknowledged")
+
+    async def ask(self, event: str, payload: Json) -> Json:
+        """An event that is answered at once, such as workout:get."""
+        answer: Json = await self._sio.call(event, payload, namespace=NAMESPACE, timeout=PATIENCE_S)
+        return answer
+
+    # -- the connection ------------------------------------------------------------------------------
+
+    async def connect(self, url: str) -> None:
+        """Connect and stay connected, through whatever happens, until `close`."""
+        self._pump = spawn(f"demo.{self.name}", self._push_all())
+        query = "?codec=msgpack" if self.codec == "msgpack" else ""
+        await self._sio.connect(
+            url + query, auth=self._auth, transports=["websocket"], namespaces=[NAMESPACE], wait_timeout=5
+        )
+        await self.until(lambda: self.here, "it was connected")
+
+    async def close(self) -> None:
+        """Hang up and stop reconnecting."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        await self._sio.shutdown()
+
+    def _client(self) -> socketio.AsyncClient:
+        client = socketio.AsyncClient(
+            serializer="msgpack" if self.codec == "msgpack" else "default",
+            reconnection_delay=0.1,
+            reconnection_delay_max=0.4,
+            randomization_factor=0.05,
+            handle_sigint=False,
+        )
+        for event in ("ready", "ops", "insight", "disconnect"):
+            # Plain functions: the client runs each to its end before the next packet.
+            client.on(event, getattr(self, f"_on_{event}"), namespace=NAMESPACE)
+        return client
+
+    def _auth(self) -> Json:
+        """Asked by the client at every attempt."""
+        if self._epoch is None:
+            return {"token": self._token}
+        return {"token": self._token, "cursor": {"epoch": self._epoch, "seq": self.cursor}}
+
+    def _on_ready(self, ready: Json) -> None:
+        self.connects += 1
+        self.resumes += ready["resumed"]
+        self._epoch = ready["epoch"]
+        self.here = True
+        self._watcher.came(self, ready)
+        self._changed()
+
+    def _on_disconnect(self, *_: Any) -> None:
+        if not self.here:
+            return
+        self.here = False
+        if self._in_flight is not None and not self._in_flight.done():
+            self._in_flight.set_result(None)
+        self._watcher.went(self)
+        self._changed()
+
+    # -- what comes ----------------------------------------------------------------------------------
+
+    def _on_ops(self, frame: Json) -> None:
+        if not self.here:
+            return  # still in the pipe of a connection that is gone: it will come again
+        for record in frame["records"]:
+            self._take(record)
+        self._changed()
+
+    def _on_insight(self, insight: Json) -> None:
+        known = self.told.pop(insight["id"], None)
+        if not insight.get("withdrawn"):
+            self.told[insight["id"]] = insight
+        if insight != known:
+            self._watcher.heard(self, insight)
+        self._changed()
+
+    def _take(self, record: Json) -> None:
+        """Put a record at the end of the run, where it must belong, or know it already."""
+        if record["seq"] > self.cursor + 1:
+            self.holes += 1
+        if record["seq"] == self.cursor + 1:
+            self.log.append(record)
+            self._revs[record["workout"]] = record["rev"]
+            self._watcher.has(self, record)
+
+    def _acknowledge(self, result: Json) -> None:
+        """An own op has its place. What the server decided about it is in the answer; the rest follows:
+        revisions are contiguous, and the clock of this device is the server's."""
+        op = self.outbox.pop(0)
+        if op["n"] != result["n"]:
+            self.refusals.append(
+                {"code": "strange_answer", "message": f"op {op['n']} was answered as {result}"}
+            )
+        self.acknowledged += 1
+        verdict = result["first"] if result["verdict"] == "duplicate" else result
+        self.duplicates += result["verdict"] == "duplicate"
+        self._te = max(self._te, op["at"])
+        self._take(
+            {
+                **op,
+                "seq": result["seq"],
+                "rev": self._revs.get(op["workout"], 0) + 1,
+                "device": self.number,
+                "te": self._te,
+                **{key: verdict[key] for key in ("verdict", "code", "detail") if key in verdict},
+            }
+        )
+
+    # -- what goes -----------------------------------------------------------------------------------
+
+    async def _push_all(self) -> None:
+        while True:
+            while not (self.here and self.outbox):
+                await self._news.wait()
+            answer = await self._push({"ops": self.outbox[:BATCH]})
+            if answer is not None and not answer["ok"]:
+                self.refusals.append(answer)
+                await asyncio.sleep(answer.get("retry_after_ms", 200) / 1000)
+
+    async def _push(self, payload: Json) -> Json | None:
+        """The answer, or None when the connection was lost before it came."""
+        done = self._in_flight = asyncio.get_running_loop().create_future()
+        try:
+            await self._sio.emit("push", payload, namespace=NAMESPACE, callback=self._answered)
+        except socketio.exceptions.SocketIOError:
+            await asyncio.sleep(0.05)  # gone, and not yet told so
+            return None
+        answer: Json | None = await done
+        return answer
+
+    def _answered(self, answer: Json) -> None:
+        """Called in the order of the connection, like every event: the log grows in `seq` order."""
+        for result in answer.get("results", ()):
+            self._acknowledge(result)
+        if self._in_flight is not None and not self._in_flight.done():
+            self._in_flight.set_result(answer)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()

@@ -1,0 +1,182 @@
+"""What the demo shows while it runs: one line for each thing that happens, with what was measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from fitai.app.demo_device import Device
+from fitai.app.words import Narrator
+from fitai.engine.ops import Dot
+
+Json = dict[str, Any]
+
+_COLOURS = {"phone": "cyan", "watch": "magenta", "server": "yellow"}
+_VERDICTS = {"applied": "green", "merged": "cyan", "deferred": "yellow", "void": "red"}
+
+RECORD_NAMES = {
+    "load": "heaviest load",
+    "e1rm": "estimated 1RM",
+    "reps": "most reps",
+    "set_volume": "best set volume",
+    "duration": "longest time",
+    "distance": "longest distance",
+    "workout_volume": "best workout volume",
+    "assist": "least help",
+}
+
+
+@dataclass(slots=True)
+class _Op:
+    """An op on its way: when it was written, and after how many ms which device has it."""
+
+    words: str
+    author: Device
+    written_at: float
+    place: str = ""
+    verdict: str = ""
+    after_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Screen:
+    """The demo's `Watcher`; prints to a terminal or a pipe."""
+
+    def __init__(self, console: Console, now_ms: Callable[[], int]) -> None:
+        self.quiet = False
+        self.early_rests = 0
+        self.rest_delays_ms: list[int] = []
+        self.travel_ms: list[float] = []
+        self._console = console
+        self.now_ms = now_ms
+        self._started = time.perf_counter()
+        self._narrator = Narrator()
+        self._devices: dict[str, Device] = {}
+        self._on_the_way: dict[Dot, _Op] = {}
+        self._said: dict[str, Any] = {}
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self._started
+
+    def act(self, title: str) -> None:
+        """A heading."""
+        self._console.print()
+        self._print(Text(title, style="bold"))
+
+    def tell(self, who: str, words: str, *notes: str, style: str = "") -> None:
+        """Something that somebody did, with what there is to say about it."""
+        line = Text.assemble(
+            (f"{self.elapsed_s:6.2f} s  ", "dim"),
+            (f"{who:<7}", _COLOURS.get(who, "")),
+            (f"{words:<58}", style),
+        )
+        for note in notes:
+            line.append(f"  {note}", _VERDICTS.get(note.rpartition(" ")[2], "dim"))
+        line.rstrip()
+        self._print(line)
+
+    # -- what devices tell -----------------------------------------------------------------------------
+
+    def wrote(self, device: Device, op: Json) -> None:
+        """An op went into the outbox."""
+        self._devices[device.name] = device
+        words = self._narrator.tell(op)
+        self._on_the_way[Dot(device.number, op["n"])] = _Op(words, device, time.perf_counter())
+        if not device.here:
+            self.tell(device.name, words, "kept: no connection", style="italic")
+
+    def has(self, device: Device, record: Json) -> None:
+        """A record joined the device's log."""
+        self._devices[device.name] = device
+        dot = Dot(record["device"], record["n"])
+        op = self._on_the_way.get(dot)
+        if op is None:
+            return
+        op.after_ms[device.name] = (time.perf_counter() - op.written_at) * 1000
+        if device is op.author:
+            op.place, op.verdict = f"seq {record['seq']}", record["verdict"]
+        if op.place and self._everybody_has(op):
+            del self._on_the_way[dot]
+            self._show(op)
+
+    def heard(self, device: Device, insight: Json) -> None:
+        """An insight that the device did not have like that: shown when the first one hears it."""
+        self._devices[device.name] = device
+        if insight["kind"] == "rest_over":
+            self._rest_over(device, insight)
+        elif insight["kind"] == "record" and self._is_news(insight):
+            self._record(insight)
+
+    def came(self, device: Device, ready: Json) -> None:
+        """The device is connected."""
+        self._devices[device.name] = device
+        if not ready["resumed"]:
+            self.tell(device.name, f"connected, {device.codec} over WebSocket", f"device {ready['device']}")
+            return
+        missed = ready["head"] - device.cursor
+        waiting = len(device.outbox)
+        words = f"back with its cursor {device.cursor}: {missed} records to catch up, {waiting} ops to send"
+        self.tell(device.name, words, "resumed")
+
+    def went(self, device: Device) -> None:
+        """The device lost its connection."""
+        self.tell(device.name, "lost its connection")
+
+    # -- lines -------------------------------------------------------------------------------------------
+
+    def _everybody_has(self, op: _Op) -> bool:
+        return all(name in op.after_ms for name, device in self._devices.items() if device.here)
+
+    def _show(self, op: _Op) -> None:
+        others = {name: ms for name, ms in op.after_ms.items() if name != op.author.name}
+        self.travel_ms += others.values()
+        if not self.quiet:
+            seen = [f"on the {name} after {_ms(ms)}" for name, ms in others.items()]
+            self.tell(op.author.name, op.words, f"{op.place:<6}", op.verdict, *seen)
+
+    def _rest_over(self, device: Device, insight: Json) -> None:
+        late = self.now_ms() - insight["at"]
+        self.early_rests += late < 0
+        if self._is_news(insight):
+            self.rest_delays_ms.append(late)
+            self.tell("server", "the rest is over", f"{late} ms after it was due")
+
+    def _record(self, insight: Json) -> None:
+        if not self.quiet:
+            self.tell("server", f"★ {record_in_words(insight)}", style="bold yellow")
+
+    def _is_news(self, insight: Json) -> bool:
+        if insight.get("withdrawn"):
+            return False
+        news = self._said.get(insight["id"]) != insight
+        self._said[insight["id"]] = insight
+        return news
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False)
+
+
+def record_in_words(insight: Mapping[str, Any]) -> str:
+    """`squat: heaviest load 102.5 kg (before 100 kg)`."""
+    name, unit = RECORD_NAMES.get(insight["type"], insight["type"]), insight["unit"]
+    value, previous = _amount(insight["value"], unit), _amount(insight["previous"], unit)
+    return f"{insight['exercise']}: {name} {value} (before {previous})"
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".") + f" {unit}"
+
+
+def _ms(ms: float) -> str:
+    return f"{ms:.0f} ms" if ms >= 1 else f"{ms:.1f} ms"
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one; 0 of none."""
+    return sorted(values)[len(values) // 2] if values else 0.0

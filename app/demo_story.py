@@ -1,0 +1,259 @@
+"""The workout that the demo plays, and what goes wrong in it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fitai.app.demo_device import Device
+from fitai.app.demo_link import Link
+from fitai.app.demo_screen import Screen
+from fitai.app.demo_server import ServerProcess
+from fitai.engine.kinds import set_id
+
+Json = dict[str, Any]
+
+WEEK_MS = 7 * 86_400_000
+SET_MS = 90_000  # between the sets of last week's workout
+LONG_REST_S = 3  # long enough to kill a server in it and start another
+
+Load = tuple[int, float]  # reps, kg
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(slots=True)
+class Plan:
+    """A workout's id and those of its exercise entries."""
+
+    workout: str = field(default_factory=_new_id)
+    squat: str = field(default_factory=_new_id)
+    bench: str = field(default_factory=_new_id)
+    row: str = field(default_factory=_new_id)
+
+    def creation(self, title: str, sets: Mapping[str, int]) -> Json:
+        """The value of workout.create: so many slots for each exercise, bench and row as a superset."""
+        entries = [
+            (self.squat, "squat", "a", None),
+            (self.bench, "bench press", "b", "A"),
+            (self.row, "barbell row", "c", "A"),
+        ]
+        plan = [
+            {
+                "entry": entry,
+                "exercise": exercise,
+                "position": position,
+                "sets": [{"slot": self.slot(entry, number)} for number in range(1, sets[exercise] + 1)],
+                **({"superset": superset} if superset else {}),
+            }
+            for entry, exercise, position, superset in entries
+        ]
+        return {"title": title, "units": "kg", "plan": plan}
+
+    def slot(self, entry: str, number: int) -> str:
+        """A slot's name, which phone and watch both know."""
+        name = {self.squat: "squat", self.bench: "bench", self.row: "row"}[entry]
+        return f"{name}-{number}"
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everybody who plays."""
+
+    server: ServerProcess
+    phone: Device
+    watch: Device
+    phone_link: Link
+    watch_link: Link
+    screen: Screen
+    before: Plan = field(default_factory=Plan)
+    today: Plan = field(default_factory=Plan)
+    rests: int = 0
+    kills: int = 0
+    cuts: int = 0
+
+    @property
+    def devices(self) -> tuple[Device, Device]:
+        """The phone and the watch."""
+        return self.phone, self.watch
+
+    async def agreed(self) -> None:
+        """Wait until all that was written is acknowledged and on both devices."""
+        for device in self.devices:
+            await device.sent()
+        head = max(device.cursor for device in self.devices)
+        for device in self.devices:
+            await device.until(lambda device=device: device.cursor >= head, f"it had record {head}")  # type: ignore[misc]
+
+    async def rest_over(self, op: Json, author: Device) -> None:
+        """Wait until both devices have heard that the rest which `op` began is over."""
+        self.rests += 1
+        for device in self.devices:
+            await device.until(
+                lambda device=device: _knows_rest_over(device, author.number, op["n"]),  # type: ignore[misc]
+                "its rest was over",
+            )
+
+
+async def play(stage: Stage) -> None:
+    """All acts."""
+    await last_week(stage)
+    await under_way(stage)
+    await watch_away(stage)
+    await lost_acknowledgement(stage)
+    await killed_server(stage)
+    await finish(stage)
+
+
+async def last_week(stage: Stage) -> None:
+    """A workout that the phone logged without a network a week ago: something to beat."""
+    stage.screen.act("Last week, logged on the phone without a network")
+    phone, plan = stage.phone, stage.before
+    start = stage.screen.now_ms() - WEEK_MS
+    stage.screen.quiet = True
+    phone.write(
+        plan.workout,
+        "workout.create",
+        plan.creation("Strength", {"squat": 1, "bench press": 1, "barbell row": 1}),
+        at=start,
+    )
+    phone.write(plan.workout, "workout.start", {}, at=start)
+    lifts: list[tuple[str, Load]] = [(plan.squat, (5, 100)), (plan.bench, (8, 60)), (plan.row, (8, 55))]
+    for place, (entry, (reps, kg)) in enumerate(lifts, 1):
+        log_set(phone, plan, entry, 1, reps, kg, at=start + place * SET_MS)
+    phone.write(plan.workout, "workout.complete", {"rating": 7}, at=start + 4 * SET_MS)
+    await stage.agreed()
+    stage.screen.quiet = False
+    stage.screen.tell(
+        "phone",
+        f"brought {phone.written} ops, a week old, in the order they were made",
+        f"seq 1 to {phone.cursor}",
+    )
+
+
+async def under_way(stage: Stage) -> None:
+    """Both devices log, with a rest between."""
+    stage.screen.act("Today, on both devices at once")
+    phone, watch, plan = stage.phone, stage.watch, stage.today
+    phone.write(
+        plan.workout,
+        "workout.create",
+        plan.creation("Strength", {"squat": 4, "bench press": 2, "barbell row": 2}),
+    )
+    phone.write(plan.workout, "workout.start", {})
+    log_set(phone, plan, plan.squat, 1, 8, 60, type="warmup")
+    resting = log_set(phone, plan, plan.squat, 2, 5, 100, rpe=7, rest_s=1)
+    await stage.agreed()
+    await stage.rest_over(resting, phone)
+    log_set(watch, plan, plan.squat, 3, 5, 102.5, rpe=8)
+    await stage.agreed()
+
+
+async def watch_away(stage: Stage) -> None:
+    """The watch loses its network, both go on, the watch comes back."""
+    stage.screen.act("The watch loses its connection, and both go on")
+    phone, watch, plan = stage.phone, stage.watch, stage.today
+    stage.cuts += 1
+    stage.watch_link.cut()
+    await watch.until(lambda: not watch.here, "it noticed")
+    log_set(watch, plan, plan.squat, 4, 5, 105, rpe=9)
+    log_set(phone, plan, plan.bench, 1, 8, 60, rpe=7)
+    phone.write(plan.workout, "note.set", {"text": "Slept well, everything moves fast."})
+    await phone.sent()
+    stage.watch_link.mend()
+    await stage.agreed()
+
+
+async def lost_acknowledgement(stage: Stage) -> None:
+    """The op arrives, its acknowledgement does not: the phone cannot know, and pushes it again."""
+    stage.screen.act("An acknowledgement is lost on its way to the phone")
+    phone, watch, plan = stage.phone, stage.watch, stage.today
+    stage.phone_link.swallow()
+    resting = log_set(phone, plan, plan.row, 1, 8, 57.5, rest_s=1)
+    await watch.until(lambda: _has(watch, phone, resting), "it saw the phone's set")
+    stage.screen.tell("watch", "has the set already; the phone still waits for its acknowledgement")
+    stage.cuts += 1
+    stage.phone_link.cut()
+    await phone.until(lambda: not phone.here, "it noticed")
+    answered = phone.duplicates
+    stage.phone_link.mend()
+    await stage.agreed()
+    stage.screen.tell(
+        "phone",
+        "pushed it again, since it could not know",
+        f"{phone.duplicates - answered} answered as duplicate",
+    )
+    await stage.rest_over(resting, phone)
+
+
+async def killed_server(stage: Stage) -> None:
+    """kill -9 in the middle of a rest, with ops on their way."""
+    stage.screen.act("The server is killed in the middle of a rest, with ops on their way")
+    phone, watch, plan = stage.phone, stage.watch, stage.today
+    log_set(watch, plan, plan.bench, 2, 8, 62.5, rpe=8)
+    resting = log_set(phone, plan, plan.row, 2, 8, 57.5, rpe=8, rest_s=LONG_REST_S)
+    await stage.agreed()
+    phone.write(plan.workout, "note.set", {"text": "Next time 65 on the bench."}, entity=plan.bench)
+    heaviest = set_id(plan.workout, plan.slot(plan.squat, 4))
+    watch.write(plan.workout, "set.edit", {"field": "reps", "value": 6}, entity=heaviest)
+    await asyncio.sleep(0)  # let both leave, and do not wait for an answer
+    stage.kills += 1
+    await stage.server.kill()
+    stage.screen.tell("server", "killed with SIGKILL", style="bold red")
+    for device in stage.devices:
+        await device.until(lambda device=device: not device.here, "it noticed")  # type: ignore[misc]
+    watch.write(plan.workout, "note.set", {"text": "Six, not five: I counted again."}, entity=heaviest)
+    before = stage.screen.elapsed_s
+    port = await stage.server.start()
+    stage.phone_link.target = stage.watch_link.target = port
+    stage.screen.tell(
+        "server",
+        f"started again on the same data, in {stage.screen.elapsed_s - before:.2f} s",
+        style="bold green",
+    )
+    await stage.agreed()
+    await stage.rest_over(resting, phone)
+
+
+async def finish(stage: Stage) -> None:
+    """Done."""
+    stage.screen.act("The end of the workout")
+    stage.watch.write(stage.today.workout, "workout.complete", {"rating": 9})
+    await stage.agreed()
+
+
+def log_set(
+    device: Device,
+    plan: Plan,
+    entry: str,
+    number: int,
+    reps: int,
+    kg: float,
+    *,
+    at: int | None = None,
+    **more: Any,
+) -> Json:
+    """A set that was done in its planned slot; `more` are further fields of set.log."""
+    value = {
+        "exercise_entry": entry,
+        "slot": plan.slot(entry, number),
+        "type": "working",
+        "reps": reps,
+        "load": {"value": kg, "unit": "kg"},
+        "done": True,
+        **more,
+    }
+    return device.write(plan.workout, "set.log", value, at=at)
+
+
+def _has(device: Device, author: Device, op: Json) -> bool:
+    return any(record["device"] == author.number and record["n"] == op["n"] for record in device.log)
+
+
+def _knows_rest_over(device: Device, number: int, n: int) -> bool:
+    return any(one["kind"] == "rest_over" and one["dot"] == [number, n] for one in device.told.values())
