@@ -11,7 +11,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from fitai.persistence.log import Log
 Json = dict[str, Any]
 
 OFF = 1  # the exit code when a count is off or something did not happen
+STOPPED = 143  # the exit code after SIGTERM
 EMAIL = "ada@fitai.example"
 PASSWORD = "only for this demo"
 REQUEST_S = 10.0
@@ -53,15 +54,17 @@ def play(console: Console) -> int:
         except (NothingCame, ServerFailed, SignInFailed) as failure:
             console.print(Text(f"\nThe demo failed: {failure}", style="bold red"), soft_wrap=True)
             return OFF
+        except asyncio.CancelledError:
+            return STOPPED
 
 
 async def _play(console: Console, folder: Path) -> int:
     _stop_on_sigterm()
     screen = Screen(console, now_ms)
     screen.act(f"FitAI {VERSION}: one workout on two devices")
-    async with _staged(folder, screen) as (stage, user):
+    async with _staged(folder, screen) as stage:
         await demo_story.play(stage)
-        evidence = await _collect(stage, user, folder)
+        evidence = await _collect(stage, folder)
     counts = demo_report.proof(stage, evidence)
     demo_report.show(console, stage, evidence, counts)
     off = [count.name for count in counts if not count.holds]
@@ -74,13 +77,14 @@ async def _play(console: Console, folder: Path) -> int:
 
 def _stop_on_sigterm() -> None:
     """End as on Ctrl-C: with the server stopped and the folder removed."""
-    task = asyncio.current_task()
-    if task is not None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    main = asyncio.current_task()
+    assert main is not None, "a coroutine runs in a task"
+    with suppress(NotImplementedError):  # Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
 
 
 @asynccontextmanager
-async def _staged(folder: Path, screen: Screen) -> AsyncIterator[tuple[Stage, str]]:
+async def _staged(folder: Path, screen: Screen) -> AsyncIterator[Stage]:
     """Server, account and devices, connected; all ended afterwards, whatever happened."""
     async with AsyncExitStack() as stack:
         server = ServerProcess(folder)
@@ -88,13 +92,13 @@ async def _staged(folder: Path, screen: Screen) -> AsyncIterator[tuple[Stage, st
         port = await server.start()
         screen.tell("server", f"started on port {port} in {screen.elapsed_s:.2f} s", f"data in {folder}")
         user, phone, watch = await _sign_in(port, screen)
-        stage = Stage(server, phone, watch, Link(), Link(), screen)
+        stage = Stage(user, server, phone, watch, Link(), Link(), screen)
         for device, link in ((phone, stage.phone_link), (watch, stage.watch_link)):
             await link.start(port)
             stack.push_async_callback(link.close)
             stack.push_async_callback(device.close)
             await device.connect(link.url)
-        yield stage, user
+        yield stage
 
 
 async def _sign_in(port: int, screen: Screen) -> tuple[str, Device, Device]:
@@ -125,7 +129,7 @@ async def _post(rest: aiohttp.ClientSession, path: str, body: Json) -> Json:
         return answer
 
 
-async def _collect(stage: Stage, user: str, folder: Path) -> Evidence:
+async def _collect(stage: Stage, folder: Path) -> Evidence:
     """Ask the server for its states, stop it, and read the log from its file."""
     states = {}
     for workout in (stage.before.workout, stage.today.workout):
@@ -133,7 +137,7 @@ async def _collect(stage: Stage, user: str, folder: Path) -> Evidence:
         states[workout] = answer["state"]
     stop = await stage.server.stop()
     stage.screen.tell("server", f"stopped cleanly in {stop[1]:.2f} s", f"exit code {stop[0]}")
-    return Evidence(user, await _stored(folder, user), states, stop)
+    return Evidence(await _stored(folder, stage.user), states, stop)
 
 
 async def _stored(folder: Path, user: str) -> list[Json]:

@@ -69,6 +69,7 @@ class Device:
         self.connects = 0
         self.resumes = 0
         self.holes = 0
+        self.bye: str | None = None
         self.refusals: list[Json] = []
         self._token = token
         self._epoch: str | None = None
@@ -114,14 +115,19 @@ class Device:
         self._changed()
         return op
 
-    async def until(self, holds: Callable[[], bool], what: str) -> None:
+    async def until(self, holds: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
         """Wait until something holds; raises NothingCame."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(within_s):
                 while not holds():
                     await self._news.wait()
         except TimeoutError:
-            raise NothingCame(f"{self.name} waited {PATIENCE_S:g} s until {what}.") from None
+            raise NothingCame(f"The {self.name} waited {within_s:g} s until {what}.") from None
+
+    def records_told(self, workout: str) -> dict[str, Json]:
+        """The record insights of a workout that this device knows, by id."""
+        records = (one for one in self.told.values() if one["kind"] == "record")
+        return {one["id"]: one for one in records if one["workout"] == workout}
 
     async def sent(self) -> None:
         """Wait until every op is acknowledged."""
@@ -158,7 +164,7 @@ class Device:
             randomization_factor=0.05,
             handle_sigint=False,
         )
-        for event in ("ready", "ops", "insight", "disconnect"):
+        for event in ("ready", "ops", "insight", "bye", "disconnect"):
             # Plain functions: the client runs each to its end before the next packet.
             client.on(event, getattr(self, f"_on_{event}"), namespace=NAMESPACE)
         return client
@@ -173,9 +179,13 @@ class Device:
         self.connects += 1
         self.resumes += ready["resumed"]
         self._epoch = ready["epoch"]
+        self.bye = None
         self.here = True
         self._watcher.came(self, ready)
         self._changed()
+
+    def _on_bye(self, bye: Json) -> None:
+        self.bye = bye["code"]
 
     def _on_disconnect(self, *_: Any) -> None:
         if not self.here:

@@ -13,29 +13,22 @@ from rich.table import Table
 from fitai.app.demo_device import Device
 from fitai.app.demo_screen import RECORD_NAMES, median
 from fitai.app.demo_story import Stage
-from fitai.engine.insights import insights
-from fitai.engine.ops import Record, Verdict
-from fitai.engine.records import workout_bests
-from fitai.engine.workout import Workout, digest, state
-from fitai.sync.place import SERVER, fold
-from fitai.sync.wire import WireLimits, decode_op
+from fitai.app.demo_view import folded, records_due
+from fitai.engine.workout import digest, state
+from fitai.sync.place import SERVER
 
 Json = dict[str, Any]
-
-_SERVERS_OWN = ("seq", "rev", "device", "te", "verdict", "code", "detail")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What was collected when all was over.
 
-    user    whose log it is
     log     every record, as the database's file has them after the server has stopped
     states  {workout: state document}, as the server gave them before
     stop    the server's exit code, and the seconds it took to stop
     """
 
-    user: str
     log: Sequence[Json]
     states: Mapping[str, Json]
     stop: tuple[int, float]
@@ -48,11 +41,6 @@ class Count:
     name: str
     found: str
     holds: bool
-
-
-def folded(user: str, workout: str, log: Sequence[Json]) -> Workout:
-    """The workout as whoever has these records (as the wire has them) sees it."""
-    return fold(workout, user, (_record(one) for one in log if one["workout"] == workout)).workout
 
 
 def proof(stage: Stage, evidence: Evidence) -> list[Count]:
@@ -91,8 +79,8 @@ def _one_order(stage: Stage, log: Sequence[Json]) -> list[Count]:
         Count("holes seen on a connection", f"{holes}", holes == 0),
         *(
             Count(
-                f"the {device.name}'s records are the log's, in order",
-                f"{len(device.log)} of {len(log)}",
+                f"the {device.name}'s records, in order",
+                f"{len(device.log)} of {len(log)}, as stored",
                 same,
             )
             for device, same in zip(stage.devices, orders, strict=True)
@@ -102,12 +90,12 @@ def _one_order(stage: Stage, log: Sequence[Json]) -> list[Count]:
 
 def _one_state(stage: Stage, evidence: Evidence) -> list[Count]:
     server = [digest(evidence.states[name]) for name in _workouts(stage)]
-    theirs = {device.name: _digests(stage, device, evidence.user) for device in stage.devices}
+    theirs = {device.name: _digests(stage, device) for device in stage.devices}
     same = all(digests == server for digests in theirs.values())
-    told = [_records_told(device, stage.today.workout) for device in stage.devices]
+    told = [device.records_told(stage.today.workout) for device in stage.devices]
     due = _records_due(stage, evidence)
     return [
-        Count("phone, watch, server: digest of today's state", f"{server[-1][:12]}…", same),
+        Count("one digest: phone, watch, server", f"{server[-1][:12]}…", same),
         Count(
             "records announced, as due by the log",
             f"{len(told[0])} of {len(due)}",
@@ -187,22 +175,14 @@ def _workouts(stage: Stage) -> tuple[str, str]:
     return stage.before.workout, stage.today.workout
 
 
-def _digests(stage: Stage, device: Device, user: str) -> list[str]:
+def _digests(stage: Stage, device: Device) -> list[str]:
     """What the device makes of its own records, workout by workout."""
-    return [digest(state(folded(user, name, device.log))) for name in _workouts(stage)]
-
-
-def _records_told(device: Device, workout: str) -> dict[str, Json]:
-    return {
-        id_: one for id_, one in device.told.items() if one["kind"] == "record" and one["workout"] == workout
-    }
+    return [digest(state(folded(stage.user, name, device.log))) for name in _workouts(stage)]
 
 
 def _records_due(stage: Stage, evidence: Evidence) -> dict[str, Json]:
     """The records that the log says were beaten today, computed here and now."""
-    before, today = (folded(evidence.user, name, evidence.log) for name in _workouts(stage))
-    said = insights(today, workout_bests(before))
-    return {id_: one for id_, one in said.items() if one["kind"] == "record"}
+    return records_due(stage.user, stage.before.workout, stage.today.workout, evidence.log)
 
 
 def _revs(log: Sequence[Json]) -> dict[str, list[int]]:
@@ -214,20 +194,3 @@ def _revs(log: Sequence[Json]) -> dict[str, list[int]]:
 
 def _contiguous(runs: Mapping[str, list[int]]) -> bool:
     return all(run == list(range(1, len(run) + 1)) for run in runs.values())
-
-
-def _record(one: Json) -> Record:
-    op, _ = decode_op({key: value for key, value in one.items() if key not in _SERVERS_OWN}, WireLimits())
-    return Record(
-        op=op,
-        seq=one["seq"],
-        rev=one["rev"],
-        device=one["device"],
-        base=op.base or 0,
-        beyond=None,
-        te=one["te"],
-        rt=one["te"],
-        verdict=Verdict(one["verdict"]),
-        code=one.get("code"),
-        detail=one.get("detail"),
-    )

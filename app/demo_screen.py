@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ Json = dict[str, Any]
 
 _COLOURS = {"phone": "cyan", "watch": "magenta", "server": "yellow"}
 _VERDICTS = {"applied": "green", "merged": "cyan", "deferred": "yellow", "void": "red"}
+
+BURST_S = 0.02
 
 RECORD_NAMES = {
     "load": "heaviest load",
@@ -57,7 +60,8 @@ class Screen:
         self._narrator = Narrator()
         self._devices: dict[str, Device] = {}
         self._on_the_way: dict[Dot, _Op] = {}
-        self._said: dict[str, Any] = {}
+        self._said: dict[str, Json] = {}
+        self._beaten: dict[str, list[Json]] = {}
 
     @property
     def elapsed_s(self) -> float:
@@ -110,7 +114,7 @@ class Screen:
         self._devices[device.name] = device
         if insight["kind"] == "rest_over":
             self._rest_over(device, insight)
-        elif insight["kind"] == "record" and self._is_news(insight):
+        elif insight["kind"] == "record":
             self._record(insight)
 
     def came(self, device: Device, ready: Json) -> None:
@@ -126,7 +130,8 @@ class Screen:
 
     def went(self, device: Device) -> None:
         """The device lost its connection."""
-        self.tell(device.name, "lost its connection")
+        words = "lost its connection" if device.bye is None else f"was told goodbye: {device.bye}"
+        self.tell(device.name, words)
 
     # -- lines -------------------------------------------------------------------------------------------
 
@@ -141,35 +146,40 @@ class Screen:
             self.tell(op.author.name, op.words, f"{op.place:<6}", op.verdict, *seen)
 
     def _rest_over(self, device: Device, insight: Json) -> None:
+        """Told at least once to every device: a rest counts once, by its id."""
         late = self.now_ms() - insight["at"]
         self.early_rests += late < 0
-        if self._is_news(insight):
+        if insight["id"] not in self._said:
+            self._said[insight["id"]] = insight
             self.rest_delays_ms.append(late)
             self.tell("server", "the rest is over", f"{late} ms after it was due")
 
     def _record(self, insight: Json) -> None:
-        if not self.quiet:
-            self.tell("server", f"★ {record_in_words(insight)}", style="bold yellow")
-
-    def _is_news(self, insight: Json) -> bool:
-        if insight.get("withdrawn"):
-            return False
-        news = self._said.get(insight["id"]) != insight
+        if self.quiet or insight.get("withdrawn") or self._said.get(insight["id"]) == insight:
+            return
         self._said[insight["id"]] = insight
-        return news
+        if not self._beaten:  # what one set beats comes in one burst, and is shown in one line
+            asyncio.get_running_loop().call_later(BURST_S, self._show_beaten)
+        self._beaten.setdefault(insight["exercise"], []).append(insight)
+
+    def _show_beaten(self) -> None:
+        for exercise, beaten in self._beaten.items():
+            words = ", ".join(beaten_in_words(one) for one in beaten)
+            self.tell("server", f"★ {exercise}: {words}", style="bold yellow")
+        self._beaten.clear()
 
     def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True, highlight=False)
 
 
-def record_in_words(insight: Mapping[str, Any]) -> str:
-    """`squat: heaviest load 102.5 kg (before 100 kg)`."""
+def beaten_in_words(insight: Mapping[str, Any]) -> str:
+    """`heaviest load 102.5 kg, was 100 kg`."""
     name, unit = RECORD_NAMES.get(insight["type"], insight["type"]), insight["unit"]
-    value, previous = _amount(insight["value"], unit), _amount(insight["previous"], unit)
-    return f"{insight['exercise']}: {name} {value} (before {previous})"
+    return f"{name} {amount(insight['value'], unit)} (was {amount(insight['previous'], unit)})"
 
 
-def _amount(value: float, unit: str) -> str:
+def amount(value: float, unit: str) -> str:
+    """A value as a person reads it, at most three decimals."""
     return f"{value:.3f}".rstrip("0").rstrip(".") + f" {unit}"
 
 

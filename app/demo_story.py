@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from fitai.app.demo_device import Device
+from fitai.app.demo_device import Device, NothingCame
 from fitai.app.demo_link import Link
-from fitai.app.demo_screen import Screen
+from fitai.app.demo_screen import BURST_S, Screen
 from fitai.app.demo_server import ServerProcess
+from fitai.app.demo_view import records_due
 from fitai.engine.kinds import set_id
 
 Json = dict[str, Any]
@@ -19,6 +22,8 @@ Json = dict[str, Any]
 WEEK_MS = 7 * 86_400_000
 SET_MS = 90_000  # between the sets of last week's workout
 LONG_REST_S = 3  # long enough to kill a server in it and start another
+IN_FLIGHT_S = 0.004
+INSIGHTS_S = 2.0  # the longest wait for insights, which follow after the acknowledgement
 
 Load = tuple[int, float]  # reps, kg
 
@@ -65,6 +70,7 @@ class Plan:
 class Stage:
     """Everybody who plays."""
 
+    user: str
     server: ServerProcess
     phone: Device
     watch: Device
@@ -83,21 +89,26 @@ class Stage:
         return self.phone, self.watch
 
     async def agreed(self) -> None:
-        """Wait until all that was written is acknowledged and on both devices."""
+        """Wait until all that was written is acknowledged and on both devices, with what follows from it."""
         for device in self.devices:
             await device.sent()
         head = max(device.cursor for device in self.devices)
         for device in self.devices:
-            await device.until(lambda device=device: device.cursor >= head, f"it had record {head}")  # type: ignore[misc]
+            await device.until(partial(_reaches, device, head), f"it had record {head}")
+        due = records_due(self.user, self.before.workout, self.today.workout, self.phone.log)
+        with suppress(NothingCame):  # the proof at the end will say so
+            for device in self.devices:
+                await device.until(partial(self._told, device, due), "it knew the records", INSIGHTS_S)
+        await asyncio.sleep(BURST_S)
+
+    def _told(self, device: Device, due: Json) -> bool:
+        return device.records_told(self.today.workout) == due
 
     async def rest_over(self, op: Json, author: Device) -> None:
         """Wait until both devices have heard that the rest which `op` began is over."""
         self.rests += 1
         for device in self.devices:
-            await device.until(
-                lambda device=device: _knows_rest_over(device, author.number, op["n"]),  # type: ignore[misc]
-                "its rest was over",
-            )
+            await device.until(partial(_knows_rest_over, device, author.number, op["n"]), "the rest was over")
 
 
 async def play(stage: Stage) -> None:
@@ -160,7 +171,7 @@ async def watch_away(stage: Stage) -> None:
     phone, watch, plan = stage.phone, stage.watch, stage.today
     stage.cuts += 1
     stage.watch_link.cut()
-    await watch.until(lambda: not watch.here, "it noticed")
+    await watch.until(partial(_is_away, watch), "it noticed")
     log_set(watch, plan, plan.squat, 4, 5, 105, rpe=9)
     log_set(phone, plan, plan.bench, 1, 8, 60, rpe=7)
     phone.write(plan.workout, "note.set", {"text": "Slept well, everything moves fast."})
@@ -175,11 +186,11 @@ async def lost_acknowledgement(stage: Stage) -> None:
     phone, watch, plan = stage.phone, stage.watch, stage.today
     stage.phone_link.swallow()
     resting = log_set(phone, plan, plan.row, 1, 8, 57.5, rest_s=1)
-    await watch.until(lambda: _has(watch, phone, resting), "it saw the phone's set")
+    await watch.until(partial(_has, watch, phone, resting), "it saw the phone's set")
     stage.screen.tell("watch", "has the set already; the phone still waits for its acknowledgement")
     stage.cuts += 1
     stage.phone_link.cut()
-    await phone.until(lambda: not phone.here, "it noticed")
+    await phone.until(partial(_is_away, phone), "it noticed")
     answered = phone.duplicates
     stage.phone_link.mend()
     await stage.agreed()
@@ -201,12 +212,12 @@ async def killed_server(stage: Stage) -> None:
     phone.write(plan.workout, "note.set", {"text": "Next time 65 on the bench."}, entity=plan.bench)
     heaviest = set_id(plan.workout, plan.slot(plan.squat, 4))
     watch.write(plan.workout, "set.edit", {"field": "reps", "value": 6}, entity=heaviest)
-    await asyncio.sleep(0)  # let both leave, and do not wait for an answer
+    await asyncio.sleep(IN_FLIGHT_S)  # both are on their way; whether they arrive is chance
     stage.kills += 1
     await stage.server.kill()
     stage.screen.tell("server", "killed with SIGKILL", style="bold red")
     for device in stage.devices:
-        await device.until(lambda device=device: not device.here, "it noticed")  # type: ignore[misc]
+        await device.until(partial(_is_away, device), "it noticed")
     watch.write(plan.workout, "note.set", {"text": "Six, not five: I counted again."}, entity=heaviest)
     before = stage.screen.elapsed_s
     port = await stage.server.start()
@@ -249,6 +260,14 @@ def log_set(
         **more,
     }
     return device.write(plan.workout, "set.log", value, at=at)
+
+
+def _is_away(device: Device) -> bool:
+    return not device.here
+
+
+def _reaches(device: Device, seq: int) -> bool:
+    return device.cursor >= seq
 
 
 def _has(device: Device, author: Device, op: Json) -> bool:

@@ -10,14 +10,11 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import asyncpg
 import typer
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from fitai.app.settings import Settings, SettingsError
-from fitai.persistence.database import BadUrl, Unavailable
-from fitai.persistence.schema import WrongSchema
+
+# What knows the database's errors is imported when there is one: `fitai --help` need not wait for it.
 
 EXIT = 2
 """The exit code of a command that could not do its work for a reason that its sentence tells."""
@@ -42,9 +39,19 @@ def told() -> Iterator[None]:
 
 def explained(error: Exception) -> str | None:
     """The sentence for an expected failure, None for a bug."""
+    if isinstance(error, SettingsError | Refused):
+        return _line(str(error))
+    return _explained_database(error)
+
+
+def _explained_database(error: Exception) -> str | None:
+    import asyncpg
+    from sqlalchemy.exc import DBAPIError
+
+    from fitai.persistence.database import BadUrl, Unavailable
+    from fitai.persistence.schema import WrongSchema
+
     match error:
-        case SettingsError() | Refused():
-            return _line(str(error))
         case BadUrl():
             return f"FITAI_DATABASE_URL: {_line(str(error))}."
         case Unavailable():
@@ -70,6 +77,9 @@ def not_listening(settings: Settings, error: OSError) -> Refused:
 
 def shown_url(url: str) -> str:
     """A database URL as it may be shown: without its password."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         return make_url(url).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
@@ -78,12 +88,11 @@ def shown_url(url: str) -> str:
 
 def _reason(error: BaseException) -> str:
     """The innermost cause that says something, on one line."""
-    said = str(error)
-    cause = error.__cause__ or (error.orig if isinstance(error, DBAPIError) else None)
+    said = ""
+    cause: BaseException | None = error
     while cause is not None:
-        if str(cause):
-            said = str(cause)
-        cause = cause.__cause__ or (cause.orig if isinstance(cause, DBAPIError) else None)
+        said = str(cause) or said
+        cause = cause.__cause__ or getattr(cause, "orig", None)
     return _line(said).rstrip(".")
 
 

@@ -167,10 +167,9 @@ def _most_reps(bests: Bests, history: Bests) -> RecordHit | None:
     for load in sorted(bests.reps, reverse=True):
         best = bests.reps[load]
         previous = earlier.get(load)
-        if previous is None or best.value <= previous.value:
+        if previous is None:
             continue
-        heavier = _most_from(earlier, load), _most_from(bests.reps, load + 1)
-        if best.value > max(heavier):
+        if best.value > max(_most_from(earlier, load), _most_from(bests.reps, load + 1)):
             return RecordHit("reps", best.value, previous.value, best.set, best.unit, load)
     return None
 

@@ -45,6 +45,7 @@ from fitai.gateways.live.rates import Bucket
 from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Append, HeadMoved
 from fitai.persistence.database import Unavailable
+from fitai.persistence.projections import Projected
 from fitai.sync import log
 from fitai.sync.log import Context, Position
 from fitai.sync.place import SERVER, Folded, Placer, fold
@@ -59,8 +60,8 @@ _log = structlog.get_logger(__name__)
 BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 16  # folds of workouts that a host keeps beside the open ones
 FLUSH_AFTER_S = 0.5  # projections follow the log by at most this, and at once when somebody reads them
-HINT_BYTES = 16 * 1024  # records of a commit up to this size travel whole on the bus
 DOTS = 5_000  # names of records read at once to place a full vector clock
+FLUSHED = 50  # workouts projected in one transaction
 GREETED = 20  # workouts changed since a cursor whose insights are told again
 RETRIES = 16  # lost races for the head before a batch is told to come later
 
@@ -210,19 +211,29 @@ class Host:
 
     async def _greet(self, connection: Connection, after: int) -> None:
         await self._flush()
-        names = set(await self._hosts.open_workouts(self.stream))
+        changed = set[str]()
         if after < self.head:
-            names |= set(await self._hosts.changed_workouts(self.stream, after, GREETED))
-        for name in sorted(names):
+            changed = set(await self._hosts.changed_workouts(self.stream, after, GREETED))
+        for name in sorted(changed | set(await self._hosts.open_workouts(self.stream))):
             await self._derive(name)
-            derived = self._derived[name]
-            for insight in derived.insights.values():
+            known = await self._known_at(name, after) if name in changed else {}
+            now = self._derived[name].insights
+            for insight in [*now.values(), *derive.changes(known, {id: now[id] for id in known if id in now})]:
                 connection.send(Frame("insight", insight))
-            if derived.rest_told is not None:
-                connection.send(
-                    Frame("insight", derive.rest_over(self.folds[name].workout, derived.rest_told))
-                )
-            self.arm(name)
+            self._greet_rest(connection, name)
+
+    async def _known_at(self, name: str, seq: int) -> dict[str, dict[str, Any]]:
+        """The insights that a device which had the stream up to `seq` may have been told of a workout."""
+        records = await self._hosts.log.workout_records(self.stream, name)
+        then = fold(name, self.user, (record for record in records if record.seq <= seq))
+        return derive.insights(then.workout, self._derived[name].history)
+
+    def _greet_rest(self, connection: Connection, name: str) -> None:
+        """Tell of a rest that ended while the device was away, unless the workout has gone on since."""
+        rest = self._timers(name).rest
+        if rest is not None and self._derived[name].rest_told == rest.dot:
+            connection.send(Frame("insight", derive.rest_over(self.folds[name].workout, rest.dot)))
+        self.arm(name)
 
     # -- rates -------------------------------------------------------------------------------------
 
@@ -456,8 +467,8 @@ class Host:
     # -- derived -----------------------------------------------------------------------------------
 
     async def _follow(self, names: Iterable[str]) -> None:
-        """After a commit: new insights to everyone, deadlines to the node's timers. A failure here costs
-        nobody an op."""
+        """After a commit: new insights to everyone, deadlines to the node's timers. What fails here is told
+        later or again; it must not reach the jobs, which have been answered."""
         for name in names:
             try:
                 before = self._derived[name].insights if name in self._derived else {}
@@ -465,8 +476,8 @@ class Host:
                 for insight in derive.changes(before, self._derived[name].insights):
                     self.broadcast(Frame("insight", insight))
                 self.arm(name)
-            except Unavailable:
-                _log.warning("insights_postponed", user=self.user, workout=name)
+            except Exception as error:
+                _log.warning("insights_postponed", user=self.user, workout=name, exc_info=error)
 
     async def _derive(self, name: str) -> None:
         """Compute a workout's insights against the person's earlier workouts, which must be projected."""
@@ -532,19 +543,20 @@ class Host:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
-        names, head = set(self._dirty), self.head
-        if not names:
-            return
-        rows = []
-        for name in sorted(names):
-            await self._load(name)
-            workout = self.folds[name].workout
-            rows.append(self._hosts.projected(workout, self.due(name)))
-        await self._hosts.projector.project(self.stream, rows, head)
-        self._dirty -= names
+        names, head = sorted(self._dirty), self.head
+        for start in range(0, len(names), FLUSHED):
+            chunk = names[start : start + FLUSHED]
+            rows = [await self._projected(name) for name in chunk]
+            complete = start + FLUSHED >= len(names)
+            await self._hosts.projector.project(self.stream, rows, head if complete else 0)
+        self._dirty.difference_update(names)
         for name, derived in self._derived.items():
-            if names - {name}:
+            if any(other != name for other in names):
                 derived.history = {}
+
+    async def _projected(self, name: str) -> Projected:
+        await self._load(name)
+        return Projected.of(self.folds[name].workout, self.due(name))
 
     # -- folds -------------------------------------------------------------------------------------
 

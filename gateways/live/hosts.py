@@ -10,7 +10,6 @@ import structlog
 
 from fitai.engine.ops import Dot, Record
 from fitai.engine.records import Bests, merge
-from fitai.engine.workout import Workout
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.jobs import Key, KeyReuse
@@ -22,7 +21,7 @@ from fitai.persistence.database import Database
 from fitai.persistence.devices import Devices
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.log import Log, StreamRow
-from fitai.persistence.projections import Projected, Projector
+from fitai.persistence.projections import Projector
 from fitai.persistence.workouts import Workouts
 from fitai.sync.log import Position
 
@@ -182,10 +181,6 @@ class Hosts:
     async def lagging(self, limit: int) -> Sequence[str]:
         """Users whose projections are behind their log."""
         return await self.projector.lagging(limit)
-
-    def projected(self, workout: Workout, due: int | None) -> Projected:
-        """A workout as the projections store it."""
-        return Projected.of(workout, due)
 
     async def key_used(self, user: str, key: Key) -> bool:
         """Whether the same request used this Idempotency-Key before; raises KeyReuse for another one."""

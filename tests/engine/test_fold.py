@@ -297,7 +297,7 @@ def test_a_round_may_be_done_in_any_order(book):
 def test_an_explicit_rest_waits_for_the_round_as_well(book):
     _superset(book, "a", "b")
     book.log("a", 1, 10, rest_s=30)
-    assert book.state["rest"] is None
+    assert book.at == WORKING
     book.log("b", 2, 20, rest_s=30)
     assert book.state["rest"]["seconds"] == 30
 
@@ -331,6 +331,15 @@ def test_left_and_right_are_one_set_of_the_round(book):
     ]:
         book.log(entry, slot, slot * 10, side=side)
         assert (book.w.rest is not None) is rests
+
+
+def test_both_halves_of_a_pair_end_the_round_that_the_other_member_waits_for(book):
+    _superset(book, "a", "b")
+    book.log("b", 1, 10)
+    assert book.at == WORKING
+    for slot, side in ((2, "left"), (3, "right")):
+        book.log("a", slot, slot * 10, side=side)
+        assert book.at == RESTING
 
 
 # -- time --------------------------------------------------------------------------------------------

@@ -63,6 +63,15 @@ def test_an_op_on_what_no_op_has_made_waits(book, kind, value, id_of):
     assert book(kind, entity=id_of("nobody"), **value).verdict == "deferred"
 
 
+def test_a_second_op_on_what_no_op_has_made_waits_as_well(book, id_of):
+    book.create()
+    for kind, value in (("set.edit", {"field": "reps", "value": 1}), ("exercise.move", {"position": "a"})):
+        assert [book(kind, entity=id_of(kind), **value).verdict for _ in range(2)] == ["deferred"] * 2
+    book.exercise("a")
+    log = {"exercise_entry": id_of("exercise.move"), "type": "working"}
+    assert book("set.log", slot=1, **log).verdict == "deferred"
+
+
 def test_moving_a_set_to_an_unknown_exercise_waits(book, id_of):
     book.create()
     book.exercise("a")

@@ -341,3 +341,39 @@ async def test_a_flood_is_told_to_come_later_and_keeps_its_place(
             await asyncio.sleep(ack["retry_after_ms"] / 1000)
     pulled = await phone.call("pull", {"after": 0})
     assert [r["n"] for r in pulled["records"]] == list(range(1, 31))
+
+
+async def test_a_record_that_was_undone_while_a_device_was_away_is_withdrawn_when_it_returns(
+    server: Server, connect: Connect
+) -> None:
+    phone, watch = await two_devices(server, connect)
+    workout, entry = new_id(), new_id()
+    await started(phone, workout, entry)
+    better = log_set(phone, workout, entry, reps=5)
+    await phone.push(better)
+    best = log_set(phone, workout, entry, load={"value": 120, "unit": "kg"})
+    await phone.push(best)
+    told = await watch.event("insight", lambda i: i["kind"] == "record" and i["type"] == "load")
+    cursor = {"epoch": phone.packets[1][2]["epoch"], "seq": 5}
+    await watch.close()
+    await phone.push(phone.op("set.remove", workout, entity=best["entity"]))
+    await phone.event("insight", lambda i: i["id"] == told["id"] and i.get("withdrawn"))
+    back = await connect(server, watch.user, watch.device, cursor=cursor)
+    await back.event("insight", lambda i: i["id"] == told["id"] and i.get("withdrawn") is True)
+
+
+async def test_text_that_a_database_may_not_like_is_kept_as_typed(server: Server, connect: Connect) -> None:
+    phone, watch = await two_devices(server, connect)
+    workout, entry = new_id(), "0198C1F2-8C11-7D02-B1F0-0F6F3F2AB9D1"
+    title = "a\x00b 💪 \u2028 \"'\\"
+    await phone.push(phone.op("workout.create", workout, {"title": title, "tz": "\x00", "extra": {"\x00": 1}}))
+    await phone.push(
+        phone.op("exercise.add", workout, {"exercise": "sq\x00at", "position": "a0"}, entity=entry),
+        phone.op("note.set", workout, {"text": "\x00" * 100}),
+    )
+    await phone.push(log_set(phone, workout, entry, type="\x00"))
+    await watch.told(4)
+    await server.hosts.loaded(phone.user).flush()
+    assert watch.records()[0]["value"] == {"title": title, "tz": "\x00", "extra": {"\x00": 1}}
+    assert (await watch.call("workout:get", {"workout": workout}))["state"]["title"] == title
+    assert watch.records()[-1]["verdict"] == "void"

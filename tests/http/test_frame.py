@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from fitai.gateways.identity import Identity
+from fitai.http import boundary, frame
+from fitai.http.frame import Query, Reply, Routes, Schema
+from fitai.http.problems import Problem, not_found
+
+
+class Thing(Schema):
+    name: str
+    size: int = 1
+
+
+class Filter(Query):
+    limit: int = 10
+
+
+things = Routes("things")
+
+
+@things.post("/things", status=201, response=Thing)
+async def make_thing(request: web.Request, body: Thing) -> Reply:
+    """Make a thing."""
+    return Reply(body, etag='"1"')
+
+
+@things.get("/things", response=Thing)
+async def count_things(request: web.Request, query: Filter) -> Thing:
+    """Count things."""
+    return Thing(name="all", size=query.limit)
+
+
+@things.get("/broken")
+async def broken(request: web.Request) -> None:
+    """Break."""
+    raise RuntimeError("the password is swordfish")
+
+
+@things.get("/gone", errors=("not_found",))
+async def gone(request: web.Request) -> None:
+    """Be gone."""
+    raise not_found()
+
+
+@pytest.fixture
+async def client() -> Any:
+    app = web.Application(client_max_size=1000)
+    boundary.install(app)
+    app[frame.BODY_SECONDS] = 0.2
+    frame.install(app, things.declared)
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        raise web.HTTPFound("/things")
+
+    app.router.add_get("/elsewhere", elsewhere)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+async def problem(response: aiohttp.ClientResponse) -> tuple[int, str]:
+    """Status and code, after looking at what every problem has."""
+    document = await response.json(content_type="application/problem+json")
+    assert document["status"] == response.status
+    assert document["type"] == f"urn:fitai:problem:{document['code']}"
+    assert document["title"]
+    assert document["request_id"] == response.headers["X-Request-Id"]
+    return response.status, document["code"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+async def test_a_route_answers_as_written_and_with_v1_in_front(client, prefix):
+    response = await client.post(f"{prefix}/things", json={"name": "a"})
+
+    assert response.status == 201
+    assert response.headers["ETag"] == '"1"'
+    assert await response.json() == {"name": "a", "size": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{", (400, "bad_request")),
+        (b'{"name": NaN}', (400, "bad_request")),
+        (b'{"name": "\\ud800"}', (400, "bad_request")),
+        (b'{"size": 1e999}', (400, "bad_request")),
+        (b"\xff\xfe", (400, "bad_request")),
+        (b"[" * 5 + b"]" * 4, (400, "bad_request")),
+        (b"[]", (422, "validation_failed")),
+        (b"null", (422, "validation_failed")),
+        (b"", (422, "validation_failed")),
+        (b'{"name": "a", "size": "1"}', (422, "validation_failed")),
+        (b'{"name": "a", "size": true}', (422, "validation_failed")),
+        (b'"' + b"x" * 1000 + b'"', (413, "too_large")),
+    ],
+)
+async def test_a_body_is_read_strictly(client, body, expected):
+    assert await problem(await client.post("/things", data=body, headers=JSON)) == expected
+
+
+async def test_nesting_without_end_is_unreadable_not_a_crash(client):
+    deep = b"[" * 499 + b"]" * 499
+    assert await problem(await client.post("/things", data=deep, headers=JSON)) == (422, "validation_failed")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/jsonx"],
+)
+async def test_another_content_type_is_refused(client, content_type):
+    response = await client.post("/things", data=b"{}", headers={"Content-Type": content_type})
+
+    assert await problem(response) == (415, "unsupported_media_type")
+    assert response.headers["Accept"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "APPLICATION/JSON; charset=UTF-8", "application/vnd.fitai+json"]
+)
+async def test_json_by_any_of_its_names_is_read(client, content_type):
+    response = await client.post("/things", data=b'{"name":"a"}', headers={"Content-Type": content_type})
+
+    assert response.status == 201
+
+
+async def test_each_invalid_field_is_named_without_its_value(client):
+    response = await client.post("/things", json={"size": "secret"})
+    document = await response.json(content_type=None)
+
+    assert {(error["in"], error["field"], error["code"]) for error in document["errors"]} == {
+        ("body", "name", "missing"),
+        ("body", "size", "int_type"),
+    }
+    assert "secret" not in json.dumps(document)
+
+
+async def test_a_body_without_a_length_is_bounded_too(client):
+    async def endless() -> Any:
+        for _ in range(100):
+            yield b"x" * 100
+
+    assert await problem(await client.post("/things", data=endless(), headers=JSON)) == (413, "too_large")
+
+
+async def test_a_small_body_that_inflates_to_a_large_one_is_too_large(client):
+    bomb = gzip.compress(b'"' + b"x" * 1_000_000 + b'"')
+    response = await client.post("/things", data=bomb, headers={**JSON, "Content-Encoding": "gzip"})
+
+    assert await problem(response) == (413, "too_large")
+
+
+async def test_a_body_that_comes_too_slowly_is_given_up(client):
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    writer.close()
+    await writer.wait_closed()
+
+    assert head.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_unknown_paths_and_methods_are_problems_too(client):
+    assert await problem(await client.get("/nowhere")) == (404, "not_found")
+    response = await client.delete("/things")
+    assert await problem(response) == (405, "method_not_allowed")
+    assert set(response.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
+
+
+async def test_what_nobody_expected_is_logged_and_not_told(client, capsys):
+    response = await client.get("/broken")
+    text = await response.text()
+
+    assert await problem(response) == (500, "internal")
+    assert "swordfish" not in text
+    assert "Traceback" not in text
+    logged = capsys.readouterr().out
+    assert "swordfish" in logged
+    assert response.headers["X-Request-Id"] in logged
+
+
+async def test_a_redirect_is_no_error(client):
+    response = await client.get("/elsewhere", allow_redirects=False)
+
+    assert response.status == 302
+    assert "X-Request-Id" in response.headers
+
+
+async def test_a_sane_request_id_is_kept_and_another_one_replaced(client):
+    kept = await client.get("/things", headers={"X-Request-Id": "proxy-1.2:3"})
+    assert kept.headers["X-Request-Id"] == "proxy-1.2:3"
+    for strange in ("", "x" * 65, "a b", 'a"b', "ä"):
+        response = await client.get("/things", headers={"X-Request-Id": strange})
+        assert response.headers["X-Request-Id"] != strange
+        assert len(response.headers["X-Request-Id"]) == 32
+
+
+async def test_a_query_is_validated(client):
+    assert await (await client.get("/things?limit=5")).json() == {"name": "all", "size": 5}
+    assert await problem(await client.get("/things?limit=many")) == (422, "validation_failed")
+    assert await problem(await client.get("/things?nope=1")) == (422, "validation_failed")
+
+
+async def test_every_answer_forbids_sniffing_and_framing(client):
+    response = await client.get("/things")
+
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["X-Frame-Options"] == "DENY"
+
+
+def test_a_handler_that_the_frame_cannot_serve_is_refused_when_it_is_declared():
+    routes = Routes("x")
+
+    async def strange(request: web.Request, body: Thing, user: str) -> None:
+        """Take something strange."""
+
+    async def nameless(request: web.Request) -> None: ...
+
+    async def other_path(request: web.Request, path: Thing) -> None:
+        """Name other parameters."""
+
+    async def fine(request: web.Request, caller: Identity) -> None:
+        """Do it."""
+
+    with pytest.raises(TypeError, match="must take request"):
+        routes.get("/x")(strange)
+    with pytest.raises(TypeError, match="docstring"):
+        routes.get("/x")(nameless)
+    with pytest.raises(TypeError, match="different parameters"):
+        routes.get("/x/{id}")(other_path)
+    with pytest.raises(TypeError, match="no such problem: sadness"):
+        routes.get("/x", errors=("sadness",))(fine)
+    assert routes.declared == []
+
+
+def test_errors_follow_from_what_a_handler_takes():
+    (make, *_) = things.declared
+
+    assert make.errors == (
+        "bad_request",
+        "request_timeout",
+        "too_large",
+        "unsupported_media_type",
+        "validation_failed",
+        "unavailable",
+    )
+
+
+def test_a_problem_needs_a_code_of_the_catalogue():
+    with pytest.raises(KeyError):
+        Problem("sadness")

@@ -1,0 +1,378 @@
+"""Projections: written from folds, read for lists, history and timers, and never the truth."""
+
+import asyncio
+import uuid
+
+import pytest
+from sqlalchemy import select, text, update
+
+from fitai.engine.totals import started_at
+from fitai.engine.workout import Limits, state
+from fitai.persistence.append import Append
+from fitai.persistence.database import Unavailable
+from fitai.persistence.log import Log
+from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
+from fitai.persistence.projections import Projected, Projector
+from fitai.persistence.workouts import BadCursor, Workouts
+from fitai.sync.log import Context
+from fitai.sync.place import Folded, Placer, Workout
+from fitai.sync.wire import WireLimits, decode_op
+
+NOW = 1_780_000_000_000
+MINUTE = 60_000
+
+
+class Person:
+    """A person whose ops are placed, appended and folded as a host would do it."""
+
+    def __init__(self, stream, appender):
+        self.stream = stream
+        self._appender = appender
+        self.folds = {}
+        self.head, self.last_rt, self.positions = 0, 0, {}
+
+    async def log(self, *ops, device=1):
+        """Append ops, each (kind, workout, value, at, entity?)."""
+        placer = Placer(self.head, self.last_rt, self.positions, self.folds, Limits())
+        for kind, workout, value, at, *entity in ops:
+            self.folds.setdefault(workout, Folded(Workout(workout, self.stream.owner)))
+            raw = {"n": placer.position(device).next_n, "base": placer.head, "kind": kind, "workout": workout}
+            raw |= {"value": value, "at": at}
+            if entity:
+                raw["entity"] = entity[0]
+            placer.place(device, decode_op(raw, WireLimits())[0], Context(placer.head, None), NOW * 2, 0)
+        await self._appender.append(Append(self.stream.id, self.head, placer.records))
+        self.head, self.last_rt, self.positions = placer.head, placer.last_rt, placer.positions
+
+    async def train(self, workout, at, exercise="bench", reps=(5, 5), **changes):
+        """A whole workout: created, started, some sets, completed."""
+        entry = str(uuid.uuid5(uuid.UUID(workout), exercise))
+        load = {
+            "exercise_entry": entry,
+            "type": "working",
+            "load": {"value": 60.5, "unit": "kg"},
+            "done": True,
+        }
+        sets = [
+            ("set.log", workout, load | {"reps": count} | changes, at + (i + 1) * MINUTE, str(uuid.uuid4()))
+            for i, count in enumerate(reps)
+        ]
+        await self.log(
+            ("workout.create", workout, {"title": f"{exercise} day"}, at),
+            ("workout.start", workout, {}, at),
+            ("exercise.add", workout, {"exercise": exercise, "position": "a"}, at, entry),
+            *sets,
+            ("workout.complete", workout, {}, at + 60 * MINUTE),
+        )
+
+    def projected(self, workout, due_at=None):
+        return Projected.of(self.folds[workout].workout, due_at)
+
+
+@pytest.fixture
+def projector(db):
+    return Projector(db)
+
+
+@pytest.fixture
+async def ann(stream, appender):
+    return Person(stream, appender)
+
+
+def new():
+    return str(uuid.uuid4())
+
+
+async def ask(db, question):
+    """`question(Workouts)` in a session of its own."""
+    async with db.read() as session:
+        return await question(Workouts(session))
+
+
+async def ids(db, stream, **filters):
+    page = await ask(db, lambda workouts: workouts.list(stream.id, **filters))
+    return [item.id for item in page.items]
+
+
+async def sets_of(db, workout):
+    async with db.read() as session:
+        query = select(SetRow).where(SetRow.workout == workout).order_by(SetRow.place)
+        return (await session.execute(query)).scalars().all()
+
+
+async def test_a_workout_is_projected_with_its_sets_and_its_state(db, ann, projector):
+    workout = new()
+    await ann.train(workout, NOW, reps=(5, 3))
+    assert await projector.touched(ann.stream.id) == [workout]
+    assert await projector.lagging(10) == [ann.stream.owner]
+    await projector.project(ann.stream.id, [ann.projected(workout, NOW + 1)], ann.head)
+    assert await projector.touched(ann.stream.id) == []
+    assert await projector.lagging(10) == []
+
+    summary = await ask(db, lambda workouts: workouts.get(ann.stream.id, workout))
+    assert (summary.id, summary.status, summary.title) == (workout, "completed", "bench day")
+    assert (summary.started_at, summary.happened_at, summary.created_at) == (NOW, NOW, NOW)
+    assert summary.ended_at == summary.updated_at == NOW + 60 * MINUTE
+    assert (summary.seq, summary.rev) == (6, 6)
+    assert (summary.exercises, summary.sets) == (1, 2)
+    assert summary.volume_ug == 8 * 60_500_000_000
+
+    first, second = await sets_of(db, workout)
+    assert (first.exercise, first.reps, first.load_ug, first.done) == ("bench", 5, 60_500_000_000, True)
+    assert (first.load_value, first.load_unit, first.at) == (60.5, "kg", NOW + MINUTE)
+    assert (first.place, second.place, second.device, second.n) == (0, 1, 1, 5)
+
+    snapshot = await ask(db, lambda workouts: workouts.snapshot(ann.stream.id, workout))
+    assert snapshot.document == state(ann.folds[workout].workout)
+    assert (snapshot.seq, snapshot.rev) == (6, 6)
+    assert await ask(db, lambda workouts: workouts.due(NOW + 1, 10)) == [(ann.stream.owner, workout, NOW + 1)]
+
+
+async def test_what_was_edited_added_and_removed_since_is_followed(db, ann, projector):
+    workout = new()
+    await ann.train(workout, NOW, reps=(5, 5, 5))
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    before = await sets_of(db, workout)
+    await ann.log(
+        ("set.edit", workout, {"field": "reps", "value": 9}, NOW + 61 * MINUTE, before[0].id),
+        ("set.remove", workout, {}, NOW + 62 * MINUTE, before[1].id),
+        ("set.log", workout, {"exercise_entry": before[0].entry, "type": "working"}, NOW, new()),
+    )
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    after = await sets_of(db, workout)
+    assert [row.reps for row in after] == [9, 5, None]
+    assert [row.id for row in after[:2]] == [before[0].id, before[2].id]
+    assert [row.place for row in after] == [0, 1, 2]
+
+
+async def test_what_has_seen_less_never_replaces_what_has_seen_more(db, ann, projector):
+    """Two nodes project one stream, and the slower one comes last."""
+    workout = new()
+    await ann.train(workout, NOW)
+    old = ann.projected(workout)
+    old_head = ann.head
+    await ann.log(("workout.edit", workout, {"field": "title", "value": "newer"}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, [old], old_head)
+    summary = await ask(db, lambda workouts: workouts.get(ann.stream.id, workout))
+    assert (summary.title, summary.seq) == ("newer", ann.head)
+    async with db.read() as session:
+        row = await Log(session).stream(ann.stream.id)
+    assert row.projected == ann.head
+
+
+async def test_the_watermark_never_passes_the_head(db, ann, projector):
+    await ann.train(new(), NOW)
+    await projector.project(ann.stream.id, [], 10_000)
+    async with db.read() as session:
+        assert (await Log(session).stream(ann.stream.id)).projected == ann.head
+
+
+async def test_projections_that_wait_together_go_down_together(db, ann, person, appender, projector):
+    people = [ann, *[Person(await person(), appender) for _ in range(7)]]
+    for each in people:
+        await each.train(new(), NOW)
+    await asyncio.gather(
+        *(
+            projector.project(each.stream.id, [each.projected(name) for name in each.folds], each.head)
+            for each in people
+        )
+    )
+    assert await projector.lagging(10) == []
+    for each in people:
+        assert await ids(db, each.stream) == list(each.folds)
+
+
+async def test_one_that_cannot_be_written_fails_alone(db, ann, person, appender, projector):
+    other = Person(await person(), appender)
+    for each in (ann, other):
+        await each.train(new(), NOW)
+    (mine,), (theirs,) = ann.folds, other.folds
+    document = dict(state(other.folds[theirs].workout))
+    document["status"] = 2**80
+    bad = Projected(1, document, {})
+    results = await asyncio.gather(
+        projector.project(other.stream.id, [bad], other.head),
+        projector.project(ann.stream.id, [ann.projected(mine)], ann.head),
+        projector.project(other.stream.id, [bad], other.head),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, Exception) for result in results] == [True, False, True]
+    assert not any(isinstance(result, Unavailable) for result in results)
+    assert await ids(db, ann.stream) == [mine]
+    assert await projector.lagging(10) == [other.stream.owner]
+    await projector.project(other.stream.id, [other.projected(theirs)], other.head)
+    assert await ids(db, other.stream) == [theirs]
+
+
+async def test_a_cancelled_caller_does_not_keep_the_others_waiting(db, ann, person, appender, projector):
+    other = Person(await person(), appender)
+    for each in (ann, other):
+        await each.train(new(), NOW)
+    tasks = [
+        asyncio.create_task(
+            projector.project(each.stream.id, [each.projected(n) for n in each.folds], each.head)
+        )
+        for each in (ann, other)
+    ]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert await ids(db, other.stream) == list(other.folds)
+
+
+async def test_lists_are_paged_newest_first_without_gap_or_double(db, ann, projector):
+    names = [new() for _ in range(7)]
+    for i, name in enumerate(names):
+        await ann.train(name, NOW + (i // 2) * MINUTE)  # pairs at the same moment
+    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    everything = await ids(db, ann.stream)
+    assert sorted(everything) == sorted(names)
+    seen, cursor = [], None
+    while True:
+        page = await ask(db, lambda w: w.list(ann.stream.id, limit=2, cursor=cursor))  # noqa: B023 - awaited at once
+        seen += [(item.happened_at, item.id) for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert [name for _, name in seen] == everything
+    assert seen == sorted(seen, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "====", "bm9uZQ", "WzEsMl0", "WzEsImEiXQ", "ü", "WzFlOTksIng\x00"]
+)
+async def test_a_strange_cursor_is_told(db, stream, cursor):
+    with pytest.raises(BadCursor):
+        await ids(db, stream, cursor=cursor)
+
+
+async def test_lists_are_filtered(db, ann, person, projector):
+    bench, squat, planned, removed = new(), new(), new(), new()
+    await ann.train(bench, NOW)
+    await ann.train(squat, NOW + MINUTE, "squat")
+    await ann.log(("workout.create", planned, {"title": "soon"}, NOW + 2 * MINUTE))
+    await ann.train(removed, NOW + 3 * MINUTE)
+    await ann.log(("workout.remove", removed, {}, NOW + 200 * MINUTE))
+    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    stream = ann.stream
+    assert await ids(db, stream) == [planned, squat, bench]
+    assert await ids(db, stream, status="planned") == [planned]
+    assert await ids(db, stream, status="completed") == [squat, bench]
+    assert await ids(db, stream, exercise="squat") == [squat]
+    assert await ids(db, stream, exercise="deadlift") == []
+    assert await ids(db, stream, since=NOW + MINUTE) == [planned, squat]
+    assert await ids(db, stream, until=NOW + MINUTE) == [bench]
+    assert await ids(db, stream, status="completed", exercise="bench", since=NOW) == [bench]
+    assert await ids(db, await person()) == []
+    assert await ask(db, lambda workouts: workouts.get(stream.id, removed)) is None
+    assert await ask(db, lambda workouts: workouts.get(stream.id, new())) is None
+
+
+async def test_a_workout_that_was_never_created_is_not_listed(db, ann, projector):
+    stub = new()
+    await ann.log(("workout.start", stub, {}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(stub)], ann.head)
+    assert await ids(db, ann.stream) == []
+    assert await projector.lagging(10) == []
+
+
+async def test_history_is_what_began_before(db, ann, projector):
+    early, same, late, removed = sorted(new() for _ in range(4))
+    await ann.train(early, NOW)
+    await ann.train(same, NOW + MINUTE)
+    await ann.train(late, NOW + MINUTE)
+    await ann.train(removed, NOW - MINUTE)
+    await ann.log(("workout.remove", removed, {}, NOW + 200 * MINUTE))
+    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    began = started_at(ann.folds[late].workout)
+
+    async def before(name, started, exercises=("bench", "squat")):
+        found = await ask(db, lambda w: w.bests_before(ann.stream.id, exercises, started, name))
+        assert set(found) <= {"bench"}
+        return list(found.get("bench", []))
+
+    bests = {name: ann.projected(name).bests["bench"] for name in (early, same, late)}
+    assert await before(late, began) == [bests[early], bests[same]]
+    assert await before(same, began) == [bests[early]]
+    assert await before(early, NOW) == []
+    assert await before(early, None) == [bests[same], bests[late]], "not started: all others are before"
+    assert await before(late, began, ["squat"]) == []
+
+
+async def test_what_goes_on_and_what_changed_last(db, ann, projector):
+    done, going, resting = new(), new(), new()
+    await ann.train(done, NOW)
+    for name in (going, resting):
+        await ann.log(("workout.create", name, {}, NOW), ("workout.start", name, {}, NOW))
+    await ann.log(
+        ("workout.pause", resting, {}, NOW + 1), ("workout.edit", done, {"field": "title", "value": "x"}, NOW)
+    )
+    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    assert sorted(await ask(db, lambda w: w.open_ids(ann.stream.id))) == sorted([going, resting])
+    assert await ask(db, lambda w: w.changed_after(ann.stream.id, 0, 2)) == [done, resting]
+    assert await ask(db, lambda w: w.changed_after(ann.stream.id, ann.head - 1, 5)) == [done]
+    assert await ask(db, lambda w: w.changed_after(ann.stream.id, ann.head, 5)) == []
+
+
+async def test_due_workouts_of_everybody_come_most_overdue_first(db, ann, person, appender, projector):
+    bob = Person(await person(), appender)
+    first, second, third, never = (new() for _ in range(4))
+    for name in (second, third, never):
+        await ann.train(name, NOW)
+    await bob.train(first, NOW)
+    rows = [ann.projected(second, 20), ann.projected(third, 31), ann.projected(never)]
+    await projector.project(ann.stream.id, rows, ann.head)
+    await projector.project(bob.stream.id, [bob.projected(first, 10)], bob.head)
+    due = [(bob.stream.owner, first, 10), (ann.stream.owner, second, 20)]
+    assert await ask(db, lambda w: w.due(30, 10)) == due
+    assert await ask(db, lambda w: w.due(30, 1)) == due[:1]
+    await projector.project(ann.stream.id, [ann.projected(second)], ann.head)  # it has been dealt with
+    assert await ask(db, lambda w: w.due(30, 10)) == due[:1]
+
+
+async def test_a_rebuild_makes_exactly_what_projecting_made(db, ann, projector):
+    names = [new() for _ in range(3)]
+    for i, name in enumerate(names):
+        await ann.train(name, NOW + i)
+    await projector.project(ann.stream.id, [ann.projected(name, 7) for name in names], ann.head)
+
+    async def everything():
+        async with db.read() as session:
+            tables = ("workouts", "sets", "exercise_bests", "snapshots", "streams")
+            return [
+                sorted(map(repr, (await session.execute(text(f"SELECT * FROM {t}"))).all())) for t in tables
+            ]
+
+    before = await everything()
+    async with db.write() as session:  # every sort of damage
+        await session.execute(update(WorkoutRow).values(title="wrong", seq=10_000, due_at=1))
+        await session.execute(update(SetRow).values(reps=99))
+        await session.execute(update(Snapshot).values(document={}))
+        await session.execute(update(Stream).values(projected=0))
+        ghost = {column.name: 0 for column in WorkoutRow.__table__.columns} | {"stream": ann.stream.id}
+        ghost |= {"workout": new(), "created": True, "removed": False, "status": "active"}
+        await session.execute(WorkoutRow.__table__.insert(), [ghost])
+    assert await projector.rebuild(ann.stream.id, lambda workout, records: 7) == 3
+    assert await everything() == before
+    assert await projector.rebuild(ann.stream.id + 1000, lambda workout, records: 7) == 0
+
+
+async def test_a_rebuild_of_an_empty_stream_needs_nothing(db, stream, projector):
+    assert await projector.rebuild(stream.id, lambda workout, records: None) == 0
+    assert await projector.streams(0, 10) == [stream.id]
+    assert await projector.streams(stream.id, 10) == []
+
+
+async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, projector):
+    workout = new()
+    await ann.train(workout, NOW, exercise="be\x00nch")
+    await ann.log(("workout.edit", workout, {"field": "title", "value": "nul \x00"}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    summary = await ask(db, lambda workouts: workouts.get(ann.stream.id, workout))
+    assert summary.title == "nul \ufffd"
+    assert await ids(db, ann.stream, exercise="be\x00nch") == [workout]
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    assert len(await sets_of(db, workout)) == 2
+    found = await ask(db, lambda w: w.bests_before(ann.stream.id, ["be\x00nch"], None, new()))
+    assert set(found) == {"be\x00nch"}
