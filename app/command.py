@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,9 @@ app.add_typer(users, name="user")
 
 def main() -> None:
     """Run the command; the installed script's entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # “×” is no reason to fail where only ASCII is printed
     app()
 
 

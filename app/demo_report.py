@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fitai.app.demo_device import Device
-from fitai.app.demo_screen import RECORD_NAMES, median
+from fitai.app.demo_screen import amount, median, record_name
 from fitai.app.demo_story import Stage
 from fitai.app.demo_view import folded, records_due
 from fitai.engine.workout import digest, state
@@ -150,9 +150,8 @@ def _sets(stage: Stage, document: Json) -> Table:
 def _records(stage: Stage, evidence: Evidence) -> Table:
     table = _table("Records beaten", "exercise", "record", "now", "before")
     for one in sorted(_records_due(stage, evidence).values(), key=lambda one: one["exercise"]):
-        unit = one["unit"]
-        name = RECORD_NAMES.get(one["type"], one["type"])
-        table.add_row(one["exercise"], name, f"{one['value']:g} {unit}", f"{one['previous']:g} {unit}")
+        now, before = amount(one["value"], one["unit"]), amount(one["previous"], one["unit"])
+        table.add_row(one["exercise"], record_name(one), now, before)
     return table
 
 

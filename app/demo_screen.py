@@ -22,7 +22,7 @@ _VERDICTS = {"applied": "green", "merged": "cyan", "deferred": "yellow", "void":
 
 BURST_S = 0.02
 
-RECORD_NAMES = {
+_RECORDS = {
     "load": "heaviest load",
     "e1rm": "estimated 1RM",
     "reps": "most reps",
@@ -81,7 +81,7 @@ class Screen:
             (f"{words:<58}", style),
         )
         for note in notes:
-            line.append(f"  {note}", _VERDICTS.get(note.rpartition(" ")[2], "dim"))
+            line.append(f"  {note}", _VERDICTS.get(note, "dim"))
         line.rstrip()
         self._print(line)
 
@@ -164,7 +164,7 @@ class Screen:
 
     def _show_beaten(self) -> None:
         for exercise, beaten in self._beaten.items():
-            words = ", ".join(beaten_in_words(one) for one in beaten)
+            words = ", ".join(f"{record_name(one)} {amount(one['value'], one['unit'])}" for one in beaten)
             self.tell("server", f"★ {exercise}: {words}", style="bold yellow")
         self._beaten.clear()
 
@@ -172,10 +172,9 @@ class Screen:
         self._console.print(text, soft_wrap=True, highlight=False)
 
 
-def beaten_in_words(insight: Mapping[str, Any]) -> str:
-    """`heaviest load 102.5 kg, was 100 kg`."""
-    name, unit = RECORD_NAMES.get(insight["type"], insight["type"]), insight["unit"]
-    return f"{name} {amount(insight['value'], unit)} (was {amount(insight['previous'], unit)})"
+def record_name(insight: Mapping[str, Any]) -> str:
+    """What was beaten, in words."""
+    return _RECORDS.get(insight["type"], insight["type"])
 
 
 def amount(value: float, unit: str) -> str:

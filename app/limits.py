@@ -40,7 +40,6 @@ class Limits(BaseModel):
     op_depth: Count = Field(12, description="Levels of nesting in a push. A full plan takes nine.")
     push_ops: Count = Field(500, description="Ops in one push.")
     push_bytes: Bytes = Field(256 * 1024, description="Bytes of one push, or of one request body.")
-    inflated_bytes: Bytes = Field(1024 * 1024, description="Bytes of a compressed body once it is inflated.")
     text_bytes: Bytes = Field(8 * 1024, description="Bytes of one text, such as a note.")
     workout_exercises: Count = Field(100, description="Exercises in one workout.")
     workout_sets: Count = Field(500, description="Sets in one workout.")
@@ -57,10 +56,7 @@ class Limits(BaseModel):
     ops_per_day: Count = _rate(100_000, "Ops of one user per day.")
     events_per_second: Count = _rate(100, "Socket events of one connection per second, in the long run.")
     events_burst: Count = _rate(500, "Socket events that one connection may send at once after a silence.")
-    requests_per_second: Count = _rate(50, "REST requests of one user per second, in the long run.")
-    requests_burst: Count = _rate(500, "REST requests that one user may send at once after a silence.")
-    signins_per_minute: Count = _rate(60, "Registrations and logins from one address per minute.")
-    connects_per_minute: Count = _rate(300, "New connections from one address per minute.")
+    connects_per_minute: Count = _rate(3_000, "New connections from one address per minute.")
     user_connections: Count = _rate(64, "Open connections of one user.")
     device_connections: Count = _rate(8, "Open connections of one device.")
 
@@ -105,10 +101,8 @@ class Limits(BaseModel):
 _ORDERED_LIMITS = (
     ("text_bytes", "op_bytes"),
     ("op_bytes", "push_bytes"),
-    ("push_bytes", "inflated_bytes"),
     ("ops_per_second", "ops_burst"),
     ("events_per_second", "events_burst"),
-    ("requests_per_second", "requests_burst"),
     ("device_connections", "user_connections"),
     ("idle_pause_seconds", "idle_finish_seconds"),
 )

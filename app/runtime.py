@@ -132,6 +132,8 @@ def live_limits(settings: Settings) -> LiveLimits:
         telemetry_per_s=limits.telemetry_per_second,
         queue_bytes=limits.queue_bytes,
         connections_per_user=limits.user_connections,
+        connections_per_device=limits.device_connections,
+        connects_per_min=limits.connects_per_minute,
         pull_records=limits.pull_page,
         auth_s=limits.auth_seconds,
         expiring_s=limits.expiry_warning_seconds,

@@ -216,7 +216,11 @@ def translated(error: Exception, *, writes: bool = True) -> Exception:
     state = getattr(error.orig, "sqlstate", None)
     if state in _LOCKED_CODES:
         return Locked(f"locked by another transaction: {error.orig}")
-    if error.connection_invalidated or _says_away(error.orig, state) or (writes and _is_read_only(error.orig)):
+    if (
+        error.connection_invalidated
+        or _says_away(error.orig, state)
+        or (writes and _is_read_only(error.orig))
+    ):
         return Unavailable(f"the database is away: {error.orig}")
     return error
 

@@ -24,7 +24,16 @@ from fitai.engine.units import to_ug
 from fitai.engine.workout import Workout, state
 from fitai.persistence.database import Database, ReadSession, Unavailable, WriteSession
 from fitai.persistence.log import Log
-from fitai.persistence.models import Base, ExerciseBests, RecordRow, SetRow, Snapshot, Stream, WorkoutRow
+from fitai.persistence.models import (
+    Base,
+    ExerciseBests,
+    RecordRow,
+    SetRow,
+    Snapshot,
+    Stream,
+    WorkoutRow,
+    clean,
+)
 from fitai.sync.place import fold
 
 CHUNK = 50  # workouts in one transaction of a rebuild
@@ -99,7 +108,8 @@ class Projector:
         """The workouts with records after the watermark."""
         async with self._db.read() as session:
             query = (
-                select(RecordRow.workout).distinct()
+                select(RecordRow.workout)
+                .distinct()
                 .join(Stream, Stream.id == RecordRow.stream)
                 .where(RecordRow.stream == stream, RecordRow.seq > Stream.projected)
             )
@@ -249,7 +259,7 @@ async def _replace(
     theirs = _among(model, places)
     stored = (await session.execute(select(*columns).where(theirs))).mappings().all()
     before = {tuple(row[key] for key in keys): dict(row) for row in stored}
-    after = {tuple(row[key] for key in keys): row for row in rows}
+    after = {tuple(row[key] for key in keys): row for row in map(_as_stored, rows)}
     gone = [key for key in before if key not in after]
     if gone:
         named = tuple_(*(columns[key] for key in keys)).in_(gone)

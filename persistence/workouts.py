@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import BigInteger, Select, Tuple, exists, literal, or_, select, tuple_
 
 from fitai.persistence.database import ReadSession
-from fitai.persistence.models import ExerciseBests, Id, SetRow, Snapshot, Stream, WorkoutRow
+from fitai.persistence.models import ExerciseBests, Id, SetRow, Snapshot, Stream, WorkoutRow, clean
 
 
 class BadCursor(ValueError):
@@ -142,9 +142,10 @@ class Workouts:
         Before is by (started_at, workout); to a workout that has not started every other one is before.
         Exercises without history are absent.
         """
+        wanted = {clean(exercise): exercise for exercise in exercises}
         query = select(ExerciseBests.exercise, ExerciseBests.bests).where(
             ExerciseBests.stream == stream,
-            ExerciseBests.exercise.in_(list(exercises)),
+            ExerciseBests.exercise.in_(wanted),
             ExerciseBests.workout != workout,
         )
         if started_at is not None:
@@ -157,7 +158,7 @@ class Workouts:
         in_order = query.order_by(ExerciseBests.started_at, ExerciseBests.workout)
         out: dict[str, list[dict[str, Any]]] = {}
         for exercise, bests in (await self._session.execute(in_order)).all():
-            out.setdefault(exercise, []).append(bests)
+            out.setdefault(wanted[exercise], []).append(bests)
         return dict(out)
 
     async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:

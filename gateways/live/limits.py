@@ -35,6 +35,8 @@ class LiveLimits:
     inbox_events: int = 1_024
     pushes_in_flight: int = 256
     connections_per_user: int = 64
+    connections_per_device: int = 8
+    connects_per_min: int = 3_000
     pull_records: int = 500
 
     auth_s: float = 10.0

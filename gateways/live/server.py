@@ -39,6 +39,7 @@ from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts, UnknownUser
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
+from fitai.gateways.live.rates import Arrivals
 from fitai.gateways.live.schemas import ConnectAuth
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
@@ -175,6 +176,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._polling = polling
         self._events = Events(authenticator, limits, now_ms)
         self._sessions: dict[str, Session] = {}
+        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None)
         self._draining = False
         self._empty = asyncio.Event()
 
@@ -209,8 +211,14 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if not self._polling and request.query.get("transport", "polling") == "polling":
             body = {"code": "websocket_only", "message": "connect with transports: ['websocket']"}
             return web.json_response(body, status=400)
-        if self._draining and "sid" not in request.query:
-            return web.json_response({"code": "draining", "message": "going away"}, status=503)
+        if "sid" not in request.query:
+            if self._draining:
+                return web.json_response({"code": "draining", "message": "going away"}, status=503)
+            wait_ms = self._arrivals.wait_ms(request.remote or "", self._now_ms())
+            if wait_ms:
+                headers = {"Retry-After": str(-(-wait_ms // 1000))}
+                body = {"code": "later", "message": "too many new connections from one address"}
+                return web.json_response(body, status=429, headers=headers)
         response: web.StreamResponse = await self.eio.handle_request(request)
         return response
 
@@ -337,6 +345,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             return error.code, error.message, error.code == "token_expired"
         except UnknownUser:
             return "unauthorized", "this account is no longer here", False
+        mine = [c for c in host.connections if c.identity.device == identity.device]
+        if len(mine) >= self._limits.connections_per_device:
+            return "too_many", "too many connections of this device", True
         if len(host.connections) >= self._limits.connections_per_user:
             return "too_many", "too many connections of this user", True
         if not session.gone:
