@@ -34,7 +34,7 @@ from fitai.persistence.log import Log
 Json = dict[str, Any]
 
 OFF = 1  # the exit code when a count is off or something did not happen
-STOPPED = 143  # the exit code after SIGTERM
+STOPPED = 130  # the exit code when it was interrupted
 EMAIL = "ada@fitai.example"
 PASSWORD = "only for this demo"
 REQUEST_S = 10.0
@@ -55,11 +55,12 @@ def play(console: Console) -> int:
             console.print(Text(f"\nThe demo failed: {failure}", style="bold red"), soft_wrap=True)
             return OFF
         except asyncio.CancelledError:
+            console.print("\nStopped; the server is ended and its data removed.")
             return STOPPED
 
 
 async def _play(console: Console, folder: Path) -> int:
-    _stop_on_sigterm()
+    _stop_on_signals()
     screen = Screen(console, now_ms)
     screen.act(f"FitAI {VERSION}: one workout on two devices")
     async with _staged(folder, screen) as stage:
@@ -75,12 +76,13 @@ async def _play(console: Console, folder: Path) -> int:
     return OFF if off else 0
 
 
-def _stop_on_sigterm() -> None:
-    """End as on Ctrl-C: with the server stopped and the folder removed."""
+def _stop_on_signals() -> None:
+    """End on SIGINT and SIGTERM with the server stopped and the folder removed."""
     main = asyncio.current_task()
     assert main is not None, "a coroutine runs in a task"
-    with suppress(NotImplementedError):  # Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
+    with suppress(NotImplementedError):  # Windows, where SIGINT does the same by itself
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, main.cancel)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import aiohttp
 import socketio
 
 from fitai.gateways.tasks import spawn
@@ -80,7 +81,8 @@ class Device:
         self._news = asyncio.Event()
         self._in_flight: asyncio.Future[Json | None] | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._sio = self._client()
+        self._http: aiohttp.ClientSession | None = None
+        self._sio: Any = None
 
     @property
     def cursor(self) -> int:
@@ -142,6 +144,8 @@ class Device:
 
     async def connect(self, url: str) -> None:
         """Connect and stay connected, through whatever happens, until `close`."""
+        self._http = aiohttp.ClientSession()
+        self._sio = self._client(self._http)
         self._pump = spawn(f"demo.{self.name}", self._push_all())
         query = "?codec=msgpack" if self.codec == "msgpack" else ""
         await self._sio.connect(
@@ -154,15 +158,18 @@ class Device:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
-        await self._sio.shutdown()
+        if self._http is not None:
+            await self._sio.shutdown()
+            await self._http.close()
 
-    def _client(self) -> socketio.AsyncClient:
+    def _client(self, http: aiohttp.ClientSession) -> socketio.AsyncClient:
         client = socketio.AsyncClient(
             serializer="msgpack" if self.codec == "msgpack" else "default",
             reconnection_delay=0.1,
             reconnection_delay_max=0.4,
             randomization_factor=0.05,
             handle_sigint=False,
+            http_session=http,  # ours, since the client forgets its own in the middle of an attempt
         )
         for event in ("ready", "ops", "insight", "bye", "disconnect"):
             # Plain functions: the client runs each to its end before the next packet.

@@ -174,7 +174,7 @@ class Screen:
 
 def record_name(insight: Mapping[str, Any]) -> str:
     """What was beaten, in words."""
-    return _RECORDS.get(insight["type"], insight["type"])
+    return _RECORDS.get(insight["type"], str(insight["type"]))
 
 
 def amount(value: float, unit: str) -> str:

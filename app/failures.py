@@ -7,6 +7,7 @@ Everything else keeps its traceback.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,8 @@ import typer
 from fitai.app.settings import Settings, SettingsError
 
 # What knows the database's errors is imported when there is one: `fitai --help` need not wait for it.
+
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 EXIT = 2
 """The exit code of a command that could not do its work for a reason that its sentence tells."""
@@ -55,11 +58,11 @@ def _explained_database(error: Exception) -> str | None:
         case BadUrl():
             return f"FITAI_DATABASE_URL: {_line(str(error))}."
         case Unavailable():
-            return f"The database cannot be reached: {_reason(error)}."
+            return f"FITAI_DATABASE_URL: the database cannot be reached ({_reason(error)})."
         case WrongSchema():
             return f"{_line(str(error)).capitalize()}; `fitai migrate` brings it up."
         case DBAPIError() | asyncpg.PostgresError():
-            return f"The database refuses: {_reason(error)}."
+            return f"FITAI_DATABASE_URL: the database refuses ({_reason(error)})."
     return None
 
 
@@ -93,7 +96,7 @@ def _reason(error: BaseException) -> str:
     while cause is not None:
         said = str(cause) or said
         cause = cause.__cause__ or getattr(cause, "orig", None)
-    return _line(said).rstrip(".")
+    return _ERRNO.sub("", _line(said)).rstrip(".")
 
 
 def _line(text: str) -> str:

@@ -70,7 +70,7 @@ def events(asyncapi: Document) -> Iterator[Event]:
             message = resolved(asyncapi, reference)
             payload = resolved(asyncapi, message.get("payload", {}))
             name = message.get("name", key)
-            found, reply = ways.get(name, ([], None))
+            found, reply = ways.get(key, ([], None))
             yield Event(
                 name=name,
                 anchor=f"event-{key}",
@@ -106,26 +106,29 @@ def _at(asyncapi: Document, reference: str) -> Any:
 
 
 def _ways(asyncapi: Document) -> dict[str, tuple[list[str], str | None]]:
-    """Per message's name: which ways it goes, and the name of what answers it."""
+    """Per message's key in its channel: which ways it goes, and the name of what answers it."""
     found: dict[str, tuple[list[str], str | None]] = {}
+
+    def add(reference: Any, way: str, reply: str | None) -> None:
+        ways, known = found.get(_key(reference), ([], None))
+        found[_key(reference)] = ([*ways, way] if way not in ways else ways, known or reply)
+
     for operation in asyncapi.get("operations", {}).values():
-        reply = _reply(asyncapi, operation)
+        answers = resolved(asyncapi, operation.get("reply", {})).get("messages", [])
+        reply = ", ".join(_name(asyncapi, answer) for answer in answers) or None
         for reference in operation.get("messages", []):
-            name = _name(asyncapi, reference)
-            ways, known = found.get(name, ([], None))
-            way = _WAYS.get(operation.get("action", ""), "")
-            found[name] = ([*ways, way] if way and way not in ways else ways, known or reply)
+            add(reference, _WAYS.get(operation.get("action", ""), ""), reply)
+        for reference in answers:
+            add(reference, "answer", None)
     return found
 
 
-def _reply(asyncapi: Document, operation: Document) -> str | None:
-    messages = resolved(asyncapi, operation.get("reply", {})).get("messages", [])
-    return ", ".join(_name(asyncapi, message) for message in messages) or None
+def _key(reference: Any) -> str:
+    return str(reference.get("$ref", "")).rpartition("/")[2] if isinstance(reference, Mapping) else ""
 
 
 def _name(asyncapi: Document, reference: Any) -> str:
-    key = str(reference.get("$ref", "")).rpartition("/")[2] if isinstance(reference, Mapping) else ""
-    name: str = resolved(asyncapi, reference).get("name", key)
+    name: str = resolved(asyncapi, reference).get("name", _key(reference))
     return name
 
 

@@ -43,6 +43,9 @@ from fitai.persistence.database import CommitUnknown, Database, Locked, Unavaila
 from fitai.persistence.log import COLUMNS, Log, row_of, same_place
 from fitai.persistence.models import Stream
 
+# Unavailable is the database's word for it, and one of the answers of `append`.
+__all__ = ["Append", "Appender", "BadRow", "Companion", "HeadMoved", "Unavailable"]
+
 logger = structlog.get_logger(__name__)
 
 RETRY_S = (0.05, 1.0)  # first and longest pause between attempts while the database is away

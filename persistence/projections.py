@@ -23,7 +23,7 @@ from fitai.engine.records import workout_bests
 from fitai.engine.units import to_ug
 from fitai.engine.workout import Workout, state
 from fitai.persistence.database import Database, ReadSession, Unavailable, WriteSession
-from fitai.persistence.log import Log
+from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.models import (
     Base,
     ExerciseBests,
@@ -135,13 +135,10 @@ class Projector:
         `due` says when the server has to act next for a folded workout with these records. Lists stay
         complete meanwhile; rows that the log knows nothing of are removed at the end.
         """
-        async with self._db.read() as session:
-            row = await Log(session).stream(stream)
-            query = select(RecordRow.workout).distinct().where(RecordRow.stream == stream)
-            names = sorted((await session.execute(query)).scalars())
-        if row is None:
+        found = await self._survey(stream)
+        if found is None:
             return 0
-        await self._forget_strange(stream, row.head, names)
+        row, names = found
         for start in range(0, len(names), CHUNK):
             chunk = [
                 await self._folded(stream, row.owner, name, due) for name in names[start : start + CHUNK]
@@ -150,23 +147,28 @@ class Projector:
         await self.project(stream, (), row.head)
         return len(names)
 
+    async def _survey(self, stream: int) -> tuple[StreamRow, list[str]] | None:
+        """The stream and the workouts that its log has, after removing the rows that would stay wrong.
+
+        Those are rows of workouts without records, and rows that have seen more than the log holds (a
+        restored backup) and would therefore refuse to be replaced. The stream is locked meanwhile, so that
+        what other nodes append and project is not taken for such.
+        """
+        async with self._db.write() as session:
+            await session.execute(select(Stream.id).where(Stream.id == stream).with_for_update())
+            row = await Log(session).stream(stream)
+            if row is None:
+                return None
+            query = select(RecordRow.workout).distinct().where(RecordRow.stream == stream)
+            names = sorted((await session.execute(query)).scalars())
+            await _forget_strange(session, row, names)
+            return row, names
+
     async def _folded(self, stream: int, owner: str, name: str, due: Due) -> Projected:
         async with self._db.read() as session:
             records = await Log(session).workout_records(stream, name)
         workout = fold(name, owner, records).workout
         return Projected.of(workout, due(workout, records))
-
-    async def _forget_strange(self, stream: int, head: int, names: Sequence[str]) -> None:
-        """Remove rows of workouts that have no records, or of a longer log than this one (a restored
-        backup): the latter would refuse to be replaced."""
-        async with self._db.write() as session:
-            found = select(WorkoutRow.workout, WorkoutRow.seq).where(WorkoutRow.stream == stream)
-            rows = (await session.execute(found)).all()
-            known = set(names)
-            strange = [name for name, seq in rows if seq > head or name not in known]
-            for model in (SetRow, ExerciseBests, Snapshot, WorkoutRow):
-                gone = delete(model).where(model.stream == stream, model.workout.in_(strange))
-                await session.execute(gone.execution_options(synchronize_session=False))
 
     async def _write(self, mine: _Waiting) -> None:
         """Write everything that waits; when that fails, only what this caller brought."""
@@ -195,6 +197,16 @@ class Projector:
             await _write_workouts(session, newest)
             for waiting in sorted(batch, key=lambda waiting: waiting.stream):
                 await session.execute(_watermark(waiting.stream, waiting.upto))
+
+
+async def _forget_strange(session: WriteSession, row: StreamRow, names: Sequence[str]) -> None:
+    found = select(WorkoutRow.workout, WorkoutRow.seq).where(WorkoutRow.stream == row.id)
+    known = set(names)
+    rows = (await session.execute(found)).all()
+    strange = [name for name, seq in rows if seq > row.head or name not in known]
+    for model in (SetRow, ExerciseBests, Snapshot, WorkoutRow):
+        gone = delete(model).where(model.stream == row.id, model.workout.in_(strange))
+        await session.execute(gone.execution_options(synchronize_session=False))
 
 
 def _watermark(stream: int, upto: int) -> Any:
@@ -265,6 +277,11 @@ async def _replace(
         named = tuple_(*(columns[key] for key in keys)).in_(gone)
         await session.execute(delete(model).where(named).execution_options(synchronize_session=False))
     await _upsert(session, model, [row for key, row in after.items() if before.get(key) != row])
+
+
+def _as_stored(row: Row) -> Row:
+    """The row as it will be read again: two keys that are stored alike are one."""
+    return {name: clean(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _among(

@@ -218,7 +218,8 @@ class Host:
             await self._derive(name)
             known = await self._known_at(name, after) if name in changed else {}
             now = self._derived[name].insights
-            for insight in [*now.values(), *derive.changes(known, {id: now[id] for id in known if id in now})]:
+            gone = [insight for insight in derive.changes(known, now) if insight.get("withdrawn")]
+            for insight in [*now.values(), *gone]:
                 connection.send(Frame("insight", insight))
             self._greet_rest(connection, name)
 

@@ -366,7 +366,8 @@ async def test_text_that_a_database_may_not_like_is_kept_as_typed(server: Server
     phone, watch = await two_devices(server, connect)
     workout, entry = new_id(), "0198C1F2-8C11-7D02-B1F0-0F6F3F2AB9D1"
     title = "a\x00b 💪 \u2028 \"'\\"
-    await phone.push(phone.op("workout.create", workout, {"title": title, "tz": "\x00", "extra": {"\x00": 1}}))
+    value = {"title": title, "tz": "\x00", "extra": {"\x00": 1}}
+    await phone.push(phone.op("workout.create", workout, value))
     await phone.push(
         phone.op("exercise.add", workout, {"exercise": "sq\x00at", "position": "a0"}, entity=entry),
         phone.op("note.set", workout, {"text": "\x00" * 100}),
@@ -374,6 +375,6 @@ async def test_text_that_a_database_may_not_like_is_kept_as_typed(server: Server
     await phone.push(log_set(phone, workout, entry, type="\x00"))
     await watch.told(4)
     await server.hosts.loaded(phone.user).flush()
-    assert watch.records()[0]["value"] == {"title": title, "tz": "\x00", "extra": {"\x00": 1}}
+    assert watch.records()[0]["value"] == value
     assert (await watch.call("workout:get", {"workout": workout}))["state"]["title"] == title
     assert watch.records()[-1]["verdict"] == "void"

@@ -141,8 +141,7 @@ async def has_a_log(device: Device, workout: str, count: int) -> None:
 async def comes_back(device: Device, server: Server, codec: str, seq: int) -> None:
     """Reconnect with a cursor that is old, as a restored copy of the device would."""
     await device.cut()
-    device.log = {n: device.log[n] for n in range(1, seq + 1)}
-    device.cursor = seq
+    device.cursor_was(seq)
     await device.connect(server, codec, cursor=device.place)
     assert device.told == seq
 

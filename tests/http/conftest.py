@@ -290,3 +290,9 @@ async def ada(api: Api) -> Person:
 async def bob(api: Api) -> Person:
     """Somebody else."""
     return await api.register()
+
+
+@pytest.fixture
+def asyncapi_document() -> dict[str, Any]:
+    """A small AsyncAPI document with everything that the page has to follow."""
+    return ASYNCAPI

@@ -117,7 +117,12 @@ async def test_nesting_without_end_is_unreadable_not_a_crash(client):
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/jsonx"],
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "application/jsonx",
+    ],
 )
 async def test_another_content_type_is_refused(client, content_type):
     response = await client.post("/things", data=b"{}", headers={"Content-Type": content_type})
@@ -163,7 +168,9 @@ async def test_a_small_body_that_inflates_to_a_large_one_is_too_large(client):
 
 async def test_a_body_that_comes_too_slowly_is_given_up(client):
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-    writer.write(b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+    writer.write(
+        b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
     writer.close()
     await writer.wait_closed()

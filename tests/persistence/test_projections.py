@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from fitai.engine.totals import started_at
-from fitai.engine.workout import Limits, state
+from fitai.engine.workout import Limits, Workout, state
 from fitai.persistence.append import Append
 from fitai.persistence.database import Unavailable
 from fitai.persistence.log import Log
@@ -15,7 +15,7 @@ from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector
 from fitai.persistence.workouts import BadCursor, Workouts
 from fitai.sync.log import Context
-from fitai.sync.place import Folded, Placer, Workout
+from fitai.sync.place import Folded, Placer
 from fitai.sync.wire import WireLimits, decode_op
 
 NOW = 1_780_000_000_000
@@ -352,9 +352,9 @@ async def test_a_rebuild_makes_exactly_what_projecting_made(db, ann, projector):
         await session.execute(update(Stream).values(projected=0))
         await session.execute(
             text(
-                f"INSERT INTO workouts SELECT stream, '{new()}', created, removed, status, phase, title, template,"
-                " happened_at, created_at, started_at, ended_at, updated_at, rev, seq, exercises, sets, volume_ug,"
-                f" due_at FROM workouts WHERE workout = '{names[0]}'"
+                f"INSERT INTO workouts SELECT stream, '{new()}', created, removed, status, phase, title,"
+                " template, happened_at, created_at, started_at, ended_at, updated_at, rev, seq, exercises,"
+                f" sets, volume_ug, due_at FROM workouts WHERE workout = '{names[0]}'"
             )
         )
     assert await projector.rebuild(ann.stream.id, lambda workout, records: 7) == 3

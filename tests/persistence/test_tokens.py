@@ -89,7 +89,8 @@ async def test_a_revoked_devices_tokens_are_worth_nothing(db, device):
     assert await renew(db, token) is Rejected.REVOKED
     last = await issue(db, device)
     async with db.write() as session:
-        await Devices(session).revoke(*device, NOW)
+        user, number = device
+        await Devices(session).revoke(user, number, NOW)
     assert await renew(db, last) is Rejected.REVOKED
     assert await renew(db, other) is Rejected.REVOKED
 

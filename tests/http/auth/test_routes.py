@@ -120,7 +120,9 @@ async def test_an_installation_of_somebody_else_is_another_device(api):
     bob = await api.register(install_id="install-0001")
 
     assert ada.id != bob.id
-    assert [device["name"] for device in (await bob.call("GET", "/auth/devices")).body["devices"]] == ["Phone"]
+    assert [device["name"] for device in (await bob.call("GET", "/auth/devices")).body["devices"]] == [
+        "Phone"
+    ]
 
 
 async def test_a_refresh_token_is_exchanged_for_the_next_one(api, ada):
@@ -142,9 +144,8 @@ async def test_a_refresh_token_that_is_used_twice_ends_the_whole_sign_in(api, ad
     assert (after.status, after.code) == (401, "invalid_refresh_token")
 
 
-@pytest.mark.parametrize("engine", ["sqlite_url", "postgres_url"])
-async def test_uses_at_the_same_moment_are_a_reuse_too(make_api, engine, request):
-    api = await make_api(request.getfixturevalue(engine))
+async def test_uses_at_the_same_moment_are_a_reuse_too(database_url, make_api):
+    api = await make_api(database_url)
     ada = await api.register()
     body = {"refresh_token": ada.refresh_token}
 
@@ -276,7 +277,9 @@ async def test_the_longest_unused_device_makes_room_and_is_told(make_api):
     assert [row["name"] for row in listed] == ["Third", "Second"]
 
 
-@pytest.mark.parametrize("header", [None, "Bearer", "Bearer ", "Basic abc", "Bearer nonsense", "Bearer a.b.c"])
+@pytest.mark.parametrize(
+    "header", [None, "Bearer", "Bearer ", "Basic abc", "Bearer nonsense", "Bearer a.b.c"]
+)
 async def test_without_a_valid_token_a_caller_is_asked_for_one(api, header):
     headers = {} if header is None else {"Authorization": header}
 

@@ -131,7 +131,7 @@ async def test_a_retry_with_the_same_key_gives_the_same_link(ada):
     assert other.code == "idempotency_key_reused"
 
 
-async def test_retries_at_the_same_moment_give_one_link_on_postgresql_too(make_api, postgres_url):
+async def test_retries_at_the_same_moment_give_one_link_on_postgresql_too(postgres_url, make_api):
     api = await make_api(postgres_url)
     ada = await api.register()
     path = f"/workouts/{(await ada.workout(title='t'))['id']}/share"
@@ -144,7 +144,9 @@ async def test_retries_at_the_same_moment_give_one_link_on_postgresql_too(make_a
     assert len({answer.body["token"] for answer in answers}) == 1
 
 
-@pytest.mark.parametrize("body", [{"fields": []}, {"fields": ["email"]}, {"fields": ["title"], "expires_in": 5}])
+@pytest.mark.parametrize(
+    "body", [{"fields": []}, {"fields": ["email"]}, {"fields": ["title"], "expires_in": 5}]
+)
 async def test_a_link_needs_known_fields_and_a_sane_life(ada, body):
     workout = await ada.workout()
 
