@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
 from fitai.persistence.database import WriteSession
 from fitai.persistence.models import Device, RefreshToken
@@ -51,10 +51,16 @@ class Tokens:
         return await self._add(user, device, str(uuid.uuid4()), now, ttl)
 
     async def renew(self, token: str, *, now: int, ttl: int) -> Renewed | Rejected:
-        """Spend a token and give the next one. Two requests with one token are serial: one of them reuses."""
-        found = await self._locked(token)
+        """Spend a token and give the next one. Two requests with one token are serial: one of them reuses.
+
+        The device is locked before its token, as revoking does it: a renewal under way can neither block
+        a revocation for good nor leave a token behind that it has not seen.
+        """
+        found = await self._session.get(RefreshToken, _hash(token))
         if found is None:
             return Rejected.UNKNOWN
+        device = await self._locked_device(found.user_id, found.device)
+        await self._session.refresh(found, with_for_update=True)
         if found.revoked_at is not None:
             return Rejected.REVOKED
         if found.used_at is not None:
@@ -62,7 +68,6 @@ class Tokens:
             return Rejected.REUSED
         if found.expires_at <= now:
             return Rejected.EXPIRED
-        device = await self._session.get(Device, (found.user_id, found.device))
         if device is None or device.revoked_at is not None:
             return Rejected.REVOKED
         found.used_at = now
@@ -71,13 +76,16 @@ class Tokens:
 
     async def end(self, token: str, *, now: int) -> bool:
         """End the token's family (logout); False when the token is unknown."""
-        found = await self._locked(token)
-        if found is not None:
-            await self._end(found.family, now)
-        return found is not None
+        found = await self._session.get(RefreshToken, _hash(token))
+        if found is None:
+            return False
+        await self._locked_device(found.user_id, found.device)
+        await self._end(found.family, now)
+        return True
 
     async def end_device(self, user: str, device: int, *, now: int) -> None:
         """End every family of one device."""
+        await self._locked_device(user, device)
         await self._session.execute(
             update(RefreshToken)
             .where(RefreshToken.user_id == user, RefreshToken.device == device)
@@ -90,9 +98,9 @@ class Tokens:
         gone = delete(RefreshToken).where(RefreshToken.expires_at < before).returning(RefreshToken.hash)
         return len((await self._session.execute(gone)).all())
 
-    async def _locked(self, token: str) -> RefreshToken | None:
-        query = select(RefreshToken).where(RefreshToken.hash == _hash(token)).with_for_update()
-        return (await self._session.execute(query)).scalar_one_or_none()
+    async def _locked_device(self, user: str, device: int) -> Device | None:
+        """The device as it is now, its tokens held still until the transaction ends."""
+        return await self._session.get(Device, (user, device), with_for_update=True, populate_existing=True)
 
     async def _end(self, family: str, now: int) -> None:
         await self._session.execute(

@@ -76,7 +76,7 @@ async def test_an_id_that_two_people_have_asks_whose(db, person):
     for email in ("ada@example.com", "bob@example.com"):
         someone = await person(email)
         await someone.log(WORKOUT, CREATED)
-    with pytest.raises(Refused, match="2 users have a workout .*--user"):
+    with pytest.raises(Refused, match=r"2 users have a workout .*--user"):
         await find_history(db, WORKOUT, None)
     history = await find_history(db, WORKOUT.upper(), "BOB@example.com")
     assert history.owner.email == "bob@example.com"

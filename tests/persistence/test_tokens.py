@@ -95,6 +95,25 @@ async def test_a_revoked_devices_tokens_are_worth_nothing(db, device):
     assert await renew(db, other) is Rejected.REVOKED
 
 
+async def test_a_renewal_that_races_a_revocation_leaves_no_token_behind(db, device):
+    """Not even one that would be good again when the installation comes back."""
+    user, number = device
+    for _ in range(5):
+        token = await issue(db, device)
+
+        async def revoke():
+            async with db.write() as session:
+                await Devices(session).revoke(user, number, NOW)
+
+        renewed, _ = await asyncio.gather(renew(db, token), revoke())
+        async with db.write() as session:
+            left = await session.execute(text("SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"))
+            assert left.scalar_one() == 0
+            await session.execute(text("UPDATE devices SET revoked_at = NULL"))
+        if isinstance(renewed, Renewed):
+            assert await renew(db, renewed.token) is Rejected.REVOKED
+
+
 async def test_the_tokens_themselves_are_not_stored(db, device):
     token = await issue(db, device)
     async with db.read() as session:

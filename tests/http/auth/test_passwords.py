@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -10,7 +11,7 @@ from argon2 import PasswordHasher
 from fitai.http.auth.passwords import Passwords
 from fitai.http.problems import Problem
 
-CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
+CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 
 
 class Gate(PasswordHasher):

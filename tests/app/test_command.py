@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fitai.app.command import app
+
+WORKOUT = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
+
+
+@pytest.fixture(autouse=True)
+def _a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("FITAI_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, input=None):
+    return CliRunner().invoke(app, list(arguments), input=input)
+
+
+def test_the_version():
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"fitai {version('fitai')}\n")
+
+
+def test_without_a_word_it_says_what_can_be_done():
+    shown = run().output
+    for word in ("serve", "migrate", "demo", "replay", "rebuild", "user"):
+        assert word in shown
+
+
+def test_migrate_makes_the_schema_and_does_nothing_the_second_time():
+    for _ in range(2):
+        done = run("migrate")
+        assert (done.exit_code, done.stdout) == (0, "The schema of sqlite:///data/fitai.db is up to date.\n")
+    with sqlite3.connect("data/fitai.db") as db:
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    db.close()
+    assert {"users", "devices", "streams", "records", "snapshots"} <= tables
+
+
+def test_migrate_works_where_serving_may_not_migrate(monkeypatch):
+    monkeypatch.setenv("FITAI_MIGRATE", "off")
+    assert run("user", "create", "ada@example.com", "--password", "correct horse").exit_code == 2
+    assert run("migrate").exit_code == 0
+    assert run("user", "create", "ada@example.com", "--password", "correct horse").exit_code == 0
+
+
+def test_a_user_is_made_with_a_password_from_the_option_or_from_stdin():
+    made = run("user", "create", "ada@example.com", "--name", "Ada", "--password", "correct horse")
+    assert made.exit_code == 0
+    assert made.stdout.startswith("Made ada@example.com (user ")
+    assert run("user", "create", "bob@example.com", input="correct horse\n").exit_code == 0
+    again = run("user", "create", "Ada@example.com", input="correct horse\n")
+    assert (again.exit_code, again.stderr.count("\n")) == (2, 1)
+    nothing = run("user", "create", "eve@example.com", input="")
+    assert (nothing.exit_code, nothing.stderr) == (
+        2,
+        "fitai: Give a password with --password, or on stdin.\n",
+    )
+
+
+def test_rebuild_says_what_it_did():
+    run("user", "create", "ada@example.com", "--password", "correct horse")
+    done = run("rebuild")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Rebuilt 0 workouts of 1 users in ")
+
+
+@pytest.mark.parametrize("command", [["rebuild"], ["replay", WORKOUT]])
+def test_what_reads_the_log_wants_a_migrated_database(command):
+    done = run(*command)
+    assert done.exit_code == 2
+    assert "`fitai migrate` brings it up" in done.stderr
+
+
+def test_replay_of_nothing_is_one_sentence():
+    run("migrate")
+    done = run("replay", WORKOUT)
+    assert (done.exit_code, done.stderr) == (2, f"fitai: There is no workout {WORKOUT}.\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("FITAI_LOG_LEVEL", "loud", "FITAI_LOG_LEVEL must be"),
+        ("FITAI_DATABASE_URL", "mysql://host/x", "FITAI_DATABASE_URL must be"),
+        ("FITAI_DATABASE_URL", "sqlite:///:memory:", "SQLite needs a file"),
+    ],
+)
+def test_a_wrong_setting_stops_every_command_with_one_sentence(monkeypatch, name, value, sentence):
+    monkeypatch.setenv(name, value)
+    for command in (["serve"], ["migrate"], ["rebuild"], ["user", "create", "a@example.com"]):
+        done = run(*command, input="correct horse\n")
+        assert done.exit_code == 2, command
+        assert sentence in done.stderr
+        assert done.stderr.count("\n") == 1
