@@ -6,6 +6,7 @@ other, and closed in the opposite one.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,16 +22,22 @@ from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
+from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
-from fitai.http.auth.tokens import AccessTokens, Enrolled
+from fitai.http.auth.tokens import AccessTokens, enrolled_in
 from fitai.persistence.append import Appender
-from fitai.persistence.database import Database
-from fitai.persistence.devices import Devices
+from fitai.persistence.database import Database, Unavailable
+from fitai.persistence.idempotency import Idempotency
+from fitai.persistence.tokens import Tokens
 from fitai.sync.wire import WireLimits
 
 _log = structlog.get_logger(__name__)
 
 VERSION = version("fitai")
+
+HOUSEKEEPING_S = 3600.0
+TOKENS_KEPT_MS = 7 * 86_400_000  # after their end, so that a late reuse is still recognised
+KEYS_KEPT_MS = 2 * 86_400_000  # an Idempotency-Key is honoured for at least a day
 
 
 def now_ms() -> int:
@@ -63,7 +70,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms)
         life_ms = int(settings.access_token_seconds * 1000)
-        tokens = AccessTokens(settings.signing_key, _enrolled(db), now_ms, life_ms=life_ms)
+        tokens = AccessTokens(settings.signing_key, enrolled_in(db), now_ms, life_ms=life_ms)
         await bus.start()
         await appender.start()
         await hosts.start()
@@ -86,14 +93,18 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
                 asyncapi=asyncapi(VERSION),
                 refresh_lifetime_s=int(settings.refresh_token_seconds),
                 devices_per_user=settings.limits.user_devices,
+                public_url=settings.public_url,
                 allowed_origins=settings.allowed_origins,
                 body_bytes=settings.limits.push_bytes,
             )
         )
         live.attach(app)
+        keeper = spawn("app.housekeeping", _housekeeping(db))
         try:
             yield Node(settings, db, hosts, live, app)
         finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
             await hosts.close()
             await appender.close()
             await bus.close()
@@ -101,12 +112,16 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         await db.close()
 
 
-def _enrolled(db: Database) -> Enrolled:
-    async def enrolled(user: str, device: int) -> bool:
-        async with db.read() as session:
-            return await Devices(session).is_live(user, device)
-
-    return enrolled
+async def _housekeeping(db: Database) -> None:
+    """Forget, now and then, what nobody can use any more."""
+    while True:
+        try:
+            async with db.write() as session:
+                await Tokens(session).sweep(now_ms() - TOKENS_KEPT_MS)
+                await Idempotency(session).sweep(now_ms() - KEYS_KEPT_MS)
+        except Unavailable:
+            _log.warning("housekeeping_postponed")
+        await asyncio.sleep(HOUSEKEEPING_S)
 
 
 def live_limits(settings: Settings) -> LiveLimits:

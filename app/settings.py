@@ -74,6 +74,12 @@ def _origin(value: str) -> str:
     return value
 
 
+def _public(url: str) -> str:
+    if url and not re.fullmatch(r"https?://[^\s?#@]+", url):
+        _wrong("must be a URL like https://fit.example.com")
+    return url.rstrip("/")
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -131,6 +137,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    public_url: Annotated[str, AfterValidator(_public)] = Field(
+        "",
+        description="What links to this server begin with, such as https://fit.example.com.",
+        json_schema_extra={"shown_default": "none: links are paths"},
+    )
     migrate: bool = Field(True, description="`off` forbids to migrate the database at the start.")
     polling: Annotated[Literal["auto", "on", "off"], Choice] = Field(
         "auto",

@@ -158,6 +158,11 @@ def test_an_installed_wheel_has_the_command(installed: Path, tmp_path: Path):
 # -- the lock files ----------------------------------------------------------------------------------
 
 
+def test_an_installed_wheel_serves_and_passes_the_demo(installed: Path, tmp_path: Path):
+    told = run(installed.with_name("fitai"), "demo", cwd=tmp_path)
+    assert "Every count is as it must be" in told
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
 def test_a_lock_file_pins_every_package_by_hash_and_names_no_place_to_fetch_it(name: str):
     text = (ROOT / name).read_text()

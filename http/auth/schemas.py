@@ -43,7 +43,7 @@ class DeviceIn(Schema):
     platform: Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_line)] = Field(
         examples=["ios", "android", "watchos", "web"]
     )
-    install_id: Annotated[str, Field(min_length=8, max_length=128), AfterValidator(_line)] | None = Field(
+    install_id: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_line)] | None = Field(
         None, description="A random id that the app keeps for as long as it is installed."
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -24,7 +23,7 @@ from fitai.persistence.devices import Devices
 from fitai.persistence.log import Log
 from fitai.persistence.users import Users
 from fitai.sync.log import Context
-from fitai.sync.place import SERVER, Folded, Placer, fold
+from fitai.sync.place import Folded, Placer, fold
 from fitai.sync.wire import WireLimits, decode_op
 
 NOW = 1_780_000_000_000  # 2026-05-28, 20:26:40 UTC
@@ -149,11 +148,3 @@ def command(tmp_path: Path) -> Iterator[Command]:
     made = Command(tmp_path)
     yield made
     made.end()
-
-
-async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Wait for a process without stopping the loop."""
-    return await asyncio.get_running_loop().run_in_executor(None, lambda: work(*arguments))
-
-
-__all__ = ["NOW", "SERVER", "Command", "Person", "in_thread"]

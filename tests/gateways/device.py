@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from tests.gateways.conftest import Wire
@@ -194,7 +195,7 @@ def same(known: dict[str, Any], record: dict[str, Any]) -> bool:
     return all(known[key] == record[key] for key in known.keys() & record.keys())
 
 
-async def settle_all(devices: list[Device]) -> int:
+async def settle_all(devices: Sequence[Device]) -> int:
     """Empty every outbox and bring every device to the head; returns it."""
     for device in devices:
         await device.flush()
