@@ -187,6 +187,7 @@ class Device:
         self.resumes += ready["resumed"]
         self._epoch = ready["epoch"]
         self.bye = None
+        self._lose_answer()  # an attempt that the client gave up is not told to us as a lost connection
         self.here = True
         self._watcher.came(self, ready)
         self._changed()
@@ -198,10 +199,14 @@ class Device:
         if not self.here:
             return
         self.here = False
-        if self._in_flight is not None and not self._in_flight.done():
-            self._in_flight.set_result(None)
+        self._lose_answer()
         self._watcher.went(self)
         self._changed()
+
+    def _lose_answer(self) -> None:
+        """The answer to the push on the way will not come any more."""
+        if self._in_flight is not None and not self._in_flight.done():
+            self._in_flight.set_result(None)
 
     # -- what comes ----------------------------------------------------------------------------------
 

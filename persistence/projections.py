@@ -133,7 +133,7 @@ class Projector:
         """Write a stream's projections anew from its log; returns how many workouts it has.
 
         `due` says when the server has to act next for a folded workout with these records. Lists stay
-        complete meanwhile; rows that the log knows nothing of are removed at the end.
+        complete meanwhile; rows that the log knows nothing of are removed first.
         """
         found = await self._survey(stream)
         if found is None:

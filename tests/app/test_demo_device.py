@@ -119,6 +119,15 @@ async def test_an_op_whose_answer_was_lost_is_pushed_again_and_known_once(device
     assert (device.connects, device.resumes, device.holes) == (2, 1, 0)
 
 
+async def test_a_new_connection_ends_the_wait_for_an_answer_on_the_old_one(device):
+    device._on_ready(ready())
+    device.write(WORKOUT, "rest.skip", {})
+    await turn()
+    device._on_ready(ready(resumed=True))
+    await turn()
+    assert device._sio.pushed == [[1], [1]]
+
+
 async def test_a_record_out_of_order_is_counted_as_a_hole_and_not_taken(device):
     device._on_ready(ready())
     device._on_ops(ops(foreign(2)))

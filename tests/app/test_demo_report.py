@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -63,7 +64,7 @@ def staged(tmp_path):
     log = Log(stage.before.workout, stage.today.workout)
     for plan, kg in ((stage.before, 100), (stage.today, 105)):
         log.write(plan.workout, "workout.create", plan.creation("Strength", SETS))
-        log_set(log, plan, plan.squat, 1, 5, kg)
+        log_set(cast("Device", log), plan, plan.squat, 1, 5, kg)
     records = log.records
     states = {
         name: state(folded(USER, name, records)) for name in (stage.before.workout, stage.today.workout)

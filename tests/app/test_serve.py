@@ -8,8 +8,8 @@ import time
 import urllib.error
 import urllib.request
 
+import aiohttp
 import pytest
-import socketio
 
 from fitai.app.accounts import DEMO_EMAIL, DEMO_PASSWORD
 from fitai.app.serve import greeting, url_of, write_announcement
@@ -27,11 +27,6 @@ def post(url, body):
 
 def sign_in(url):
     return post(f"{url}/auth/login", {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "device": DEVICE})
-
-
-async def in_thread(work, *arguments):
-    """Wait for a process without stopping the loop."""
-    return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
 
 def stopped(process, number):
@@ -71,19 +66,19 @@ def test_an_announcement_is_whole_and_leaves_no_draft(tmp_path):
 async def test_sigterm_says_goodbye_on_sockets_and_ends_cleanly_within_5_seconds(command):
     process, told = command.serve()
     token = sign_in(told["url"])["access_token"]
-    client = socketio.AsyncClient(reconnection=False)
-    byes = []
-    client.on("bye", byes.append, namespace="/live")
-    client.on("ready", lambda ready: None, namespace="/live")
-    await client.connect(
-        told["url"], auth={"token": token}, transports=["websocket"], namespaces=["/live"], wait_timeout=10
-    )
-    code, out, err, seconds = await in_thread(stopped, process, signal.SIGTERM)
-    await client.shutdown()
+    url = f"{told['url']}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket_:
+        await socket_.receive_str()  # the handshake of the transport
+        await socket_.send_str("40/live," + json.dumps({"token": token}))
+        while not (await socket_.receive_str()).startswith('42/live,["ready"'):
+            pass
+        ending = asyncio.get_running_loop().run_in_executor(None, stopped, process, signal.SIGTERM)
+        last = [frame.data async for frame in socket_]
+        code, out, err, seconds = await ending
     assert code == 0, err
     assert seconds < 5
-    assert [bye["code"] for bye in byes] == ["draining"]
-    assert byes[0]["reconnect"] is True
+    byes = [json.loads(frame.removeprefix("42/live,"))[1] for frame in last if '"bye"' in frame]
+    assert [(bye["code"], bye["reconnect"]) for bye in byes] == [("draining", True)]
     assert out.splitlines()[0].endswith(f"is ready: {told['url']}")
     assert f"{DEMO_EMAIL}  password {DEMO_PASSWORD}" in out
     assert [json.loads(line)["event"] for line in err.splitlines()][-1] == "stopped"
