@@ -156,10 +156,15 @@ def _why(record: Record) -> str:
 
 def _outcome(document: Mapping[str, Any], records: int) -> str:
     totals = document["totals"]
-    done = f"{totals['sets']} sets, {totals['reps']} reps, {from_ug(totals['volume_ug'], 'kg')} kg moved"
-    warm = f", {totals['warmup_sets']} warm-up sets" if totals["warmup_sets"] else ""
+    moved = f"{from_ug(totals['volume_ug'], 'kg')} kg moved"
+    done = ", ".join([_many(totals["sets"], "set"), _many(totals["reps"], "rep"), moved])
+    warm = f", {_many(totals['warmup_sets'], 'warm-up set')}" if totals["warmup_sets"] else ""
     gone = ", removed" if document["removed"] else ""
-    return f"{document['status']}{gone} after {records} records: {done}{warm}"
+    return f"{document['status']}{gone} after {_many(records, 'record')}: {done}{warm}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _zone(name: str | None) -> tzinfo:

@@ -42,7 +42,7 @@ async def test_a_timeline_has_a_line_for_every_record_with_its_place_and_verdict
     told = [line.split("  ") for line in lines if " seq " in line]
     assert len(told) == len(STORY)
     assert told[0][1:5] == ["22:26:40.000", "seq 1", "rev 1", "Phone"]
-    assert lines[-1] == "completed after 5 records: 1 sets, 5 reps, 500 kg moved"
+    assert lines[-1] == "completed after 5 records: 1 set, 5 reps, 500 kg moved"
 
 
 async def test_a_void_record_says_why(db, person):
