@@ -313,6 +313,8 @@ def warnings(
         sentences.append(
             f"These variables are no settings of FitAI and change nothing: {', '.join(unknown)}."
         )
+    if settings.redis_url is not None:
+        sentences.append("FITAI_REDIS_URL is set, but this version runs as one process and uses no Redis.")
     why = weakness(settings.signing_key)
     if why is not None:
         sentences.append(f"FITAI_SECRET_KEY {_WEAK[why]}; production will refuse it.")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fitai.engine.ops import Op, Record, Verdict
+from fitai.engine.timers import RestDue, timers
 from fitai.engine.workout import Limits, Workout, apply, judge
 from fitai.sync import log
 from fitai.sync.log import Context, Position
@@ -23,15 +24,22 @@ SERVER = 0
 
 @dataclass(slots=True)
 class Folded:
-    """The fold of one workout, and per device (seq, n) of its newest record there."""
+    """The fold of one workout, per device (seq, n) of its newest record there, and the rests of which a
+    record showed that they had ended by their deadline: nobody may have been told of those yet."""
 
     workout: Workout
     latest: dict[int, tuple[int, int]] = field(default_factory=dict)
+    rests_over: list[RestDue] = field(default_factory=list)
 
     def take(self, record: Record) -> None:
         """Fold the next record of this workout."""
+        before = timers(self.workout).rest
         apply(self.workout, record)
         self.latest[record.device] = (record.seq, record.op.n)
+        if before is not None and record.te >= before.at:
+            after = timers(self.workout).rest
+            if after is None or after.dot != before.dot:
+                self.rests_over.append(before)
 
 
 def fold(workout: str, owner: str, records: Iterable[Record]) -> Folded:
@@ -39,6 +47,7 @@ def fold(workout: str, owner: str, records: Iterable[Record]) -> Folded:
     folded = Folded(Workout(workout, owner))
     for record in records:
         folded.take(record)
+    folded.rests_over.clear()
     return folded
 
 

@@ -476,9 +476,19 @@ class Host:
                 await self._derive(name)
                 for insight in derive.changes(before, self._derived[name].insights):
                     self.broadcast(Frame("insight", insight))
+                self._tell_rests(name)
                 self.arm(name)
             except Exception as error:
                 _log.warning("insights_postponed", user=self.user, workout=name, exc_info=error)
+
+    def _tell_rests(self, name: str) -> None:
+        """Tell of rests whose deadline passed just before an op came that went on without them."""
+        folded, derived = self.folds[name], self._derived[name]
+        for rest in folded.rests_over:
+            if rest.dot != derived.rest_told:
+                derived.rest_told = rest.dot
+                self.broadcast(Frame("insight", derive.rest_over(folded.workout, rest.dot, rest.at)))
+        folded.rests_over.clear()
 
     async def _derive(self, name: str) -> None:
         """Compute a workout's insights against the person's earlier workouts, which must be projected."""

@@ -115,3 +115,24 @@ async def test_an_idle_workout_without_a_set_is_abandoned_and_a_restart_in_betwe
     await again.told(4)
     assert [r["kind"] for r in again.records()] == ["workout.abandon"]
     assert again.records()[0]["value"] == {"reason": "idle"}
+
+
+async def test_a_rest_is_over_also_when_the_next_op_comes_before_the_server_looks_at_its_clock(
+    make_server: Callable[..., Awaitable[Server]], connect: Connect
+) -> None:
+    server = await make_server()
+    phone, watch = await two_devices(server, connect)
+    workout, entry = new_id(), new_id()
+    await started(phone, workout, entry)
+    await phone.push(log_set(phone, workout, entry, rest_s=90))
+    await phone.push(phone.op("rest.start", workout, {"seconds": 60}))
+    server.clock.ahead_ms = 2 * MINUTE  # and nobody wakes the timers
+    ack = await phone.push(log_set(phone, workout, entry))
+    assert ack["results"][0]["verdict"] == "applied"
+    for wire in (phone, watch):
+        over = await wire.event("insight", is_rest_over)
+        assert over["dot"] == [phone.device, 5]
+    await phone.push(phone.op("rest.start", workout, {"seconds": 60}))
+    await phone.push(log_set(phone, workout, entry))
+    await phone.call("clock", {"t0": 0})
+    assert [i["dot"] for i in phone.events("insight") if is_rest_over(i)] == [[phone.device, 5]]
