@@ -346,7 +346,7 @@ class Scene:
 
     def _left(self) -> list[str]:
         live = self.server.live
-        left = [str(task) for task in asyncio.all_tasks() - self._tasks]
+        left = [str(task) for task in asyncio.all_tasks() - self._tasks - {asyncio.current_task()}]
         return (
             left
             + [f"session {sid}" for sid in live._sessions][2:]
@@ -426,7 +426,7 @@ async def test_a_malformed_frame_ends_at_most_the_connection_that_sent_it(
     for mark, frame in enumerate(frames_of(codec), 1000):
         raw = await scene.socket(codec, admitted=admitted)
         await raw.send(frame)
-        print(mark, frame[:60])
+        print(mark, ascii(frame[:60]))
         survived += admitted and await raw.alive(mark)
         await raw.close()
     assert 0 < survived < len(frames_of(codec)) or not admitted
