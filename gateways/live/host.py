@@ -11,22 +11,16 @@ Derived things (insights, the end of a rest, projections) follow after the ack a
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from fitai.engine import insights as derive
-from fitai.engine.machine import STATUS
 from fitai.engine.ops import Dot, Record
-from fitai.engine.records import Bests
-from fitai.engine.timers import Timers, timers
-from fitai.engine.totals import started_at
 from fitai.engine.workout import Limits
 from fitai.gateways.bus.topics import user_topic
+from fitai.gateways.live.following import Following
 from fitai.gateways.live.frames import Frame, OpsFrame
 from fitai.gateways.live.jobs import (
     CommandJob,
@@ -45,7 +39,6 @@ from fitai.gateways.live.rates import Bucket
 from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Append, HeadMoved
 from fitai.persistence.database import Unavailable
-from fitai.persistence.projections import Projected
 from fitai.sync import log
 from fitai.sync.log import Context, Position
 from fitai.sync.place import SERVER, Folded, Placer, fold
@@ -58,23 +51,9 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 BATCH = 32  # jobs placed in one append
-KEPT_FOLDS = 16  # folds of workouts that a host keeps beside the open ones
-FLUSH_AFTER_S = 0.5  # projections follow the log by at most this, and at once when somebody reads them
+KEPT_FOLDS = 32  # folds that a host keeps, those used last
 DOTS = 5_000  # names of records read at once to place a full vector clock
-FLUSHED = 50  # workouts projected in one transaction
-GREETED = 20  # workouts changed since a cursor whose insights are told again
 RETRIES = 16  # lost races for the head before a batch is told to come later
-
-
-@dataclass(slots=True)
-class Derived:
-    """What was derived from one workout and told: its insights, the history they were judged against,
-    the rest whose end was announced."""
-
-    insights: dict[str, dict[str, Any]] = field(default_factory=dict)
-    history: dict[str, Bests] = field(default_factory=dict)
-    since: int | None = None
-    rest_told: Dot | None = None
 
 
 class Host:
@@ -87,6 +66,7 @@ class Host:
         self.head = 0
         self.folds: dict[str, Folded] = {}
         self.connections: dict[Connection, None] = {}
+        self.following = Following(self, hosts)
         self.presence = Presence(self, hosts.limits.presence_grace_s)
         self.limits = hosts.limits
         self.now_ms: Callable[[], int] = hosts.now_ms
@@ -95,11 +75,8 @@ class Host:
         self._last_rt = 0
         self._positions: dict[int, Position] = {}
         self._receipts: dict[str, int] = {}
-        self._derived: dict[str, Derived] = {}
-        self._dirty: set[str] = set()
         self._jobs: deque[Job] = deque()
         self._working = False
-        self._flush_timer: asyncio.TimerHandle | None = None
         self._after: deque[ThenJob] = deque()
         self._behind = False
         self._rates: dict[int, Bucket] = {}
@@ -141,7 +118,7 @@ class Host:
 
     async def flush(self) -> None:
         """Return when the projections hold everything up to the present head."""
-        job = ThenJob(self._flush)
+        job = ThenJob(self.following.flush)
         self.enqueue(job)
         await job.done
 
@@ -171,7 +148,7 @@ class Host:
     @property
     def idle(self) -> bool:
         """Nothing is going on: the host may be forgotten."""
-        return not (self.connections or self._working or self._dirty or self.presence.busy)
+        return not (self.connections or self._working or self.following.dirty or self.presence.busy)
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -205,36 +182,8 @@ class Host:
                 connection.telemetry((device, payload["workout"]), frame)
 
     def greet(self, connection: Connection, after: int) -> None:
-        """Tell a new connection what is derived from the open workouts and from those that changed since
-        its cursor: all of it may be told again, none of it may be missed."""
-        self.enqueue(ThenJob(lambda: self._greet(connection, after)))
-
-    async def _greet(self, connection: Connection, after: int) -> None:
-        await self._flush()
-        changed = set[str]()
-        if after < self.head:
-            changed = set(await self._hosts.changed_workouts(self.stream, after, GREETED))
-        for name in sorted(changed | set(await self._hosts.open_workouts(self.stream))):
-            await self._derive(name)
-            known = await self._known_at(name, after) if name in changed else {}
-            now = self._derived[name].insights
-            gone = [insight for insight in derive.changes(known, now) if insight.get("withdrawn")]
-            for insight in [*now.values(), *gone]:
-                connection.send(Frame("insight", insight))
-            self._greet_rest(connection, name)
-
-    async def _known_at(self, name: str, seq: int) -> dict[str, dict[str, Any]]:
-        """The insights that a device which had the stream up to `seq` may have been told of a workout."""
-        records = await self._hosts.log.workout_records(self.stream, name)
-        then = fold(name, self.user, (record for record in records if record.seq <= seq))
-        return derive.insights(then.workout, self._derived[name].history)
-
-    def _greet_rest(self, connection: Connection, name: str) -> None:
-        """Tell of a rest that ended while the device was away, unless the workout has gone on since."""
-        rest = self._timers(name).rest
-        if rest is not None and self._derived[name].rest_told == rest.dot:
-            connection.send(Frame("insight", derive.rest_over(self.folds[name].workout, rest.dot)))
-        self.arm(name)
+        """Tell a new connection what is derived from the open workouts and what changed since its cursor."""
+        self.enqueue(ThenJob(lambda: self.following.greet(connection, after)))
 
     # -- rates -------------------------------------------------------------------------------------
 
@@ -336,7 +285,7 @@ class Host:
                     job.fail(refusal)
                 return
             self._committed(batch, placer)
-            await self._follow({record.op.workout for record in placer.records})
+            await self.following.follow({record.op.workout for record in placer.records})
             return
         raise Refusal("later", "too busy to find a place", retry_after_ms=200)
 
@@ -346,7 +295,7 @@ class Host:
             try:
                 await job.prepare(self)
                 for name in job.workouts():
-                    await self._load(name)
+                    await self.load(name)
             except Unavailable:
                 raise
             except Exception as error:
@@ -396,11 +345,10 @@ class Host:
     def _tell(self, records: Sequence[Record], origin: Connection | None) -> None:
         for record in records:
             self._received(record)
-            self._dirty.add(record.op.workout)
+            self.following.changed(record.op.workout)
         wire = [record.wire() for record in records]
         self._deliver(wire, origin)
         self._hint(wire)
-        self._flush_soon()
 
     def _deliver(self, wire: list[dict[str, Any]], origin: Connection | None) -> None:
         frame = OpsFrame(self.epoch, wire[0]["seq"], wire[-1]["seq"], wire)
@@ -445,8 +393,7 @@ class Host:
             self.head = records[-1].seq
             self._deliver([record.wire() for record in records], None)
         if touched:
-            self._flush_soon()
-            await self._follow(touched)
+            await self.following.follow(touched)
 
     def _absorb(self, record: Record) -> None:
         name = record.op.workout
@@ -458,116 +405,12 @@ class Host:
         self._positions[record.device] = Position(record.op.n + 1, record.base, record.beyond, record.te)
         self._last_rt = max(self._last_rt, record.rt)
         self._received(record)
-        self._dirty.add(name)
+        self.following.changed(name)
 
     def _received(self, record: Record) -> None:
         """Idleness is counted from what people's devices send, not from the server's own ops."""
         if record.device != SERVER:
             self._receipts[record.op.workout] = record.rt
-
-    # -- derived -----------------------------------------------------------------------------------
-
-    async def _follow(self, names: Iterable[str]) -> None:
-        """After a commit: new insights to everyone, deadlines to the node's timers. What fails here is told
-        later or again; it must not reach the jobs, which have been answered."""
-        for name in names:
-            try:
-                before = self._derived[name].insights if name in self._derived else {}
-                await self._derive(name)
-                for insight in derive.changes(before, self._derived[name].insights):
-                    self.broadcast(Frame("insight", insight))
-                self._tell_rests(name)
-                self.arm(name)
-            except Exception as error:
-                _log.warning("insights_postponed", user=self.user, workout=name, exc_info=error)
-
-    def _tell_rests(self, name: str) -> None:
-        """Tell of rests whose deadline passed just before an op came that went on without them."""
-        folded, derived = self.folds[name], self._derived[name]
-        for rest in folded.rests_over:
-            if rest.dot != derived.rest_told:
-                derived.rest_told = rest.dot
-                self.broadcast(Frame("insight", derive.rest_over(folded.workout, rest.dot, rest.at)))
-        folded.rests_over.clear()
-
-    async def _derive(self, name: str) -> None:
-        """Compute a workout's insights against the person's earlier workouts, which must be projected."""
-        await self._load(name)
-        workout = self.folds[name].workout
-        derived = self._derived.setdefault(name, Derived())
-        since = started_at(workout)
-        if derived.since != since:
-            derived.since, derived.history = since, {}
-        wanted = {
-            entry.exercise for entry in workout.entries.values() if entry.known
-        } - derived.history.keys()
-        if wanted:
-            if self._dirty - {name}:
-                await self._flush()
-            derived.history |= await self._hosts.history(self.stream, wanted, name, since)
-        derived.insights = derive.insights(workout, derived.history)
-
-    def arm(self, name: str) -> None:
-        """Tell the node's timers when this workout next needs a look."""
-        due = self.due(name)
-        self._hosts.timers.set(self, name, due)
-
-    def due(self, name: str) -> int | None:
-        """The next server deadline of a workout, Unix ms."""
-        clock = self._timers(name)
-        derived = self._derived.get(name)
-        rest = clock.rest
-        told = derived.rest_told if derived is not None else None
-        moments = [clock.idle_at, clock.finish_at, rest.at if rest is not None and rest.dot != told else None]
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def announce_rest(self, name: str) -> None:
-        """Say that a rest is over when it is, once from here."""
-        rest = self._timers(name).rest
-        derived = self._derived.setdefault(name, Derived())
-        if rest is not None and rest.at <= self.now_ms() and derived.rest_told != rest.dot:
-            derived.rest_told = rest.dot
-            self._dirty.add(name)
-            self._flush_soon()
-            self.broadcast(Frame("insight", derive.rest_over(self.folds[name].workout, rest.dot)))
-        self.arm(name)
-
-    def _timers(self, name: str) -> Timers:
-        limits = self.limits
-        return timers(
-            self.folds[name].workout, self.last_receipt(name), limits.idle_pause_ms, limits.idle_finish_ms
-        )
-
-    # -- projections -------------------------------------------------------------------------------
-
-    def _flush_soon(self) -> None:
-        if self._flush_timer is None and self._dirty:
-            loop = asyncio.get_running_loop()
-            self._flush_timer = loop.call_later(FLUSH_AFTER_S, self.enqueue, ThenJob(self._flush))
-
-    def afterwards(self, job: ThenJob) -> None:
-        """Run the job's work when the batch has been settled: it sees committed state only."""
-        self._after.append(job)
-
-    async def _flush(self) -> None:
-        """Write the projections of every workout that changed, and with them the watermark."""
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
-        names, head = sorted(self._dirty), self.head
-        for start in range(0, len(names), FLUSHED):
-            chunk = names[start : start + FLUSHED]
-            rows = [await self._projected(name) for name in chunk]
-            complete = start + FLUSHED >= len(names)
-            await self._hosts.projector.project(self.stream, rows, head if complete else 0)
-        self._dirty.difference_update(names)
-        for name, derived in self._derived.items():
-            if any(other != name for other in names):
-                derived.history = {}
-
-    async def _projected(self, name: str) -> Projected:
-        await self._load(name)
-        return Projected.of(self.folds[name].workout, self.due(name))
 
     # -- folds -------------------------------------------------------------------------------------
 
@@ -575,10 +418,11 @@ class Host:
         """Read from the log what every job needs: the head, the devices' positions, what is not projected."""
         row, self._positions = await self._hosts.log.standing(self.stream)
         self.head, self._last_rt = row.head, row.last_rt
-        self._dirty = set(await self._hosts.projector.touched(self.stream))
-        self._flush_soon()
+        self.following.dirty |= set(await self._hosts.projector.touched(self.stream))
+        self.following.flush_soon()
 
-    async def _load(self, name: str) -> None:
+    async def load(self, name: str) -> None:
+        """Have the fold of a workout, from the log up to our head."""
         if name in self.folds:
             self.folds[name] = self.folds.pop(name)  # newest last, for _trim
             return
@@ -593,21 +437,19 @@ class Host:
                 self.folds.pop(name, None)
 
     def _trim(self) -> None:
-        """Let go of folds that are neither open nor waiting to be projected."""
-        spare = [name for name, fold in self.folds.items() if name not in self._dirty and not _open(fold)]
+        """Let go of the folds that were not used for longest, but not of those still to be projected."""
+        spare = [name for name in self.folds if name not in self.following.dirty]
         for name in spare[: max(0, len(spare) - KEPT_FOLDS)]:
             del self.folds[name]
-            self._derived.pop(name, None)
             self._receipts.pop(name, None)
+            self.following.forget(name)
+
+    def afterwards(self, job: ThenJob) -> None:
+        """Run the job's work when the batch has been settled: it sees committed state only."""
+        self._after.append(job)
 
     def close(self) -> None:
         """Stop listening; what is cached here is in the log."""
         self._unsubscribe()
         self.presence.close()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-        self._hosts.timers.drop(self)
-
-
-def _open(folded: Folded) -> bool:
-    return STATUS[folded.workout.state] in ("planned", "active", "paused") and not folded.workout.removed
+        self.following.close()

@@ -273,7 +273,7 @@ class TickJob(Job):
             self.records += write(host, placer, SERVER, self._workout, [intent])
 
     def settle(self, host: Host) -> None:
-        host.announce_rest(self._workout)
+        host.following.announce_rest(self._workout)
 
 
 class ThenJob(Job):

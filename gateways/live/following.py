@@ -1,0 +1,217 @@
+"""What follows a commit, derived and never in the log: insights, ends of rests, deadlines, projections.
+
+All of it runs in its host's turn, after the acks and the `ops` of a batch have left, on committed state. A
+failure here costs nobody an op: what was not told is told later, and what is told twice counts once (by
+the insight's id, by the rest's dot).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from fitai.engine import insights as derive
+from fitai.engine.insights import Insight
+from fitai.engine.ops import Dot
+from fitai.engine.records import Bests
+from fitai.engine.timers import Timers, timers
+from fitai.engine.totals import started_at
+from fitai.gateways.live.frames import Frame
+from fitai.gateways.live.jobs import ThenJob
+from fitai.persistence.projections import Projected
+from fitai.sync.place import fold
+
+if TYPE_CHECKING:
+    from fitai.gateways.live.connection import Connection
+    from fitai.gateways.live.host import Host
+    from fitai.gateways.live.hosts import Hosts
+
+_log = structlog.get_logger(__name__)
+
+FLUSH_AFTER_S = 0.5  # projections follow the log by at most this, and at once when somebody reads them
+FLUSHED = 50  # workouts projected in one transaction
+GREETED = 20  # workouts changed since a cursor whose insights are told again
+
+
+@dataclass(slots=True)
+class Told:
+    """What was derived from one workout and told: its insights, the history they were judged against
+    (that of workouts before `since`), and the rest whose end was announced."""
+
+    insights: dict[str, Insight] = field(default_factory=dict)
+    history: dict[str, Bests] = field(default_factory=dict)
+    since: int | None = None
+    rest: Dot | None = None
+
+
+class Following:
+    """The derived side of one host."""
+
+    def __init__(self, host: Host, hosts: Hosts) -> None:
+        self._host = host
+        self._hosts = hosts
+        self._told: dict[str, Told] = {}
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self.dirty: set[str] = set()
+
+    def changed(self, name: str) -> None:
+        """The workout has records that its projections do not hold yet."""
+        self.dirty.add(name)
+        self.flush_soon()
+
+    def forget(self, name: str) -> None:
+        """The workout's fold was let go of; what was told of it may be told again."""
+        self._told.pop(name, None)
+
+    def close(self) -> None:
+        """No more of this."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        self._hosts.timers.drop(self._host)
+
+    # -- insights ----------------------------------------------------------------------------------
+
+    async def follow(self, names: Iterable[str]) -> None:
+        """After a commit: new insights to everyone, deadlines to the node's timers."""
+        for name in names:
+            try:
+                before = self._told[name].insights if name in self._told else {}
+                told = await self._derive(name)
+                for insight in derive.changes(before, told.insights):
+                    self._host.broadcast(Frame("insight", insight))
+                self._tell_ended_rests(name)
+                self.arm(name)
+            except Exception as error:
+                _log.warning("insights_postponed", user=self._host.user, workout=name, exc_info=error)
+
+    async def _derive(self, name: str) -> Told:
+        """Compute a workout's insights against the person's earlier workouts, which must be projected."""
+        await self._host.load(name)
+        workout = self._host.folds[name].workout
+        told = self._told.setdefault(name, Told())
+        since = started_at(workout)
+        if told.since != since:
+            told.since, told.history = since, {}
+        exercises = {entry.exercise for entry in workout.entries.values() if entry.known}
+        wanted = exercises - told.history.keys()
+        if wanted:
+            if self.dirty - {name}:
+                await self.flush()
+            told.history |= await self._hosts.history(self._host.stream, wanted, name, since)
+        told.insights = derive.insights(workout, told.history)
+        return told
+
+    async def greet(self, connection: Connection, after: int) -> None:
+        """Tell a new connection what is derived from the open workouts and from those that changed since
+        its cursor: all of it may be told again, none of it may be missed."""
+        await self.flush()
+        host = self._host
+        changed = set[str]()
+        if after < host.head:
+            changed = set(await self._hosts.changed_workouts(host.stream, after, GREETED))
+        for name in sorted(changed | set(await self._hosts.open_workouts(host.stream))):
+            now = (await self._derive(name)).insights
+            known = await self._known_at(name, after) if name in changed else {}
+            gone = [insight for insight in derive.changes(known, now) if insight.get("withdrawn")]
+            for insight in [*now.values(), *gone]:
+                connection.send(Frame("insight", insight))
+            self._greet_rest(connection, name)
+
+    async def _known_at(self, name: str, seq: int) -> dict[str, Insight]:
+        """The insights that a device which had the stream up to `seq` may have been told of a workout."""
+        records = await self._hosts.log.workout_records(self._host.stream, name)
+        then = fold(name, self._host.user, (record for record in records if record.seq <= seq))
+        return derive.insights(then.workout, self._told[name].history)
+
+    # -- rests and deadlines -----------------------------------------------------------------------
+
+    def announce_rest(self, name: str) -> None:
+        """Say that a rest is over when it is, once from here."""
+        rest = self._timers(name).rest
+        if rest is not None and rest.at <= self._host.now_ms():
+            self._tell_rest(name, rest.dot, rest.at)
+        self.arm(name)
+
+    def _tell_ended_rests(self, name: str) -> None:
+        """Tell of rests whose deadline passed just before an op came that went on without them."""
+        folded = self._host.folds[name]
+        for rest in folded.rests_over:
+            self._tell_rest(name, rest.dot, rest.at)
+        folded.rests_over.clear()
+
+    def _tell_rest(self, name: str, dot: Dot, at: int) -> None:
+        told = self._told.setdefault(name, Told())
+        if told.rest != dot:
+            told.rest = dot
+            self.changed(name)
+            workout = self._host.folds[name].workout
+            self._host.broadcast(Frame("insight", derive.rest_over(workout, dot, at)))
+
+    def _greet_rest(self, connection: Connection, name: str) -> None:
+        """Tell of a rest that ended while the device was away, unless the workout has gone on since."""
+        rest = self._timers(name).rest
+        if rest is not None and self._told[name].rest == rest.dot:
+            workout = self._host.folds[name].workout
+            connection.send(Frame("insight", derive.rest_over(workout, rest.dot, rest.at)))
+        self.arm(name)
+
+    def arm(self, name: str) -> None:
+        """Tell the node's timers when this workout next needs a look."""
+        self._hosts.timers.set(self._host, name, self._due(name))
+
+    def _due(self, name: str) -> int | None:
+        """The next server deadline of a workout, Unix ms."""
+        clock = self._timers(name)
+        told = self._told[name].rest if name in self._told else None
+        rest = clock.rest.at if clock.rest is not None and clock.rest.dot != told else None
+        moments = (clock.idle_at, clock.finish_at, rest)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _timers(self, name: str) -> Timers:
+        limits = self._host.limits
+        workout = self._host.folds[name].workout
+        return timers(workout, self._host.last_receipt(name), limits.idle_pause_ms, limits.idle_finish_ms)
+
+    # -- projections -------------------------------------------------------------------------------
+
+    def flush_soon(self) -> None:
+        """Bring the projections up to the log in a moment, if they are behind."""
+        if self._flush_timer is None and self.dirty:
+            loop = asyncio.get_running_loop()
+            self._flush_timer = loop.call_later(FLUSH_AFTER_S, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_timer = None
+        self._host.enqueue(ThenJob(self.flush))
+
+    async def flush(self) -> None:
+        """Write the projections of every workout that changed, and with them the watermark."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        names, head = sorted(self.dirty), self._host.head
+        try:
+            for start in range(0, len(names), FLUSHED):
+                complete = start + FLUSHED >= len(names)
+                await self._project(names[start : start + FLUSHED], head if complete else 0)
+        except Exception:
+            self.flush_soon()
+            raise
+        self.dirty.difference_update(names)
+        for name, told in self._told.items():
+            if any(other != name for other in names):
+                told.history = {}
+
+    async def _project(self, names: list[str], upto: int) -> None:
+        passing = [name for name in names if name not in self._host.folds]
+        rows = []
+        for name in names:
+            await self._host.load(name)
+            rows.append(Projected.of(self._host.folds[name].workout, self._due(name)))
+        await self._hosts.projector.project(self._host.stream, rows, upto)
+        for name in passing:
+            self._host.folds.pop(name, None)
