@@ -66,6 +66,7 @@ class Events:
     async def _pull(self, connection: Connection, payload: Any, _: int | None) -> Any:
         ask = _decode(payload, schemas.Pull)
         host = connection.host
+        await host.reach(ask.after)
         if ask.after > host.head:
             raise Refusal("bad_request", f"after {ask.after} is beyond the head {host.head}", head=host.head)
         limit = min(ask.limit or self._limits.pull_records, self._limits.pull_records)

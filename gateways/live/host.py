@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from fitai.engine.ops import Dot, Record
+from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import Limits
 from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.live.following import Following
 from fitai.gateways.live.frames import Frame, OpsFrame
 from fitai.gateways.live.jobs import (
+    Behind,
     CommandJob,
     Done,
     Intent,
@@ -130,6 +131,14 @@ class Host:
         records = await self._hosts.log.read(self.stream, after, limit)
         return [record.wire() for record in records]
 
+    async def reach(self, seq: int) -> None:
+        """Look at the log when somebody names a position beyond our head: another node may have got there,
+        and its hint be late or lost."""
+        if seq > self.head:
+            job = ThenJob(self.catch_up)
+            self.enqueue(job)
+            await job.done
+
     def tick(self, workout: str) -> None:
         """A deadline of this workout may have passed."""
         self.enqueue(TickJob(workout))
@@ -213,6 +222,12 @@ class Host:
         """Where a device stands in the committed log."""
         return self._positions.get(device, Position())
 
+    def lacks(self, device: int, op: Op) -> bool:
+        """Whether the op had seen records that this host has not read."""
+        if op.clock is None:
+            return (op.base or 0) > self.head
+        return any(n >= self.position(other).next_n for other, n in op.clock.items() if other != device)
+
     def last_receipt(self, workout: str) -> int:
         """When the newest record of a workout came in, Unix ms."""
         return self._receipts.get(workout, 0)
@@ -274,7 +289,7 @@ class Host:
                 placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
                 batch = self._place(batch, placer)
                 await self._append(batch, placer)
-            except HeadMoved:
+            except (HeadMoved, Behind):
                 self._forget(batch)
                 self._behind = True
                 continue
@@ -296,7 +311,7 @@ class Host:
                 await job.prepare(self)
                 for name in job.workouts():
                     await self.load(name)
-            except Unavailable:
+            except (Behind, Unavailable):
                 raise
             except Exception as error:
                 self._fail(job, error)

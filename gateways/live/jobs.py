@@ -78,6 +78,10 @@ class RevClash(Exception):
         self.current = current
 
 
+class Behind(Exception):
+    """A job knows of records that this host has not read: it is to look at the log and begin again."""
+
+
 class KeyReuse(Exception):
     """An Idempotency-Key came again with another request."""
 
@@ -118,6 +122,7 @@ class PushJob(Job):
         self._named: dict[int, Context] = {}
         self._answer: dict[str, Any] = {}
         self._last = 0
+        self._looked = False
 
     def workouts(self) -> Iterable[str]:
         return {op.workout for op in self._push.ops}
@@ -128,6 +133,9 @@ class PushJob(Job):
                 "epoch", "this log began anew; take a snapshot and offer your ops again", epoch=host.epoch
             )
         ops = self._push.ops
+        if not self._looked and any(host.lacks(self._device, op) for op in ops):
+            self._looked = True
+            raise Behind
         next_n = host.position(self._device).next_n
         if ops[0].n < next_n:
             found = await host.find(self._device, ops[0].n, min(ops[-1].n, next_n - 1))

@@ -40,7 +40,7 @@ from fitai.gateways.live.hosts import Hosts, UnknownUser
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.rates import Arrivals
-from fitai.gateways.live.schemas import ConnectAuth
+from fitai.gateways.live.schemas import Cursor
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 
@@ -333,12 +333,15 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             return "draining", "this node is going away", True
         auth = data if isinstance(data, dict) else {}
         token = auth.get("token")
+        cursor = _cursor(auth.get("cursor"))
         if not isinstance(token, str):
             return "unauthorized", "connect with auth: {token}", False
         try:
             identity = await self._authenticator.authenticate(token)
             name = await self._hosts.device_name(identity.user, identity.device)
             host = await self._hosts.open(identity.user)
+            if cursor is not None and cursor.epoch == host.epoch:
+                await host.reach(cursor.seq)
             # Again, and last: a revocation that came meanwhile was told to connections, and this was none.
             identity = await self._authenticator.authenticate(token)
         except NotAuthenticated as error:
@@ -351,10 +354,12 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if len(host.connections) >= self._limits.connections_per_user:
             return "too_many", "too many connections of this user", True
         if not session.gone:
-            self._join(session, identity, name, host, auth.get("cursor"))
+            self._join(session, identity, name, host, cursor)
         return None
 
-    def _join(self, session: Session, identity: Identity, name: str, host: Host, cursor: Any) -> None:
+    def _join(
+        self, session: Session, identity: Identity, name: str, host: Host, cursor: Cursor | None
+    ) -> None:
         """CONNECT, then `ready`, then the tail: all from one moment, so that no commit falls between."""
         if session.deadline is not None:
             session.deadline.cancel()
@@ -372,7 +377,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             hang_up=session.hang_up,
         )
         session.connection = connection
-        after = _resume_point(cursor, host.epoch, host.head)
+        after = _resume_point(cursor, host)
         session.outbox.push(session.codec.packet(sio.CONNECT, {"sid": sid}))
         connection.send(Frame("ready", self._ready(identity, host, after is not None)))
         host.attach(connection)
@@ -398,14 +403,15 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         session.outbox.push(session.codec.packet(sio.CONNECT_ERROR, data))
 
 
-def _resume_point(cursor: Any, epoch: str, head: int) -> int | None:
-    """The seq after which to go on, or None when the cursor says nothing about this log."""
-    if cursor is None:
-        return None
+def _cursor(value: Any) -> Cursor | None:
+    """The cursor of a CONNECT, or None when it is none; a strange one is never refused."""
     try:
-        known = msgspec.convert({"token": "", "cursor": cursor}, ConnectAuth).cursor
+        return None if value is None else msgspec.convert(value, Cursor)
     except msgspec.ValidationError:
         return None
-    if known is None or known.epoch != epoch or known.seq > head:
-        return None
-    return known.seq
+
+
+def _resume_point(cursor: Cursor | None, host: Host) -> int | None:
+    """The seq after which to go on, or None when the cursor says nothing about this log."""
+    known = cursor is not None and cursor.epoch == host.epoch and cursor.seq <= host.head
+    return cursor.seq if cursor is not None and known else None

@@ -350,11 +350,9 @@ class Scene:
     def _left(self) -> list[str]:
         live = self.server.live
         left = [f"task {name}" for name in (tasks() - self._tasks).elements()]
-        return (
-            left
-            + [f"session {sid}" for sid in live._sessions][2:]
-            + [f"socket {s}" for s in live.eio.sockets][2:]
-        )
+        left += [f"session {sid}" for sid in live._sessions][2:]
+        # The library forgets the sockets that it has closed when it next looks around.
+        return left + [f"socket {sid}" for sid, socket in live.eio.sockets.items() if not socket.closed][2:]
 
 
 def tasks() -> Counter[str]:
@@ -748,9 +746,9 @@ async def test_a_client_that_came_by_polling_and_stalls_after_its_upgrade_is_cut
     await raw.send("5", *raw.packets(0, {"token": scene.server.tokens.issue(scene.user, scene.device)}))
     assert await raw.wait_for("ready")
     big = Frame("insight", {"id": new_id(), "text": "x" * 200_000})
-    for _ in range(1000):  # nobody reads: in the end the queue is full
+    for _ in range(500):  # nobody reads: first the kernel's buffers are full, then the queue
         host.broadcast(big)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
         if not host.connections:
             break
     assert not host.connections, "never closed as slow"

@@ -207,9 +207,8 @@ async def test_changes_over_rest_take_their_place_among_pushes(server: Server, m
 
     async def over_rest() -> None:
         for index in range(15):
-            done = await host.command(
-                api, workout, lambda _, index=index: [Intent("note.set", {"text": f"rest {index}"})]
-            )
+            intents = [Intent("note.set", {"text": f"rest {index}"})]
+            done = await host.command(api, workout, lambda _, intents=intents: intents)  # type: ignore[misc]
             assert done.results[0]["verdict"] == "applied"
 
     await asyncio.gather(

@@ -113,7 +113,7 @@ class Weather:
 
     async def _connect(self, how: str) -> None:
         device = self._device
-        known = device.place
+        known: Any = device.place
         if known is not None and how == "old":
             device.cursor_was(self._rng.randint(0, device.cursor))
             known = device.place
