@@ -161,7 +161,7 @@ def normal(value: Any, depth: int) -> Any:
     if kind is float:
         if value != value or value in (float("inf"), float("-inf")):
             raise Refusal("bad_request", "NaN and Infinity are not numbers here")
-        return int(value) if value.is_integer() else value
+        return int(value) if value.is_integer() and abs(value) <= MAX_INT else value
     if kind is str or kind is int or kind is bool or value is None:
         return value
     raise Refusal("bad_request", f"{kind.__name__} is not plain JSON")

@@ -248,11 +248,12 @@ class Connection:
     async def _handle(self, event: str, args: list[Any], ack: int | None) -> None:
         try:
             answer = await self._handler(self, event, args, ack)
+            if answer is not PENDING:
+                self.answer(ack, answer)
         except Exception:
             _log.exception("event_failed", live_event=event, user=self.identity.user)
-            answer = {"ok": False, "code": "unavailable", "message": "something went wrong here; try again"}
-        if answer is not PENDING:
-            self.answer(ack, answer)
+            failed = {"ok": False, "code": "unavailable", "message": "something went wrong here; try again"}
+            self.answer(ack, failed)
 
     # -- the end ----------------------------------------------------------------------------------
 

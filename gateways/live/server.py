@@ -2,10 +2,9 @@
 
 What a stock server does per event (a task, an unbounded queue, a dictionary of rooms, delivery before
 anything is durable) is replaced; the protocol on the wire is untouched, so that stock clients notice
-nothing. The seams, all below:
+nothing. The seams:
 
-    Engine.IO queue        `create_queue` -> Outbox, bounded by bytes
-    Engine.IO WebSocket    PlainWebSocket: no per-message deflate, malformed packets end the socket quietly
+    Engine.IO              engine_io.py: bounded queues, quiet ends
     Socket.IO packets      a codec per connection, named in the handshake's query
     Socket.IO dispatch     `_handle_eio_*` -> Session: CONNECT, then `ready`, then the connection's inbox
 """
@@ -14,25 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
-import engineio
 import msgspec
 import socketio
 import structlog
-from aiohttp import WSMsgType, web
-from engineio.async_drivers import aiohttp as driver
-from engineio.async_socket import AsyncSocket
-from engineio.packet import CLOSE, MESSAGE, PING
+from aiohttp import web
+from engineio.packet import CLOSE, MESSAGE
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.gateways.live.connection import Connection
+from fitai.gateways.live.engine_io import Engine, Socket
 from fitai.gateways.live.events import Events
 from fitai.gateways.live.frames import CODECS, NAMESPACE, Codec, Frame, Unreadable
 from fitai.gateways.live.host import Host
@@ -47,98 +43,37 @@ from fitai.persistence.database import Unavailable
 _log = structlog.get_logger(__name__)
 
 PROTOCOL = 1
-_TEXT_PACKETS = frozenset("1235")  # close, ping, pong, upgrade; a message is checked further
-
-
-class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]  # the library ships no types
-    """The driver's WebSocket without compression. A frame that is no Engine.IO packet ends the socket as
-    a close by the client would: the library would raise past itself and leave its writer behind."""
-
-    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        self._sock = web.WebSocketResponse(
-            max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=2.0
-        )
-        await self._sock.prepare(environ["aiohttp.request"])
-        self.environ = environ
-        await self.handler(self)
-        return self._sock
-
-    async def send(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            await self._sock.send_bytes(message)
-        else:
-            await self._sock.send_str(message)
-
-    async def wait(self) -> str | bytes | None:
-        message = await self._sock.receive()
-        if message.type is WSMsgType.BINARY:
-            return bytes(message.data)
-        if message.type is WSMsgType.TEXT and _engine_io(message.data):
-            return str(message.data)
-        return None
-
-
-def _engine_io(text: str) -> bool:
-    """Whether a text frame is an Engine.IO packet that the library decodes without raising."""
-    if text[:1] == "4":
-        return "0" <= text[1:2] <= "9"
-    return text[:1] in _TEXT_PACKETS and len(text) <= 64
-
-
-class _Engine(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO with bounded queues, and a timer instead of a sleeping task for each socket's ping."""
-
-    queue_bytes = 0
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._pings: dict[str, asyncio.TimerHandle] = {}
-
-    def create_queue(self, *_: Any, **__: Any) -> Outbox:
-        return Outbox(self.queue_bytes)
-
-    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        socket = getattr(target, "__self__", None)
-        if isinstance(socket, AsyncSocket):  # its only task is the next ping
-            loop = asyncio.get_running_loop()
-            self._pings[socket.sid] = loop.call_later(self.ping_interval, self._ping, socket)
-            return None
-        return super().start_background_task(target, *args, **kwargs)
-
-    def stop_ping(self, sid: str) -> None:
-        """The socket is gone."""
-        timer = self._pings.pop(sid, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _ping(self, socket: AsyncSocket) -> None:
-        self._pings.pop(socket.sid, None)
-        if not socket.closing and not socket.closed:
-            socket.last_ping = time.time()  # noqa: TID251 - the library compares it with this clock
-            socket.queue.push(Transport(PING))
 
 
 class Session:
     """One Engine.IO socket: which codec it speaks, and the live connection on it, if any."""
 
-    def __init__(self, eio_sid: str, codec: Codec, outbox: Outbox, request: web.Request) -> None:
-        self.eio_sid = eio_sid
+    def __init__(self, socket: Socket, codec: Codec) -> None:
         self.codec = codec
-        self.outbox = outbox
+        self.outbox: Outbox = socket.queue
         self.connection: Connection | None = None
         self.connecting = False
         self.gone = False
-        self.deadline: asyncio.TimerHandle | None = None
-        self._request = request
+        self._socket = socket
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def expect(self, within_s: float, otherwise: Callable[[], None]) -> None:
+        """Call `otherwise` unless the client has authenticated by then."""
+        self.at_ease()
+        self._deadline = asyncio.get_running_loop().call_later(within_s, otherwise)
+
+    def at_ease(self) -> None:
+        """The client has authenticated, or is gone."""
+        if self._deadline is not None:
+            self._deadline.cancel()
 
     def hang_up(self, after_s: float) -> None:
         """Cut the transport if the client has not gone by itself by then."""
-        asyncio.get_running_loop().call_later(after_s, self._abort)
+        asyncio.get_running_loop().call_later(after_s, self._cut)
 
-    def _abort(self) -> None:
-        transport = self._request.transport
-        if not self.gone and transport is not None:
-            transport.abort()
+    def _cut(self) -> None:
+        if not self.gone:
+            spawn("live.cut", self._socket.cut())
 
 
 class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -168,7 +103,6 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             engineio_logger=logging.getLogger("fitai.live.engine"),
         )
         self.eio.queue_bytes = limits.queue_bytes
-        self.eio._async = {**self.eio._async, "websocket": PlainWebSocket}
         self._hosts = hosts
         self._authenticator = authenticator
         self._limits = limits
@@ -224,26 +158,24 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # -- Engine.IO events --------------------------------------------------------------------------
 
-    def _engineio_server_class(self) -> type[_Engine]:
-        return _Engine
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         codec = CODECS.get(query.get("codec", ["json"])[0], CODECS["json"])
-        outbox = self.eio.sockets[eio_sid].queue
-        session = Session(eio_sid, codec, outbox, environ["aiohttp.request"])
-        self._sessions[eio_sid] = session
-        loop = asyncio.get_running_loop()
-        session.deadline = loop.call_later(self._limits.auth_s, self._unauthenticated, session)
+        session = self._sessions[eio_sid] = Session(self.eio.sockets[eio_sid], codec)
+        self._expect_connect(session)
+
+    def _expect_connect(self, session: Session) -> None:
+        session.expect(self._limits.auth_s, lambda: self._unauthenticated(session))
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        self.eio.stop_ping(eio_sid)
         session = self._sessions.pop(eio_sid, None)
         if session is None:
             return
         session.gone = True
-        if session.deadline is not None:
-            session.deadline.cancel()
+        session.at_ease()
         if session.connection is not None:
             session.connection.close()
             session.connection = None
@@ -272,6 +204,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             if connection is not None:
                 connection.close()
                 session.connection = None
+                self._expect_connect(session)
         elif packet.packet_type == sio.EVENT:
             event = packet.data
             if not isinstance(event, list) or not event or not isinstance(event[0], str):
@@ -361,8 +294,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self, session: Session, identity: Identity, name: str, host: Host, cursor: Cursor | None
     ) -> None:
         """CONNECT, then `ready`, then the tail: all from one moment, so that no commit falls between."""
-        if session.deadline is not None:
-            session.deadline.cancel()
+        session.at_ease()
         sid = self.eio.generate_id()
         connection = Connection(
             sid=sid,

@@ -14,7 +14,6 @@ import aiohttp
 import msgpack
 import orjson
 import pytest
-import structlog
 from aiohttp import web
 
 from fitai.gateways.bus.memory import MemoryBus, MemoryHub
@@ -26,10 +25,6 @@ from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
 from fitai.persistence.devices import Devices
 from fitai.persistence.users import Users
-
-structlog.configure(
-    processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
-)
 
 SECRET = "a-secret-for-tests-that-is-long-enough"
 PATIENCE = 15.0  # seconds that anything may take before a test fails

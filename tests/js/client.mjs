@@ -53,3 +53,4 @@ for await (const line of createInterface({ input: process.stdin })) {
     break;
   }
 }
+process.exit(0);

@@ -64,7 +64,7 @@ class Process:
         command += ["--port", str(self.port), "--announce", str(self._announcement)]
         with self._log.open("ab") as log:
             self._process = await asyncio.to_thread(
-                subprocess.Popen, command, cwd=self._folder, env=self._variables(), stdout=log, stderr=log
+                subprocess.Popen, command, cwd=self._folder, env=self.variables(), stdout=log, stderr=log
             )
         deadline = time.monotonic() + START_S
         while not self._announcement.exists():
@@ -106,7 +106,8 @@ class Process:
         entries = [json.loads(line) for line in lines]
         return [str(e) for e in entries if e.get("level") in ("error", "critical") or "exception" in e]
 
-    def _variables(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The environment that it runs in."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("FITAI_")}
         return own | {
             "FITAI_DATABASE_URL": self.database_url,

@@ -83,7 +83,6 @@ class Client(ABC):
             if event == "ready":
                 self.readies.append(payload)
             elif event == "ops":
-                assert payload["from"] <= self.contiguous + 1, "a hole"
                 for record in payload["records"]:
                     self._learn(record["seq"], (record["device"], record["n"]))
             elif event == "insight":
@@ -158,9 +157,13 @@ class NodeClient(Client):
         await self._ask({"drop": True})
 
     async def close(self) -> None:
-        await self._ask({"close": True})
-        assert await asyncio.wait_for(self._process.wait(), PATIENCE) == 0
-        await self._reader
+        try:
+            await self._ask({"close": True})
+            assert await asyncio.wait_for(self._process.wait(), PATIENCE) == 0
+        finally:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._reader
 
     async def _ask(self, line: dict[str, Any]) -> Any:
         id = next(self._ids)
