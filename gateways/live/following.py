@@ -22,6 +22,7 @@ from fitai.engine.timers import Timers, timers
 from fitai.engine.totals import started_at
 from fitai.gateways.live.frames import Frame
 from fitai.gateways.live.jobs import ThenJob
+from fitai.gateways.tasks import spawn
 from fitai.persistence.projections import Projected
 from fitai.sync.place import fold
 
@@ -56,11 +57,20 @@ class Following:
         self._hosts = hosts
         self._told: dict[str, Told] = {}
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._unwritten: set[str] = set()  # what changed and is not known to be projected
         self.dirty: set[str] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Something is not projected yet."""
+        return bool(self.dirty) or (self._writing is not None and not self._writing.done())
 
     def changed(self, name: str) -> None:
         """The workout has records that its projections do not hold yet."""
         self.dirty.add(name)
+        self._unwritten.add(name)
         self.flush_soon()
 
     def forget(self, name: str) -> None:
@@ -101,6 +111,7 @@ class Following:
         if wanted:
             if self.dirty - {name}:
                 await self.flush()
+            await self.written()
             told.history |= await self._hosts.history(self._host.stream, wanted, name, since)
         told.insights = derive.insights(workout, told.history)
         return told
@@ -108,11 +119,10 @@ class Following:
     async def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and from those that changed since
         its cursor: all of it may be told again, none of it may be missed."""
-        await self.flush()
         host = self._host
-        changed = set[str]()
+        changed = set(self._unwritten)
         if after < host.head:
-            changed = set(await self._hosts.changed_workouts(host.stream, after, GREETED))
+            changed |= set(await self._hosts.changed_workouts(host.stream, after, GREETED))
         for name in sorted(changed | set(await self._hosts.open_workouts(host.stream))):
             now = (await self._derive(name)).insights
             known = await self._known_at(name, after) if name in changed else {}
@@ -189,29 +199,61 @@ class Following:
         self._host.enqueue(ThenJob(self.flush))
 
     async def flush(self) -> None:
-        """Write the projections of every workout that changed, and with them the watermark."""
+        """Take what the projections of the changed workouts will be, and begin to write it.
+
+        Writing does not keep the host's turn: a slow disk delays lists, not acks or the end of a rest.
+        """
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
         names, head = sorted(self.dirty), self._host.head
-        try:
-            for start in range(0, len(names), FLUSHED):
-                complete = start + FLUSHED >= len(names)
-                await self._project(names[start : start + FLUSHED], head if complete else 0)
-        except Exception:
-            self.flush_soon()
-            raise
-        self.dirty.difference_update(names)
-        for name, told in self._told.items():
-            if any(other != name for other in names):
-                told.history = {}
+        for start in range(0, len(names), FLUSHED):
+            chunk = names[start : start + FLUSHED]
+            rows = await self._take(chunk)
+            last = start + FLUSHED >= len(names)
+            work = self._write(self._writing, chunk, rows, head if last else 0, self._failures)
+            self._writing = spawn("live.project", work)
+            if not last:
+                await self.written()  # there are many: hold only a part of them in memory
 
-    async def _project(self, names: list[str], upto: int) -> None:
+    async def written(self) -> None:
+        """Return when all that was taken so far is written, or could not be."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def _take(self, names: list[str]) -> list[Projected]:
         passing = [name for name in names if name not in self._host.folds]
         rows = []
         for name in names:
             await self._host.load(name)
             rows.append(Projected.of(self._host.folds[name].workout, self._due(name)))
-        await self._hosts.projector.project(self._host.stream, rows, upto)
         for name in passing:
             self._host.folds.pop(name, None)
+        self.dirty.difference_update(names)
+        return rows
+
+    async def _write(
+        self,
+        before: asyncio.Task[None] | None,
+        names: list[str],
+        rows: list[Projected],
+        upto: int,
+        failures: int,
+    ) -> None:
+        """Write in the order in which was taken. The watermark moves only when nothing that was taken
+        before is missing: what could not be written is taken again."""
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            held = upto if failures == self._failures else 0
+            await self._hosts.projector.project(self._host.stream, rows, held)
+        except Exception as error:
+            _log.warning("projection_postponed", user=self._host.user, exc_info=error)
+            self._failures += 1
+            self.dirty.update(names)
+            self.flush_soon()
+            return
+        self._unwritten -= set(names) - self.dirty
+        for name, told in self._told.items():
+            if any(other != name for other in names):
+                told.history = {}

@@ -122,6 +122,7 @@ class Host:
         job = ThenJob(self.following.flush)
         self.enqueue(job)
         await job.done
+        await self.following.written()
 
     async def read(self, after: int, limit: int) -> list[dict[str, Any]]:
         """Records after a position, at most up to the head that is known here, as the wire has them."""
@@ -157,7 +158,7 @@ class Host:
     @property
     def idle(self) -> bool:
         """Nothing is going on: the host may be forgotten."""
-        return not (self.connections or self._working or self.following.dirty or self.presence.busy)
+        return not (self.connections or self._working or self.following.busy or self.presence.busy)
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -433,8 +434,8 @@ class Host:
         """Read from the log what every job needs: the head, the devices' positions, what is not projected."""
         row, self._positions = await self._hosts.log.standing(self.stream)
         self.head, self._last_rt = row.head, row.last_rt
-        self.following.dirty |= set(await self._hosts.projector.touched(self.stream))
-        self.following.flush_soon()
+        for name in await self._hosts.projector.touched(self.stream):
+            self.following.changed(name)
 
     async def load(self, name: str) -> None:
         """Have the fold of a workout, from the log up to our head."""

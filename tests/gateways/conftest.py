@@ -191,7 +191,12 @@ class Wire:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with self._news:
-            await asyncio.wait_for(self._news.wait_for(holds), PATIENCE)
+            try:
+                await asyncio.wait_for(self._news.wait_for(holds), PATIENCE)
+            except TimeoutError:
+                for task in asyncio.all_tasks():  # what the server waits for, in the report of the failure
+                    task.print_stack()
+                raise
 
     async def gone(self) -> None:
         """Wait until the server has closed the transport."""

@@ -40,6 +40,7 @@ class Lifter:
     def __init__(self, user: str, id: int, workout: str, entry: str) -> None:
         self.device = Device(user, id)
         self.workout = workout
+        self.dying = False  # it will read nothing more before its own end
         self._entry = entry
         self._rng = random.Random(f"{user}.{id}")
 
@@ -54,6 +55,7 @@ class Lifter:
         """Push one to four ops at a time, with several pushes on their way, until the transport is gone."""
         wire = self.device.wire
         assert wire is not None
+        await self.device.push()  # what was left over
         while not wire._reader.done():
             before = len(self.device.outbox)
             for _ in range(self._rng.randint(1, 4)):
@@ -62,7 +64,8 @@ class Lifter:
                 await self.device.push(before)
             while len(self.device.outbox) > IN_FLIGHT and not wire._reader.done():
                 await asyncio.sleep(0.01)
-                self.device.read()
+                if not self.dying:
+                    self.device.read()
 
     def _acts(self) -> None:
         if self._rng.random() < 0.1:
@@ -127,12 +130,18 @@ async def lifters(url: str) -> list[Lifter]:
 
 
 async def load_until_killed(process: Process, all_of_them: Sequence[Lifter]) -> None:
-    """Let them train; kill the server in the middle."""
+    """Let them train; kill the server in the middle, and with it every third device, which has not read
+    the last of what it was told."""
     before = acknowledged(all_of_them)
     training = [asyncio.get_running_loop().create_task(lifter.trains()) for lifter in all_of_them]
     while acknowledged(all_of_them) < before + ENOUGH:
         await asyncio.sleep(0.02)
         assert not any(task.done() for task in training), "a device stopped by itself"
+    for lifter in all_of_them[::3]:
+        lifter.dying = True
+    more = acknowledged(all_of_them) + ENOUGH // 5
+    while acknowledged(all_of_them) < more:
+        await asyncio.sleep(0.02)
     process.kill()
     await asyncio.gather(*training)
     waiting = sum(len(lifter.device.outbox) for lifter in all_of_them)
@@ -145,6 +154,7 @@ def acknowledged(all_of_them: Sequence[Lifter]) -> int:
 
 async def come_back(process: Process, all_of_them: Sequence[Lifter]) -> None:
     for lifter in all_of_them:
+        lifter.dying = False
         await lifter.device.cut()
         ready = await lifter.device.connect(process, cursor=lifter.device.place)
         assert ready["resumed"] is True
