@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
-import msgpack
 import orjson
 import pytest
 import structlog
@@ -22,260 +20,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fitai.gateways.live.frames import CODECS, Frame, Unreadable
+from tests.gateways.attacker import Raw, Scene, tiny_socket
 from tests.gateways.conftest import Server, Wire, new_id
+from tests.gateways.hostile import (
+    EVENTS,
+    HOSTILE,
+    POSTS,
+    SMALL,
+    STRANGE_OPS,
+    Bytes,
+    frames_of,
+    good_op,
+    pack,
+)
 
 Connect = Callable[..., Awaitable[Wire]]
-Bytes = str | bytes
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 AUTH_S = 0.4
-HOLD_S = 5.0  # seconds after which a transport that is neither closed nor answers is held open for nothing
-SMALL = 64 * 1024  # the largest packet that these servers take
-
-DEEP = "[" * 50_000
-HOSTILE: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    2**63,
-    2**64 - 1,
-    1e308,
-    "",
-    "\u0000",
-    "x" * 5000,
-    [],
-    [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]],
-    {},
-    {"": {}},
-    {"ops": None},
-    {"ops": {}},
-    {"ops": []},
-    {"ops": [None]},
-    {"ops": [[]]},
-    {"ops": [{}]},
-    {"ops": [{}] * 501},
-    {"ops": [{"n": 2**63, "base": 0, "kind": "note.set", "workout": "0" * 36, "value": {}, "at": 0}]},
-    {"after": -1},
-    {"after": 2**63},
-    {"after": "0"},
-    {"after": 0, "limit": 0},
-    {"after": 0, "limit": 2**64 - 1},
-    {"after": 0, "limit": -5},
-    {"workout": None},
-    {"workout": 5},
-    {"workout": "../../etc/passwd"},
-    {"workout": "' OR 1=1 --"},
-    {"workout": "\u202e" * 36},
-    {"t0": {}},
-    {"t0": 2**64 - 1},
-    {"t0": 1e308},
-    {"token": None},
-    {"token": "a.b.c"},
-    {"token": "x" * 20_000},
-    {"token": "\u0000"},
-]
-EVENTS = [
-    "push",
-    "pull",
-    "workout:get",
-    "telemetry",
-    "clock",
-    "auth",
-    "ready",
-    "ops",
-    "connect",
-    "disconnect",
-]
-EVENTS += ["bye", "group:push", "__init__", "", "x" * 3000, "\u0000"]
-
-
-def good_op(**changes: Any) -> dict[str, Any]:
-    """A push of one op, with some of the op's fields changed."""
-    op = {"n": 1, "base": 0, "kind": "workout.create", "workout": new_id(), "value": {}, "at": 0}
-    return {"ops": [{**op, **changes}]}
-
-
-STRANGE_OPS = [
-    good_op(n=0),
-    good_op(n=-1),
-    good_op(n=2**63 - 1),
-    good_op(n=2**63),
-    good_op(n=2**64 - 1),
-    good_op(n=1.5),
-    good_op(n="1"),
-    good_op(n=True),
-    good_op(base=-1),
-    good_op(base=2**53),
-    good_op(base=2**64 - 1),
-    good_op(base=None),
-    good_op(at=2**63),
-    good_op(at=-(2**53)),
-    good_op(v=0),
-    good_op(v=2**40),
-    good_op(kind=""),
-    good_op(kind="x" * 65),
-    good_op(kind=["workout.create"]),
-    good_op(workout="x"),
-    good_op(workout="0" * 37),
-    good_op(entity="x"),
-    good_op(value=[]),
-    good_op(value="x"),
-    good_op(clock={}, base=None),
-    good_op(clock={"-1": 1}),
-    good_op(clock={"1": 2**53}),
-    good_op(clock={"99999999999": 1}),
-    good_op(clock={"٣": 1}),
-    good_op(clock={str(d): 1 for d in range(500)}),
-    good_op(value={"title": "x" * 20_000}),
-    good_op(value={"title": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": 1}}}}}}}}}}}}),
-    {**good_op(), "epoch": 5},
-    {**good_op(), "epoch": "x" * 10_000},
-    {**good_op(), "sent_at": 2**63},
-    {**good_op(), "sent_at": "now"},
-]
-
-TEXT_FRAMES: list[str] = [
-    "",
-    "4",
-    "4x",
-    "4-1",
-    "49",
-    "4٣",
-    "42",
-    "42[",
-    "42/live",
-    "42/live,",
-    "42/live,[",
-    "42/live,[]",
-    "42/live,{}",
-    "42/live,null",
-    "42/live,[1]",
-    "42/live,[null,{}]",
-    "42/live,[[]]",
-    "42/live,7",
-    "42/live,7[]",
-    "42/live,-7[]",
-    "42/live," + "9" * 30 + '["clock",{"t0":1}]',
-    "42/live," + "9" * 101 + '["clock",{"t0":1}]',
-    "42/live," + "9" * 40_000 + '["clock",{"t0":1}]',
-    '42/live,1["clock",{"t0":NaN}]',
-    '42/live,1["clock",{"t0":-Infinity}]',
-    '42/live,1["clock",{"t0":1e999}]',
-    '42/live,1["clock",{"t0":"\\ud800"}]',
-    '42/live,1["\\udfff",{}]',
-    '42/live,1["clock",{"t0":1,"t0":2}]',
-    '42/live,1["clock"',
-    "42/live,1" + DEEP,
-    '42/live,1["push",' + DEEP,
-    '42/live,1["push",{"ops":' + '{"a":' * 10_000,
-    "42/live?x=1,[]",
-    "42" + "/a" * 9_000 + ",[]",
-    '42/other,["push",{}]',
-    "42" + '["push",{}]',
-    "41",
-    "41/live,",
-    "41/other,",
-    "40",
-    "40/other,",
-    "40/other,{}",
-    "40/" + "x" * 9_000 + ",",
-    "40/live,",
-    "40/live,{}",
-    "40/live,7{}",
-    "40/live,[]",
-    "40/live,{",
-    "43/live,",
-    "43/live,1[]",
-    "43/live," + "9" * 200 + "[]",
-    "44/live,{}",
-    '45/live,["push"]',
-    '451-/live,1["push",{"_placeholder":true,"num":0}]',
-    '459-/live,1["push"]',
-    "45999999999999999999999-/live,[]",
-    "45-/live,[]",
-    "45--/live,[]",
-    '461-/live,1[{"_placeholder":true,"num":0}]',
-    "47/live,",
-    "48/live,[]",
-    "0",
-    '0{"sid":"x"}',
-    "1",
-    "1x",
-    "2",
-    "2probe",
-    "2" + "x" * 50,
-    "2" + "x" * 5_000,
-    "3",
-    "3probe",
-    "5",
-    "6",
-    "7",
-    "b",
-    "bAAAA",
-    "\u0000",
-    "٣",
-    "x" * 60_000,
-    "4" + "2" * 60_000,
-    "42/live," + "x" * (SMALL + 10),
-]
-BINARY_FRAMES: list[bytes] = [
-    b"",
-    b"\x00",
-    b"\xff" * 100,
-    b"42/live,[]",
-    msgpack.packb({"type": 2, "nsp": "/live"}),
-]
-
-LIVE: dict[str, Any] = {"type": 2, "nsp": "/live", "id": 1, "data": ["clock", {"t0": 1}]}
-
-
-def pack(value: Any) -> bytes:
-    return bytes(msgpack.packb(value, strict_types=False))
-
-
-MSGPACK_FRAMES: list[bytes] = [
-    b"",
-    b"\x00",
-    b"\xc1",
-    b"\xff" * 100,
-    pack(None),
-    pack([]),
-    pack({}),
-    pack({"type": 2}),
-    pack({"nsp": "/live"}),
-    *(pack({**LIVE, "type": kind}) for kind in (None, "2", 2.0, True, -1, 7, 2**63, [], {}, b"2")),
-    *(pack({**LIVE, "nsp": name}) for name in (None, 5, [], {}, b"/live", "/", "/other", "x" * 9_000)),
-    *(pack({**LIVE, "id": id}) for id in ("1", 1.5, -1, 2**64 - 1, [], b"1", True)),
-    *(
-        pack({**LIVE, "data": data})
-        for data in (None, 1, "x", {}, [], [None], [1], [[]], [b"push"], ["clock"])
-    ),
-    *(pack({**LIVE, "type": 0, "data": data}) for data in (None, [], "x", {"token": 5}, b"")),
-    *(pack({**LIVE, "type": 0, "nsp": name}) for name in (None, 5, {}, "/other", b"\xff")),
-    *(pack({**LIVE, "type": kind}) for kind in (1, 3, 4, 5, 6)),
-    pack({**LIVE, "data": ["clock", {"t0": float("nan")}]}),
-    pack({**LIVE, "data": ["clock", {"t0": float("inf")}]}),
-    pack({**LIVE, "data": ["clock", {"t0": b"\xff"}]}),
-    pack({**LIVE, "data": ["clock", {1: 2}]}),
-    pack({**LIVE, "data": ["clock", {"t0": msgpack.ExtType(5, b"x")}]}),
-    pack({**LIVE, "data": ["clock", {"t0": msgpack.Timestamp(5, 5)}]}),
-    pack({**LIVE, "data": ["push", good_op(value={"x": msgpack.Timestamp(5, 5)})]}),
-    pack({**LIVE, "data": ["push", good_op(value={"x": b"\xff"})]}),
-    pack({**LIVE, "data": ["push", good_op(value={"x": float("nan")})]}),
-    pack({**LIVE, "x": msgpack.ExtType(0, b"")}),
-    pack(LIVE) + b"more",
-    pack(LIVE)[:-3],
-    pack(LIVE).replace(b"clock", b"\xed\xa0\x80\xff\xff"),  # a lone surrogate in UTF-8
-    b"\x91" * 5_000,  # lists in lists without end
-    b"\x81\xa1a" * 5_000,
-    b"\xdd\xff\xff\xff\xff",  # a list that claims four thousand million elements
-    b"\xdf\xff\xff\xff\xff",
-    b"\xc6\xff\xff\xff\xff",
-    pack({**LIVE, "data": ["clock", "x" * (SMALL + 10)]}),
-]
-
 
 # -- the scene -------------------------------------------------------------------------------------
 
@@ -297,116 +60,6 @@ def _exceptional(record: logging.LogRecord) -> bool:
     return bool(record.exc_info) or record.name.startswith(("asyncio", "aiohttp"))
 
 
-class Scene:
-    """A server, two devices of a bystander who lives on it, and an attacker with an account of his own."""
-
-    def __init__(self, server: Server, phone: Wire, watch: Wire, user: str, device: int) -> None:
-        self.server = server
-        self.phone = phone
-        self.watch = watch
-        self.user = user
-        self.device = device
-        self.http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
-        self._tasks = tasks()
-
-    def url(self, **query: str) -> str:
-        pairs = {"EIO": "4", "transport": "websocket", **query}
-        text = "&".join(f"{key}={value}" for key, value in pairs.items())
-        return f"http://127.0.0.1:{self.server.port}/socket.io/?{text}"
-
-    async def socket(self, codec: str = "json", *, admitted: bool = True) -> Raw:
-        """A transport of the attacker's; `admitted` when he has authenticated on it."""
-        raw = Raw(await self.http.ws_connect(self.url(codec=codec), max_msg_size=0), codec)
-        if admitted:
-            await raw.send(*raw.packets(0, {"token": self.server.tokens.issue(self.user, self.device)}))
-            await raw.wait_for("ready")
-        return raw
-
-    async def undisturbed(self) -> None:
-        """The bystander can work, and noticed nothing; nothing of the attacker is left."""
-        before = self.watch.position()
-        answer = await self.phone.push(self.phone.op("workout.create", new_id()))
-        assert answer["ok"], answer
-        await self.watch.told(before + 1)
-        for wire in (self.phone, self.watch):
-            assert not wire.events("bye")
-            assert not wire.ws.closed
-            assert [p[0] for p in wire.packets].count("connect") == 1
-            assert all(r["device"] in (self.phone.device, self.watch.device) for r in wire.records())
-            seen = {d["device"] for p in wire.events("presence") for d in p["devices"]}
-            assert seen <= {self.phone.device, self.watch.device}
-        await self._nothing_left()
-
-    async def _nothing_left(self) -> None:
-        """No session, socket or task but the bystander's, soon."""
-        for _ in range(250):
-            left = self._left()
-            if not left:
-                break
-            await asyncio.sleep(0.02)
-        assert not left, left
-        assert len(self.server.live.connections) == 2
-
-    def _left(self) -> list[str]:
-        live = self.server.live
-        left = [f"task {name}" for name in (tasks() - self._tasks).elements()]
-        left += [f"session {sid}" for sid in live._sessions][2:]
-        # The library forgets the sockets that it has closed when it next looks around.
-        return left + [f"socket {sid}" for sid, socket in live.eio.sockets.items() if not socket.closed][2:]
-
-
-def tasks() -> Counter[str]:
-    """What runs besides the test, by the names of the coroutines; a wait for an event comes and goes."""
-    running = asyncio.all_tasks() - {asyncio.current_task()}
-    names = Counter(str(getattr(task.get_coro(), "__qualname__", task)) for task in running)
-    del names["Event.wait"]
-    return names
-
-
-class Raw:
-    """A WebSocket on which anything may be sent."""
-
-    def __init__(self, ws: aiohttp.ClientWebSocketResponse, codec: str) -> None:
-        self.ws = ws
-        self.codec = codec
-        self.heard: list[str] = []
-
-    def packets(self, kind: int, data: Any, id: int | None = None) -> list[Bytes]:
-        """A well-formed Socket.IO packet as a frame of this codec."""
-        packet: dict[str, Any] = {"type": kind, "nsp": "/live", "data": data}
-        if self.codec == "msgpack":
-            return [pack(packet if id is None else {**packet, "id": id})]
-        return [f"4{kind}/live,{'' if id is None else id}{orjson.dumps(data).decode()}"]
-
-    async def send(self, *frames: Bytes) -> None:
-        """Send; a transport that the server has closed swallows it."""
-        for frame in frames:
-            try:
-                await (self.ws.send_str(frame) if isinstance(frame, str) else self.ws.send_bytes(frame))
-            except (ConnectionError, aiohttp.ClientError):
-                return
-
-    async def wait_for(self, text: str) -> bool:
-        """Read until a frame holds this text: True, or until the transport ends: False."""
-        async with asyncio.timeout(HOLD_S):
-            async for message in self.ws:
-                data = message.data
-                self.heard.append(data if isinstance(data, str) else data.decode("utf-8", "replace"))
-                if text in self.heard[-1]:
-                    return True
-        return False
-
-    async def alive(self, mark: int) -> bool:
-        """Whether events are still answered here (`mark` is a number not used before)."""
-        await self.send(*self.packets(2, ["clock", {"t0": mark}], mark))
-        if self.codec == "json":
-            return await self.wait_for(f'"t0":{mark}')
-        return await self.wait_for(pack(mark).decode("utf-8", "replace"))
-
-    async def close(self) -> None:
-        await self.ws.close()
-
-
 @pytest.fixture
 async def scene(make_server: Callable[..., Awaitable[Server]], connect: Connect) -> AsyncIterator[Scene]:
     limits = {"auth_s": AUTH_S, "bye_s": 0.2, "rates": False, "packet_bytes": SMALL}
@@ -420,10 +73,6 @@ async def scene(make_server: Callable[..., Awaitable[Server]], connect: Connect)
 
 
 # -- packets ---------------------------------------------------------------------------------------
-
-
-def frames_of(codec: str) -> Sequence[Bytes]:
-    return [*TEXT_FRAMES, *BINARY_FRAMES] if codec == "json" else [*MSGPACK_FRAMES, *TEXT_FRAMES[:20]]
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
@@ -658,37 +307,6 @@ async def test_a_flood_of_connections_that_say_nothing_leaves_nothing(scene: Sce
 
 # -- long-polling ----------------------------------------------------------------------------------
 
-POSTS: list[bytes] = [
-    b"",
-    b"\x00",
-    b"\xff\xfe\xfd",
-    b"9",
-    b"x",
-    b"4",
-    b"42",
-    b"42/live,[",
-    b"40/live,{",
-    b"d=",
-    b"d=4",
-    b"d=%ff",
-    b"\x1e",
-    b"\x1e" * 10,
-    b"\x1e" * 1000,
-    b"4\x1e4\x1e4",
-    b"b",
-    b"b!!!!",
-    b"bAAAA",
-    b"0",
-    b"2",
-    b"2probe",
-    b"5",
-    b"6",
-    b"42/live," + b"[" * 30_000,
-    b'451-/live,["push",{"_placeholder":true,"num":0}]',
-    b"42/live," + b"x" * (SMALL + 10),
-    b"1",
-]
-
 
 async def test_garbage_over_long_polling_disturbs_nobody(scene: Scene) -> None:
     polling = {"transport": "polling"}
@@ -769,6 +387,40 @@ async def test_where_long_polling_is_off_it_is_answered_websocket_only(
     user = await server.user()
     wire = await connect(server, user, await server.enrol(user))
     assert (await wire.call("clock", {"t0": 1}))["t0"] == 1
+
+
+# -- stalled ---------------------------------------------------------------------------------------
+
+
+async def test_a_stalled_client_is_told_slow_when_it_wakes_and_resumes_without_a_hole(
+    make_server: Callable[..., Awaitable[Server]], connect: Connect
+) -> None:
+    server = await make_server(limits={"bye_s": 10.0, "queue_bytes": 200_000, "rates": False})
+    user = await server.user()
+    phone = await connect(server, user, await server.enrol(user))
+    watch = await server.enrol(user)
+    tiny = aiohttp.TCPConnector(socket_factory=tiny_socket)
+    async with aiohttp.ClientSession(connector=tiny) as http:
+        url = f"http://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"
+        raw = Raw(await http.ws_connect(url, max_msg_size=0), "json")
+        await raw.send(*raw.packets(0, {"token": server.tokens.issue(user, watch)}))
+        assert await raw.wait_for('"ready"')
+        workout, host = new_id(), await server.hosts.open(user)
+        while len(host.connections) == 2:  # nobody reads on the watch
+            notes = [phone.op("note.set", workout, {"text": "x" * 5000}) for _ in range(5)]
+            assert (await phone.push(*notes))["ok"]
+            assert phone.next_n < 10_000, "never found out"
+        assert await raw.wait_for('"bye"')
+        assert '"code":"slow","reconnect":true' in raw.heard[-1]
+        assert not await raw.wait_for("never")
+    frames = [
+        orjson.loads(text[len("42/live,") :])[1] for text in raw.heard if text.startswith('42/live,["ops"')
+    ]
+    assert [frame["from"] for frame in frames[1:]] == [frame["to"] + 1 for frame in frames[:-1]]
+    cursor = {"epoch": frames[0]["epoch"], "seq": frames[-1]["to"]}
+    back = await connect(server, user, watch, cursor=cursor)
+    await back.told(host.head)
+    assert [record["seq"] for record in back.records()] == list(range(cursor["seq"] + 1, host.head + 1))
 
 
 # -- other people's things -------------------------------------------------------------------------

@@ -216,3 +216,28 @@ async def test_changes_over_rest_take_their_place_among_pushes(server: Server, m
     )
     await check(server, devices)
     assert sum(record["device"] == api for record in devices[1].log.values()) == 15
+
+
+async def test_pages_of_large_records_are_no_reason_to_be_closed_as_slow(
+    server: Server, make_devices: Any
+) -> None:
+    """250 of the longest notes are more than a queue may hold, by catching up as by pulling."""
+    phone, watch = await make_devices(server, server)
+    await watch.cut()
+    workout = new_id()
+    phone.write("workout.create", workout)
+    for _ in range(10):
+        for _ in range(25):
+            phone.write("note.set", workout, {"text": "x" * 8000})
+        await phone.flush()
+    await watch.connect(server, cursor=watch.place)
+    await watch.reach(251)
+    assert watch.counts["foreign"] == 251
+    assert watch.wire is not None
+    pulled: list[int] = []
+    while len(pulled) < 251:
+        answer = await watch.wire.call("pull", {"after": len(pulled), "limit": 500})
+        pulled += [record["seq"] for record in answer["records"]]
+    assert pulled == list(range(1, 252))
+    assert not answer["more"]
+    assert not watch.wire.events("bye")

@@ -68,13 +68,14 @@ class Client(ABC):
 
     async def write(self, kind: str, workout: str, value: Any = None, entity: str | None = None) -> Any:
         """Push one op."""
-        op = {"n": self.next_n, "base": self.contiguous, "kind": kind, "workout": workout, "at": 0}
+        n = self.next_n
+        op = {"n": n, "base": self.contiguous, "kind": kind, "workout": workout, "at": 0}
         op |= {"value": value or {}} | ({} if entity is None else {"entity": entity})
         self.next_n += 1
         answer = await self.call("push", {"ops": [op]})
         assert answer["ok"], answer
         (result,) = answer["results"]
-        self._learn(result["seq"], (self.device, op["n"]))
+        self._learn(result["seq"], (self.device, n))
         return result
 
     async def heard(self, event: str, payload: Any) -> None:
