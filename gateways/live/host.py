@@ -30,6 +30,7 @@ from fitai.gateways.live.jobs import (
     Key,
     PushJob,
     ReadJob,
+    Sender,
     StateAt,
     ThenJob,
     TickJob,
@@ -90,8 +91,8 @@ class Host:
 
     # -- what others ask ---------------------------------------------------------------------------
 
-    def push(self, push: Push, origin: Connection, ack: int | None, received: int) -> None:
-        """Append a device's ops; the answer leaves on `origin` at its place in the order."""
+    def push(self, push: Push, origin: Sender, ack: int | None, received: int) -> None:
+        """Append a device's ops; `origin` gets the answer, on a connection at its place in the order."""
         self.enqueue(PushJob(push, origin, ack, received))
 
     async def command(
@@ -129,6 +130,14 @@ class Host:
             return []
         records = await self._hosts.log.read(self.stream, after, limit)
         return [record.wire() for record in records]
+
+    async def page(self, after: int, limit: int) -> dict[str, Any]:
+        """What `pull` answers: at most `limit` records after a position; raises Refusal beyond the head."""
+        if after > self.head:
+            raise Refusal("bad_request", f"after {after} is beyond the head {self.head}", head=self.head)
+        records = await self.read(after, min(limit, self.limits.pull_records))
+        more = after + len(records) < self.head
+        return {"ok": True, "epoch": self.epoch, "head": self.head, "records": records, "more": more}
 
     def tick(self, workout: str) -> None:
         """A deadline of this workout may have passed."""
@@ -212,6 +221,15 @@ class Host:
     def position(self, device: int) -> Position:
         """Where a device stands in the committed log."""
         return self._positions.get(device, Position())
+
+    async def meet(self, device: int) -> None:
+        """Learn where a device starts that has written nothing yet and came after this host was opened."""
+        if device not in self._positions:
+            self._positions[device] = await self._hosts.log.position(self.stream, device)
+
+    async def places(self, dots: Iterable[Dot]) -> dict[Dot, int]:
+        """The seqs of records by name."""
+        return await self._hosts.log.places(self.stream, dots)
 
     def last_receipt(self, workout: str) -> int:
         """When the newest record of a workout came in, Unix ms."""
@@ -342,7 +360,7 @@ class Host:
             if job.records:
                 self._tell(job.records, job.origin)
 
-    def _tell(self, records: Sequence[Record], origin: Connection | None) -> None:
+    def _tell(self, records: Sequence[Record], origin: Sender | None) -> None:
         for record in records:
             self._received(record)
             self.following.changed(record.op.workout)
@@ -350,7 +368,7 @@ class Host:
         self._deliver(wire, origin)
         self._hint(wire)
 
-    def _deliver(self, wire: list[dict[str, Any]], origin: Connection | None) -> None:
+    def _deliver(self, wire: list[dict[str, Any]], origin: Sender | None) -> None:
         frame = OpsFrame(self.epoch, wire[0]["seq"], wire[-1]["seq"], wire)
         for connection in list(self.connections):
             if connection is not origin:
