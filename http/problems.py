@@ -116,6 +116,12 @@ class Problem(Exception):
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
 
+    def as_answer(self) -> Problem:
+        """The same with the members that a refused live event has: `ok`, `message` (and `code`)."""
+        message = self.extra.get("message") or self.detail or self.kind.title
+        extra = {"ok": False, "message": message, **self.extra}
+        return Problem(self.code, self.detail, extra=extra, headers=self.headers)
+
     def document(self, request_id: str) -> dict[str, Any]:
         """The problem+json members; the reserved ones win over `extra`."""
         document = {

@@ -156,8 +156,8 @@ class PushJob(Job):
         for op in ops:
             if op.clock is not None and op.n >= next_n:
                 self._named[op.n] = await host.name_context(self._device, op.clock)
-        contexts = [host.position(self._device), *self._named.values()]
-        beyond = {Dot(d, n) for context in contexts for d, n in (context.beyond or {}).items()}
+        heard = [host.position(self._device).beyond, *(named.beyond for named in self._named.values())]
+        beyond = {Dot(d, n) for entries in heard for d, n in (entries or {}).items()}
         self._places = await host.places(beyond) if beyond else {}
 
     def place(self, host: Host, placer: Placer) -> None:

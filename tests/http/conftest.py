@@ -260,8 +260,10 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
             "asyncapi": ASYNCAPI,
             "passwords": cheap_passwords(),
         }
-        client = TestClient(TestServer(build_app(Deps(**{**deps, **parts}))))
-        await client.start_server()
+        app = build_app(Deps(**{**deps, **parts}))
+        server = TestServer(app)
+        await server.start_server(auto_decompress=False)  # as `http.app.runner` has it
+        client = TestClient(server)
         started.append((client, hosts, appender, bus, db))
         return Api(client, clock, db, hosts, bus)
 
