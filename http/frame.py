@@ -137,7 +137,9 @@ class Route:
         raw = await self._body(request)
         if "payload" in self.takes:
             arguments["payload"] = (
-                media.parse_msgpack(raw) if media.is_msgpack(request) else parse_json(request, raw)
+                media.parse_msgpack(raw)
+                if media.is_msgpack(request)
+                else parse_json(request, raw, f"{media.JSON}, {media.MSGPACK}")
             )
         elif self.body_model is not None:
             arguments["body"] = _validated(self.body_model, parse_json(request, raw), "body")
@@ -343,10 +345,11 @@ async def read_body(request: web.Request, limit: int | None = None) -> bytes:
     return media.inflated(request, bytes(raw), limit)
 
 
-def parse_json(request: web.Request, raw: bytes) -> Any:
+def parse_json(request: web.Request, raw: bytes, accepted: str = media.JSON) -> Any:
     """The body as plain values, strictly by RFC 8259 (no NaN, no lone surrogate, at most 1,024 levels).
 
-    An empty body is an empty object, whatever its type. Raises bad_request or unsupported_media_type.
+    An empty body is an empty object, whatever its type. Raises bad_request, or unsupported_media_type with
+    the types that are `accepted`.
     """
     if not raw:
         return {}
@@ -355,7 +358,7 @@ def parse_json(request: web.Request, raw: bytes) -> Any:
         "utf8",
         "us-ascii",
     ):
-        raise Problem("unsupported_media_type", headers={"Accept": "application/json"})
+        raise Problem("unsupported_media_type", headers={"Accept": accepted})
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:

@@ -74,7 +74,9 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "too_large": ProblemKind(413, "The request is too large", "Send less at once."),
     "too_many": ProblemKind(413, "Too many items in one request", "Send fewer at once."),
     "unsupported_media_type": ProblemKind(
-        415, "Unsupported content type", "Send JSON as `application/json`."
+        415,
+        "Unsupported content type or encoding",
+        "Send JSON as `application/json`, or what the answer's `Accept` and `Accept-Encoding` name.",
     ),
     "validation_failed": ProblemKind(
         422, "Some fields are not valid", "`errors` names each field and reason."
