@@ -184,6 +184,7 @@ class RecordRow(Base):
         Index(
             "ix_records_void",
             "stream",
+            "verdict",  # always the same; SQLite prefers the primary key to an index that repeats it
             "seq",
             sqlite_where=text("verdict = 'void'"),
             postgresql_where=text("verdict = 'void'"),

@@ -247,7 +247,6 @@ def cheap_passwords() -> Passwords:
 async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
     """Starts a server, with sockets if `live`; keyword arguments replace parts of its `Deps`."""
     started: list[tuple[TestClient[Any, Any], Hosts, Appender, MemoryBus, Database]] = []
-
     gateways: list[LiveServer] = []
 
     async def make(

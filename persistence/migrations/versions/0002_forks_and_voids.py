@@ -21,7 +21,9 @@ def upgrade() -> None:
     """Add the column and the index."""
     # Not in batch mode, which would copy the table on SQLite: adding a nullable column needs no copy.
     op.add_column("devices", sa.Column("forked_at", sa.BigInteger(), nullable=True))
-    op.create_index("ix_records_void", "records", ["stream", "seq"], sqlite_where=VOID, postgresql_where=VOID)
+    op.create_index(
+        "ix_records_void", "records", ["stream", "verdict", "seq"], sqlite_where=VOID, postgresql_where=VOID
+    )
 
 
 def downgrade() -> None:

@@ -8,6 +8,7 @@ import io
 import math
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import msgpack
 import orjson
@@ -218,7 +219,7 @@ async def test_a_bomb_is_refused_before_it_goes_off(phone, encoding, monkeypatch
         zeros = b" " * 2**20
         bomb = b"".join([compressor.compress(zeros) for _ in range(size // len(zeros))]) + compressor.flush()
     assert len(bomb) < 2**20
-    came_out = []
+    came_out: list[Any] = []
     for name in ("_unzipped", "_unzstd"):
         whole = getattr(media, name)
 
