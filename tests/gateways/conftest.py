@@ -28,7 +28,11 @@ from fitai.persistence.devices import Devices
 from fitai.persistence.users import Users
 
 structlog.configure(
-    processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(),
+    ]
 )
 
 SECRET = "a-secret-for-tests-that-is-long-enough"
