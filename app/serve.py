@@ -25,6 +25,7 @@ from fitai.app.accounts import Credentials, demo_account
 from fitai.app.failures import not_listening
 from fitai.app.runtime import VERSION, Node, now_ms, open_node
 from fitai.app.settings import Settings, warnings
+from fitai.http import app as rest
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +66,7 @@ async def _serve(settings: Settings, announce: Path | None, say: Say) -> None:
     async with open_node(settings) as node:
         account = await demo_account(node.db, now_ms) if settings.environment == "development" else None
         drain_s = settings.limits.drain_seconds
-        runner = web.AppRunner(node.app, access_log=None, shutdown_timeout=drain_s * REQUEST_SHARE)
+        runner = rest.runner(node.app, access_log=None, shutdown_timeout=drain_s * REQUEST_SHARE)
         await runner.setup()
         try:
             url = await _listen(runner, settings, announce)

@@ -22,6 +22,9 @@ from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
 from fitai.http.auth.tokens import AccessTokens
 from fitai.http.health import Check, Health
+from fitai.http.sync import routes as sync
+from fitai.http.sync.service import SyncService
+from fitai.http.sync.snapshot import SnapshotService
 from fitai.http.workouts import routes as workouts
 from fitai.http.workouts.service import WorkoutService
 from fitai.http.workouts.share import ShareService
@@ -40,6 +43,7 @@ write takes an `Idempotency-Key`. The live surface is described at `/docs/live`.
 TAGS = (
     ("auth", "Who you are, and which devices speak for you."),
     ("workouts", "Workouts and what is in them."),
+    ("sync", "What a device does over its socket, for those that have none."),
     ("sharing", "Links that show chosen fields of a workout to whoever has them."),
     ("health", "Whether the server is up and ready."),
 )
@@ -48,6 +52,7 @@ ROUTES: Sequence[frame.Route] = (
     *auth.routes.declared,
     *workouts.sharing.declared,
     *workouts.routes.declared,
+    *sync.routes.declared,
     *health.routes.declared,
 )
 
@@ -89,6 +94,11 @@ class Deps:
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 
+def runner(app: web.Application, **options: Any) -> web.AppRunner:
+    """What the application runs on. Compressed bodies reach it as they are sent (see `media`)."""
+    return web.AppRunner(app, auto_decompress=False, **options)
+
+
 def build_app(deps: Deps) -> web.Application:
     """The application with every route, as written and with `/v1` in front."""
     app = web.Application(client_max_size=deps.body_bytes)
@@ -121,6 +131,8 @@ def _provide(app: web.Application, deps: Deps) -> None:
     )
     app[workouts.WORKOUTS] = service
     app[workouts.SHARES] = ShareService(deps.db, deps.hosts, service, deps.now_ms, deps.public_url)
+    app[sync.SYNC] = SyncService(deps.db, deps.hosts, deps.now_ms)
+    app[sync.SNAPSHOTS] = SnapshotService(deps.db, deps.hosts)
     app[health.HEALTH] = Health(deps.version, {**_checks(deps), **deps.checks})
     app.cleanup_ctx.append(_closing(passwords))
 

@@ -13,7 +13,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 _EXPOSED = "ETag, Idempotency-Replayed, Location, Retry-After, X-Request-Id"
-_ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
+_ACCEPTED = (
+    "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
+)
 _KEPT_S = 3600  # how long a browser may remember the answer to a preflight
 
 

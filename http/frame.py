@@ -19,10 +19,15 @@ What a handler may take, by name:
     path       a model of the path's parameters; what does not fit it names nothing: 404
     query      a model of the query string: 422 with each field's error
     body       a model of the JSON body: 400 unreadable, 413, 415, 422
+    payload    the JSON or msgpack body of a `wire` route as plain values, not validated: 400, 413, 415
     if_match   IfMatch: the route needs If-Match: 428
     key        Key | None: the Idempotency-Key
 
-It returns a `Reply`, or a model or document for the declared status, or None for an empty answer.
+It returns a `Reply`, or a model or document for the declared status, or None for an empty answer; or a
+response of its own making.
+
+A `wire` route is a twin of a live event: it speaks JSON and msgpack, compressed or not (see `media`), and
+its problems carry `ok: false` and `message` besides, as the event's answers do.
 """
 
 from __future__ import annotations
@@ -40,10 +45,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
-from fitai.http import conditional
-from fitai.http.problems import CATALOGUE, FieldError, Problem, invalid, not_found
+from fitai.http import conditional, media
+from fitai.http.problems import CATALOGUE, FieldError, Problem, invalid, not_found, translate
 
 BODY_BYTES = 1024 * 1024  # the largest request body, after decompression, unless set otherwise
+WIRE_BYTES = 1024 * 1024  # the same for a `wire` route
 BODY_S = 15.0  # the longest that a body may take to arrive
 
 AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("fitai_authenticator", Authenticator)
@@ -52,7 +58,7 @@ BODY_SECONDS: web.AppKey[float] = web.AppKey("fitai_body_seconds", float)
 Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
 
-_TAKES = ("request", "caller", "path", "query", "body", "if_match", "key")
+_TAKES = ("request", "caller", "path", "query", "body", "payload", "if_match", "key")
 _JSON = re.compile(r"application/(?:[!#$&^_.+\w-]+\+)?json", re.ASCII | re.IGNORECASE)
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -98,6 +104,8 @@ class Route:
     path_model: type[BaseModel] | None
     query_model: type[BaseModel] | None
     body_model: type[BaseModel] | None
+    wire: bool
+    also: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -106,8 +114,14 @@ class Route:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request: authenticate, read, validate, call, encode. Raises what `problems` knows."""
-        arguments = await self._arguments(request)
-        return self._response(request, await self.handler(request, **arguments))
+        try:
+            arguments = await self._arguments(request)
+            return self._response(request, await self.handler(request, **arguments))
+        except Exception as error:
+            problem = translate(error) if self.wire else None
+            if problem is None:
+                raise
+            raise problem.as_answer() from error
 
     async def _arguments(self, request: web.Request) -> dict[str, Any]:
         """The handler's arguments. The caller comes first: strangers learn nothing from validation."""
@@ -120,19 +134,32 @@ class Route:
             arguments["query"] = _validated(self.query_model, _flat(request), "query")
         if "if_match" in self.takes:
             arguments["if_match"] = conditional.if_match(request)
-        raw = await read_body(request) if self.takes & {"body", "key"} else b""
-        if self.body_model is not None:
+        raw = await self._body(request)
+        if "payload" in self.takes:
+            arguments["payload"] = (
+                media.parse_msgpack(raw)
+                if media.is_msgpack(request)
+                else parse_json(request, raw, f"{media.JSON}, {media.MSGPACK}")
+            )
+        elif self.body_model is not None:
             arguments["body"] = _validated(self.body_model, parse_json(request, raw), "body")
         if "key" in self.takes:
             arguments["key"] = conditional.idempotency_key(request, raw)
         return arguments
+
+    async def _body(self, request: web.Request) -> bytes:
+        if "payload" in self.takes:
+            return await read_body(request, WIRE_BYTES)
+        return await read_body(request) if self.takes & {"body", "key"} else b""
 
     async def _caller(self, request: web.Request) -> Identity | None:
         if self.caller_optional and "Authorization" not in request.headers:
             return None
         return await request.app[AUTHENTICATOR].authenticate(bearer(request))
 
-    def _response(self, request: web.Request, answer: Any) -> web.Response:
+    def _response(self, request: web.Request, answer: Any) -> web.StreamResponse:
+        if isinstance(answer, web.StreamResponse):
+            return answer
         reply = answer if isinstance(answer, Reply) else Reply(answer)
         headers = {"Cache-Control": "no-store", **reply.headers}
         if reply.etag is not None:
@@ -144,6 +171,8 @@ class Route:
         status = reply.status or self.status
         if reply.body is None:
             return web.Response(status=status, headers=headers)
+        if self.wire:
+            return media.wire_response(request, reply.body, status, headers)
         return web.Response(
             status=status, body=encode(reply.body), content_type="application/json", headers=headers
         )
@@ -185,10 +214,15 @@ class Routes:
         response: type[BaseModel] | None = None,
         etag: bool = False,
         errors: Iterable[str] = (),
+        wire: bool = False,
+        accepts: type[BaseModel] | None = None,
+        also: Iterable[str] = (),
     ) -> Callable[[H], H]:
         """Declare a route. `errors` are the codes that the handler itself may answer, `etag` says that the
-        answer carries one; those that follow from the signature (401, 404, 422…) are added. Raises TypeError
-        for a handler that the frame cannot serve, when its module is imported.
+        answer carries one; those that follow from the signature (401, 404, 422…) are added. `wire` routes
+        see the module; `accepts` describes what such a handler takes as `payload`, `also` names further
+        media types of the answer. Raises TypeError for a handler that the frame cannot serve, when its module
+        is imported.
         """
 
         def declare(handler: H) -> H:
@@ -202,6 +236,9 @@ class Routes:
                     response=response,
                     response_etag=etag,
                     errors=tuple(errors),
+                    wire=wire,
+                    accepts=accepts,
+                    also=tuple(also),
                 )
             )
             return handler
@@ -219,7 +256,14 @@ def install(app: web.Application, routes: Iterable[Route]) -> None:
                 app.router.add_route(route.method, prefix + route.path, route.serve)
 
 
-def _compiled(handler: Handler, *, errors: tuple[str, ...], path: str, **declared: Any) -> Route:
+def _compiled(
+    handler: Handler,
+    *,
+    errors: tuple[str, ...],
+    path: str,
+    accepts: type[BaseModel] | None,
+    **declared: Any,
+) -> Route:
     takes = list(inspect.signature(handler).parameters)
     unknown = set(takes) - set(_TAKES)
     if unknown or takes[:1] != ["request"]:
@@ -242,7 +286,7 @@ def _compiled(handler: Handler, *, errors: tuple[str, ...], path: str, **declare
         caller_optional=hints.get("caller") != Identity,
         path_model=models["path"],
         query_model=models["query"],
-        body_model=models["body"],
+        body_model=models["body"] or accepts,
         **declared,
     )
 
@@ -259,6 +303,7 @@ _FOLLOWING: Mapping[str, tuple[str, ...]] = {
     "path": ("not_found",),
     "query": ("validation_failed",),
     "body": ("bad_request", "request_timeout", "too_large", "unsupported_media_type", "validation_failed"),
+    "payload": ("bad_request", "request_timeout", "too_large", "unsupported_media_type"),
     "if_match": ("precondition_required", "precondition_failed", "validation_failed"),
     "key": ("idempotency_key_reused", "validation_failed"),
 }
@@ -281,30 +326,30 @@ def bearer(request: web.Request) -> str:
     return token.strip()
 
 
-async def read_body(request: web.Request) -> bytes:
-    """The whole body, bounded in size and time; raises Problem."""
-    limit = request.client_max_size
+async def read_body(request: web.Request, limit: int | None = None) -> bytes:
+    """The whole body, inflated, bounded in size (before and after) and time; raises Problem."""
+    limit = limit or request.client_max_size
     if (request.content_length or 0) > limit:
-        raise _too_large(limit)
+        raise media.too_large(limit)
+    raw = bytearray()
     try:
         async with asyncio.timeout(request.app[BODY_SECONDS]):
-            return await request.read()
+            while chunk := await request.content.readany():
+                raw += chunk
+                if len(raw) > limit:
+                    raise media.too_large(limit)
     except TimeoutError:
         raise Problem("request_timeout", headers={"Connection": "close"}) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large(limit) from None
     except web.RequestPayloadError as error:
         raise Problem("bad_request", f"The body cannot be read: {error}") from None
+    return media.inflated(request, bytes(raw), limit)
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem("too_large", f"At most {limit} bytes in one body.", extra={"max": limit})
-
-
-def parse_json(request: web.Request, raw: bytes) -> Any:
+def parse_json(request: web.Request, raw: bytes, accepted: str = media.JSON) -> Any:
     """The body as plain values, strictly by RFC 8259 (no NaN, no lone surrogate, at most 1,024 levels).
 
-    An empty body is an empty object, whatever its type. Raises bad_request or unsupported_media_type.
+    An empty body is an empty object, whatever its type. Raises bad_request, or unsupported_media_type with
+    the types that are `accepted`.
     """
     if not raw:
         return {}
@@ -313,7 +358,7 @@ def parse_json(request: web.Request, raw: bytes) -> Any:
         "utf8",
         "us-ascii",
     ):
-        raise Problem("unsupported_media_type", headers={"Accept": "application/json"})
+        raise Problem("unsupported_media_type", headers={"Accept": accepted})
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:

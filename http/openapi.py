@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from fitai.http import media
 from fitai.http.frame import Route
 from fitai.http.problems import CATALOGUE, CONTENT_TYPE
 
@@ -108,9 +109,14 @@ def _operation(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     if route.body_model is not None:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in route.body_model.model_fields.values()),
-            "content": {"application/json": {"schema": references[route.body_model, "validation"]}},
+            "content": _content(route, references[route.body_model, "validation"]),
         }
     return operation
+
+
+def _content(route: Route, schema: Any) -> dict[str, Any]:
+    kinds = (media.JSON, media.MSGPACK) if route.wire else (media.JSON,)
+    return {kind: {"schema": schema} for kind in kinds}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -123,6 +129,16 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "required": True,
                 "description": "The ETag of the state that this change was decided on, or `*`.",
                 "schema": {"type": "string", "examples": ['"17"']},
+            }
+        )
+    if "payload" in route.takes:
+        found.append(
+            {
+                "name": "Content-Encoding",
+                "in": "header",
+                "required": False,
+                "description": "How the body is compressed; inflated it has the same bound.",
+                "schema": {"type": "string", "enum": ["gzip", "deflate", "zstd"]},
             }
         )
     if "key" in route.takes:
@@ -171,7 +187,8 @@ def _responses(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
         success["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
     if route.response is not None:
         schema = references[route.response, "serialization"]
-        success["content"] = {"application/json": {"schema": schema}}
+        success["content"] = _content(route, schema)
+        success["content"] |= {kind: {"schema": {"type": "string"}} for kind in route.also}
     responses = {str(route.status): success}
     if route.response_etag and route.method == "GET":
         responses["304"] = {"description": "Unchanged since the ETag of `If-None-Match`."}

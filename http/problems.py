@@ -74,7 +74,9 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "too_large": ProblemKind(413, "The request is too large", "Send less at once."),
     "too_many": ProblemKind(413, "Too many items in one request", "Send fewer at once."),
     "unsupported_media_type": ProblemKind(
-        415, "Unsupported content type", "Send JSON as `application/json`."
+        415,
+        "Unsupported content type or encoding",
+        "Send JSON as `application/json`, or what the answer's `Accept` and `Accept-Encoding` name.",
     ),
     "validation_failed": ProblemKind(
         422, "Some fields are not valid", "`errors` names each field and reason."
@@ -115,6 +117,12 @@ class Problem(Exception):
         self.detail = detail
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
+
+    def as_answer(self) -> Problem:
+        """The same with the members that a refused live event has: `ok`, `message` (and `code`)."""
+        message = self.extra.get("message") or self.detail or self.kind.title
+        extra = {"ok": False, "message": message, **self.extra}
+        return Problem(self.code, self.detail, extra=extra, headers=self.headers)
 
     def document(self, request_id: str) -> dict[str, Any]:
         """The problem+json members; the reserved ones win over `extra`."""

@@ -20,9 +20,14 @@ DEVICE = "device"
 API = "api"
 
 
+class InstallTaken(Exception):
+    """The installation belongs to another device of this user already."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """An enrolled writer. `kind` is `device` or `api`; times in Unix ms; `revoked_at` None while live."""
+    """An enrolled writer. `kind` is `device` or `api`; times in Unix ms; `revoked_at` None while live; a
+    fork has parted from `parent` before the op `forked_at`."""
 
     user: str
     id: int
@@ -31,6 +36,7 @@ class DeviceRow:
     platform: str
     install_id: str | None
     parent: int | None
+    forked_at: int | None
     created_at: int
     last_used_at: int
     revoked_at: int | None
@@ -76,23 +82,48 @@ class Devices:
         install_id: str | None,
         now: int,
         limit: int,
-        parent: int | None = None,
     ) -> Enrolment:
         """Enrol a device, or recognise it by `install_id`.
 
-        With more than `limit` live devices the longest unused others are revoked. `parent` is the device
-        that this one is a fork of. `now` in Unix ms.
+        With more than `limit` live devices the longest unused others are revoked. `now` in Unix ms.
         """
         await self._lock(user)
         device = await self._known(user, install_id)
         known = device is not None
         if device is None:
-            device = await self._add(user, DEVICE, name, platform, install_id, parent, now)
+            device = await self._add(user, DEVICE, name, platform, install_id, None, now)
         else:
             device.name, device.platform, device.last_used_at = name, platform, now
             await self._revive(device)
+        return await self._enrolled(device, known, limit, now)
+
+    async def fork(
+        self, user: str, parent: int, at: int, *, name: str | None, install_id: str, now: int, limit: int
+    ) -> Enrolment:
+        """Enrol a device that parts from `parent` before the parent's op `at`: what the parent had written
+        and seen below it is in the fork's context from its first op on.
+
+        The parent keeps its installation; the same fork asked for again by its `install_id` is the same
+        device. Raises InstallTaken. For the rest as `enrol`.
+        """
+        await self._lock(user)
+        device = await self._known(user, install_id)
+        known = device is not None
+        if device is None:
+            origin = await self._session.get_one(Device, (user, parent))
+            name = name or f"{origin.name} (copy)"
+            device = await self._add(user, DEVICE, name, origin.platform, install_id, parent, now)
+            device.forked_at = at
+        elif (device.parent, device.forked_at) != (parent, at):
+            raise InstallTaken(install_id)
+        else:
+            device.last_used_at = now
+            await self._revive(device)
+        return await self._enrolled(device, known, limit, now)
+
+    async def _enrolled(self, device: Device, known: bool, limit: int, now: int) -> Enrolment:
         await self._session.flush()
-        retired = await self._retire(user, device.id, limit, now)
+        retired = await self._retire(device.user_id, device.id, limit, now)
         return Enrolment(_as_row(device), known, retired)
 
     async def api_device(self, user: str, parent: int, now: int) -> int:
@@ -233,6 +264,7 @@ def _as_row(device: Device) -> DeviceRow:
         device.platform,
         device.install_id,
         device.parent,
+        device.forked_at,
         device.created_at,
         device.last_used_at,
         device.revoked_at,

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, func, select, text
+from sqlalchemy import Row, Select, desc, func, literal_column, or_, select, text
 
 from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.persistence.database import ReadSession
-from fitai.persistence.models import RecordRow, Stream, clean
+from fitai.persistence.models import Device, RecordRow, Stream, clean
 from fitai.sync.log import Position
 from fitai.sync.wire import normal
 
@@ -71,12 +71,38 @@ class Log:
         return {row.id: row.head for row in rows.all()}
 
     async def device_positions(self, stream: int) -> dict[int, Position]:
-        """Where each device that ever wrote to the stream stands."""
+        """Where each device stands that ever wrote to the stream, and where each fork starts that did not."""
         rows = await self._session.execute(_POSITIONS, {"stream": stream})
-        return {
+        positions = {
             device: Position(n + 1, base, _beyond(None if beyond is None else orjson.loads(beyond)), te)
             for device, n, base, beyond, te in rows.all()
         }
+        forks = _enrolled(stream, Device.id).where(Device.forked_at.is_not(None))
+        for device in (await self._session.execute(forks)).scalars():
+            if device not in positions:
+                positions[device] = await self._start(stream, device)
+        return positions
+
+    async def device_position(self, stream: int, device: int) -> Position:
+        """Where one device stands, or starts when it has written nothing."""
+        its = _RECORD.where(RecordRow.stream == stream, RecordRow.device == device)
+        last = await self._records(its.order_by(desc(RecordRow.n)).limit(1))
+        if not last:
+            return await self._start(stream, device)
+        return Position(last[0].op.n + 1, last[0].base, last[0].beyond, last[0].te)
+
+    async def _start(self, stream: int, device: int) -> Position:
+        """Where a device begins: at nothing, or, as a fork, with all that its parent had written and seen
+        below the op at which the two part. A parent without such an op passes its own start on."""
+        found = _enrolled(stream, Device.parent, Device.forked_at).where(Device.id == device)
+        row = (await self._session.execute(found)).one_or_none()
+        if row is None or row.forked_at is None:
+            return Position()
+        last = await self.find(stream, row.parent, row.forked_at - 1, row.forked_at - 1)
+        if not last:
+            return await self._start(stream, row.parent)
+        seen = {**(last[0].beyond or {}), row.parent: row.forked_at - 1}
+        return Position(1, last[0].base, seen, last[0].te)
 
     async def read(self, stream: int, after: int, limit: int) -> list[Record]:
         """At most `limit` records with seq > `after`, in seq order."""
@@ -86,13 +112,23 @@ class Log:
             .limit(limit)
         )
 
-    async def workout_records(self, stream: int, workout: str, after_rev: int = 0) -> list[Record]:
-        """All records of one workout with rev > `after_rev`, in order."""
-        return await self._records(
-            _RECORD.where(
-                RecordRow.stream == stream, RecordRow.workout == workout, RecordRow.rev > after_rev
-            ).order_by(RecordRow.rev)
+    async def workout_records(
+        self, stream: int, workout: str, after_rev: int = 0, upto: int | None = None
+    ) -> list[Record]:
+        """All records of one workout with rev > `after_rev`, of those with seq <= `upto`, in order."""
+        query = _RECORD.where(
+            RecordRow.stream == stream, RecordRow.workout == workout, RecordRow.rev > after_rev
         )
+        if upto is not None:
+            query = query.where(RecordRow.seq <= upto)
+        return await self._records(query.order_by(RecordRow.rev))
+
+    async def voids(self, stream: int, below: int | None, limit: int) -> list[Record]:
+        """At most `limit` records that were refused, with seq < `below`, the newest first."""
+        query = _RECORD.where(RecordRow.stream == stream, _IS_VOID)
+        if below is not None:
+            query = query.where(RecordRow.seq < below)
+        return await self._records(query.order_by(desc(RecordRow.seq)).limit(limit))
 
     async def find(self, stream: int, device: int, n_from: int, n_to: int) -> list[Record]:
         """A device's records with n_from <= n <= n_to, in order of n."""
@@ -111,6 +147,15 @@ class Log:
             .limit(limit)
         )
         return [(seq, Dot(device, n)) for seq, device, n in (await self._session.execute(query)).all()]
+
+    async def places(self, stream: int, dots: Iterable[Dot]) -> dict[Dot, int]:
+        """The seqs of records by name, of those that are in the log."""
+        named = [(RecordRow.device == dot.device) & (RecordRow.n == dot.n) for dot in dots]
+        if not named:
+            return {}
+        query = select(RecordRow.seq, RecordRow.device, RecordRow.n)
+        rows = await self._session.execute(query.where(RecordRow.stream == stream, or_(*named)))
+        return {Dot(device, n): seq for seq, device, n in rows.all()}
 
     async def revs(self, stream: int, workouts: Iterable[str]) -> dict[str, int]:
         """{workout: its last rev}, of those that have records."""
@@ -146,6 +191,15 @@ _RECORD = select(
     RecordRow.hash,
     RecordRow.body,
 )
+
+# In words and not as a parameter, so that the planner sees that the index of the void records serves it.
+_IS_VOID = RecordRow.verdict == literal_column("'void'")
+
+
+def _enrolled(stream: int, *columns: Any) -> Select[*tuple[Any, ...]]:
+    """Columns of the devices of a stream's owner."""
+    return select(*columns).join(Stream, Stream.owner == Device.user_id).where(Stream.id == stream)
+
 
 # The columns of a row that `row_of` makes, in its order.
 COLUMNS = (

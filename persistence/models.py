@@ -105,8 +105,9 @@ class User(Base):
 class Device(Base):
     """An enrolled writer of a user's stream. Numbers are never given twice; 0 is the server, not a row.
 
-    `kind` is `device` or `api` (the REST writer that belongs to `parent`). A revoked row stays: its
-    number, its ops and its installation are known for ever.
+    `kind` is `device` or `api` (the REST writer that belongs to `parent`). A fork has `forked_at`: it begins
+    with what its `parent` had written and seen below that counter. A revoked row stays: its number, its ops
+    and its installation are known for ever.
     """
 
     __tablename__ = "devices"
@@ -129,6 +130,7 @@ class Device(Base):
     platform: Mapped[str] = mapped_column(Words)
     install_id: Mapped[str | None] = mapped_column(Words)
     parent: Mapped[int | None] = mapped_column(Integer)
+    forked_at: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[int] = mapped_column(BigInteger)
     last_used_at: Mapped[int] = mapped_column(BigInteger)
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
@@ -179,6 +181,14 @@ class RecordRow(Base):
     __table_args__ = (
         UniqueConstraint("stream", "device", "n"),
         UniqueConstraint("stream", "workout", "rev"),
+        Index(
+            "ix_records_void",
+            "stream",
+            "verdict",  # always the same; SQLite prefers the primary key to an index that repeats it
+            "seq",
+            sqlite_where=text("verdict = 'void'"),
+            postgresql_where=text("verdict = 'void'"),
+        ),
         # On SQLite the table is its primary key's tree: one tree less to write at each append.
         {"sqlite_with_rowid": False},
     )

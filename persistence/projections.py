@@ -294,7 +294,7 @@ def _is_postgres(session: ReadSession) -> bool:
     return session.get_bind().dialect.name == "postgresql"
 
 
-def _happened_at(document: Mapping[str, Any]) -> int:
+def happened_at(document: Mapping[str, Any]) -> int:
     """When it was started, else created, else (nothing of both is known yet) 0. Unix ms."""
     return int(document["started_at"] or document["created_at"] or 0)
 
@@ -311,7 +311,7 @@ def _workout_row(stream: int, projected: Projected) -> Row:
         "phase": document["phase"],
         "title": document["title"],
         "template": document["template"],
-        "happened_at": _happened_at(document),
+        "happened_at": happened_at(document),
         "created_at": document["created_at"],
         "started_at": document["started_at"],
         "ended_at": document["ended_at"],
@@ -342,7 +342,7 @@ def _bests_rows(stream: int, projected: Projected) -> list[Row]:
             "stream": stream,
             "exercise": exercise,
             "workout": projected.workout,
-            "started_at": _happened_at(projected.document),
+            "started_at": happened_at(projected.document),
             "bests": bests,
         }
         for exercise, bests in projected.bests.items()

@@ -65,14 +65,7 @@ class Events:
 
     async def _pull(self, connection: Connection, payload: Any, _: int | None) -> Any:
         ask = _decode(payload, schemas.Pull)
-        host = connection.host
-        await host.reach(ask.after)
-        if ask.after > host.head:
-            raise Refusal("bad_request", f"after {ask.after} is beyond the head {host.head}", head=host.head)
-        limit = min(ask.limit or self._limits.pull_records, self._limits.pull_records)
-        records = await host.read(ask.after, limit)
-        more = ask.after + len(records) < host.head
-        return {"ok": True, "epoch": host.epoch, "head": host.head, "records": records, "more": more}
+        return await connection.host.page(ask.after, ask.limit or self._limits.pull_records)
 
     async def _workout_get(self, connection: Connection, payload: Any, _: int | None) -> Any:
         ask = _decode(payload, schemas.WorkoutGet)

@@ -31,6 +31,7 @@ from fitai.gateways.live.jobs import (
     Key,
     PushJob,
     ReadJob,
+    Sender,
     StateAt,
     ThenJob,
     TickJob,
@@ -91,8 +92,8 @@ class Host:
 
     # -- what others ask ---------------------------------------------------------------------------
 
-    def push(self, push: Push, origin: Connection, ack: int | None, received: int) -> None:
-        """Append a device's ops; the answer leaves on `origin` at its place in the order."""
+    def push(self, push: Push, origin: Sender, ack: int | None, received: int) -> None:
+        """Append a device's ops; `origin` gets the answer, on a connection at its place in the order."""
         self.enqueue(PushJob(push, origin, ack, received))
 
     async def command(
@@ -139,6 +140,15 @@ class Host:
             job = ThenJob(self.catch_up)
             self.enqueue(job)
             await job.done
+
+    async def page(self, after: int, limit: int) -> dict[str, Any]:
+        """What `pull` answers: at most `limit` records after a position; raises Refusal beyond the head."""
+        await self.reach(after)
+        if after > self.head:
+            raise Refusal("bad_request", f"after {after} is beyond the head {self.head}", head=self.head)
+        records = await self.read(after, min(limit, self.limits.pull_records))
+        more = after + len(records) < self.head
+        return {"ok": True, "epoch": self.epoch, "head": self.head, "records": records, "more": more}
 
     def tick(self, workout: str) -> None:
         """A deadline of this workout may have passed."""
@@ -228,6 +238,15 @@ class Host:
         if op.clock is None:
             return (op.base or 0) > self.head
         return any(n >= self.position(other).next_n for other, n in op.clock.items() if other != device)
+
+    async def meet(self, device: int) -> None:
+        """Learn where a device starts that has written nothing yet and came after this host was opened."""
+        if device not in self._positions:
+            self._positions[device] = await self._hosts.log.position(self.stream, device)
+
+    async def places(self, dots: Iterable[Dot]) -> dict[Dot, int]:
+        """The seqs of records by name."""
+        return await self._hosts.log.places(self.stream, dots)
 
     def last_receipt(self, workout: str) -> int:
         """When the newest record of a workout came in, Unix ms."""
@@ -358,7 +377,7 @@ class Host:
             if job.records:
                 self._tell(job.records, job.origin)
 
-    def _tell(self, records: Sequence[Record], origin: Connection | None) -> None:
+    def _tell(self, records: Sequence[Record], origin: Sender | None) -> None:
         for record in records:
             self._received(record)
             self.following.changed(record.op.workout)
@@ -366,7 +385,7 @@ class Host:
         self._deliver(wire, origin)
         self._hint(wire)
 
-    def _deliver(self, wire: list[dict[str, Any]], origin: Connection | None) -> None:
+    def _deliver(self, wire: list[dict[str, Any]], origin: Sender | None) -> None:
         frame = OpsFrame(self.epoch, wire[0]["seq"], wire[-1]["seq"], wire)
         for connection in list(self.connections):
             if connection is not origin:

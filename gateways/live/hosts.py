@@ -57,6 +57,14 @@ class LogReader:
         async with self._db.read() as session:
             return await Log(session).dots(stream, after, limit)
 
+    async def position(self, stream: int, device: int) -> Position:
+        async with self._db.read() as session:
+            return await Log(session).device_position(stream, device)
+
+    async def places(self, stream: int, dots: Iterable[Dot]) -> dict[Dot, int]:
+        async with self._db.read() as session:
+            return await Log(session).places(stream, dots)
+
     async def standing(self, stream: int) -> tuple[StreamRow, dict[int, Position]]:
         """The stream's row and its devices' positions, from one picture of the data."""
         async with self._db.read() as session:

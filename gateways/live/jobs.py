@@ -14,20 +14,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from fitai.engine import timers as deadlines
-from fitai.engine.ops import Op, Record, Verdict
+from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.engine.workout import state
+from fitai.gateways.identity import Identity
 from fitai.sync import log
 from fitai.sync.log import Context
 from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal, WireLimits, decode_op
 
 if TYPE_CHECKING:
-    from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.host import Host
 
 
@@ -86,11 +86,30 @@ class KeyReuse(Exception):
     """An Idempotency-Key came again with another request."""
 
 
+class Sender(Protocol):
+    """Whoever pushed ops and waits for the answer: a socket's connection, or a request over REST.
+
+    Exactly one of the three is called for each push. `ack` is what the sender gave with it, to tell its
+    pushes apart; `answer` is the payload that the client gets.
+    """
+
+    identity: Identity
+
+    def settle(self, ack: int | None, answer: dict[str, Any], first: int, last: int) -> None:
+        """The records `first`..`last` are committed."""
+
+    def settle_retry(self, ack: int | None, answer: dict[str, Any], last: int) -> None:
+        """All of it was in the log already, at `last` or below."""
+
+    def refuse(self, ack: int | None, answer: dict[str, Any]) -> None:
+        """It came to nothing."""
+
+
 class Job:
     """See the module's first lines. `records` are what it placed, `origin` who must not be echoed."""
 
     records: Sequence[Record] = ()
-    origin: Connection | None = None
+    origin: Sender | None = None
 
     def workouts(self) -> Iterable[str]:
         """The workouts whose folds placing needs."""
@@ -110,16 +129,17 @@ class Job:
 
 
 class PushJob(Job):
-    """A device's own ops, from a socket."""
+    """A device's own ops, from a socket or over REST."""
 
-    def __init__(self, push: Push, origin: Connection, ack: int | None, received: int) -> None:
-        self.origin: Connection = origin
+    def __init__(self, push: Push, origin: Sender, ack: int | None, received: int) -> None:
+        self.origin: Sender = origin
         self._device = origin.identity.device
         self._push = push
         self._ack = ack
         self._offset = 0 if push.sent_at is None else received - push.sent_at
         self._stored: dict[int, Record] = {}
         self._named: dict[int, Context] = {}
+        self._places: dict[Dot, int] = {}
         self._answer: dict[str, Any] = {}
         self._last = 0
         self._looked = False
@@ -132,6 +152,7 @@ class PushJob(Job):
             raise Refusal(
                 "epoch", "this log began anew; take a snapshot and offer your ops again", epoch=host.epoch
             )
+        await host.meet(self._device)
         ops = self._push.ops
         if not self._looked and any(host.lacks(self._device, op) for op in ops):
             self._looked = True
@@ -143,6 +164,9 @@ class PushJob(Job):
         for op in ops:
             if op.clock is not None and op.n >= next_n:
                 self._named[op.n] = await host.name_context(self._device, op.clock)
+        heard = [host.position(self._device).beyond, *(named.beyond for named in self._named.values())]
+        beyond = {Dot(d, n) for entries in heard for d, n in (entries or {}).items()}
+        self._places = await host.places(beyond) if beyond else {}
 
     def place(self, host: Host, placer: Placer) -> None:
         self.records = []
@@ -153,7 +177,7 @@ class PushJob(Job):
         fresh = self._allowed(host, admission.fresh)
         for op in fresh:
             position = placer.position(self._device)
-            context = log.context(op, position, self._named.get(op.n))
+            context = _short(log.context(op, position, self._named.get(op.n)), self._places)
             record = placer.place(self._device, op, context, host.now_ms(), self._offset)
             self.records.append(record)
             results.append(result_of(record))
@@ -309,6 +333,20 @@ class ThenJob(Job):
         else:
             if not self.done.done():
                 self.done.set_result(None)
+
+
+def _short(context: Context, places: Mapping[Dot, int]) -> Context:
+    """The same context without the entries that its base covers.
+
+    So a device that has retired, or that another one was forked from, costs later ops nothing. Nothing is
+    lost: what a device wrote earlier lies lower in the log. `places` are the seqs of the entries' dots; an
+    entry without one stays.
+    """
+    if context.beyond is None:
+        return context
+    base = context.base
+    left = {d: n for d, n in context.beyond.items() if places.get(Dot(d, n), base + 1) > base}
+    return Context(base, left or None)
 
 
 def result_of(record: Record) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from fitai.http.auth.schemas import (
     DeviceOut,
     DevicePath,
     Devices,
+    Fork,
+    Forked,
     Login,
     Logout,
     Refresh,
@@ -63,6 +65,18 @@ async def logout(request: web.Request, caller: Identity | None, body: Logout) ->
 async def list_devices(request: web.Request, caller: Identity) -> Devices:
     """List the enrolled devices."""
     return Devices(devices=await request.app[AUTH].devices(caller))
+
+
+@routes.post("/auth/devices", status=201, response=Forked, errors=("gap", "already_exists"))
+async def fork_device(request: web.Request, caller: Identity, body: Fork) -> Forked:
+    """Fork the calling device.
+
+    The way out when two copies of one device write (a restored backup, a clone): the copy that is told
+    `equivocation`, or finds `ready.next_n` beyond its own counter while it holds unsent ops, becomes a new
+    device. The new device's context holds the parent's ops below `fork_at`; it numbers what it still holds
+    from 1, keeping ids, `at` and `base`.
+    """
+    return await request.app[AUTH].fork(caller, body)
 
 
 @routes.patch("/auth/devices/{id}", response=DeviceOut)

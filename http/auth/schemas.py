@@ -83,6 +83,18 @@ class DeviceName(Schema):
     name: Line
 
 
+class Fork(Schema):
+    """Where the calling device and its copy part: the first op that both have numbered differently."""
+
+    fork_at: int = Field(ge=1, lt=2**53, description="Ops below it were written before the copy was made.")
+    name: Line | None = None
+    install_id: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_line)] | None = Field(
+        None,
+        description="The new device's; made here when absent. The same fork with the same one is the same"
+        " device, so that a request can be sent again.",
+    )
+
+
 class DevicePath(BaseModel):
     """A device's number."""
 
@@ -113,6 +125,12 @@ class Session(Schema):
     refresh_token: str
     token_type: Literal["Bearer"]
     expires_in: int
+
+
+class Forked(Session):
+    """A new device, signed in. It signs in again with `install_id`; its parent keeps its own."""
+
+    install_id: str
 
 
 class DeviceOut(Schema):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from uuid import uuid4
 
 import structlog
 
@@ -14,11 +15,22 @@ from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.identity import Identity, NotAuthenticated
 from fitai.http.auth.passwords import Passwords
-from fitai.http.auth.schemas import DeviceIn, DeviceOut, DeviceRef, Login, Register, Session, UserOut
+from fitai.http.auth.schemas import (
+    DeviceIn,
+    DeviceOut,
+    DeviceRef,
+    Fork,
+    Forked,
+    Login,
+    Register,
+    Session,
+    UserOut,
+)
 from fitai.http.auth.tokens import AccessTokens
 from fitai.http.problems import Problem, not_found
 from fitai.persistence.database import Database, WriteSession
-from fitai.persistence.devices import DeviceRow, Devices, Enrolment
+from fitai.persistence.devices import DeviceRow, Devices, Enrolment, InstallTaken
+from fitai.persistence.log import Log
 from fitai.persistence.tokens import Rejected, Tokens
 from fitai.persistence.users import EmailTaken, UserRow, Users
 
@@ -125,6 +137,37 @@ class AuthService:
             elif caller is not None:
                 await tokens.end_device(caller.user, caller.device, now=self._now_ms())
 
+    async def fork(self, caller: Identity, body: Fork) -> Forked:
+        """A new device that parts from the calling one; raises Problem gap (with the `next_n` that
+        `fork_at` may not lie beyond) or already_exists (the installation is another device's)."""
+        install_id = body.install_id or str(uuid4())
+        try:
+            async with self._db.write() as session:
+                await _check_fork(session, caller, body.fork_at)
+                entry = await self._fork(session, caller, body, install_id)
+                user = await Users(session).get(caller.user)
+        except InstallTaken:
+            raise Problem("already_exists", "This installation is another device.") from None
+        if user is None:
+            raise not_found()
+        _log.info("device_forked", user=user.id, parent=caller.device, device=entry.enrolment.device.id)
+        self._tell_revoked(user.id, entry.enrolment.retired)
+        return Forked(**dict(self._session(user, entry)), install_id=install_id)
+
+    async def _fork(self, session: WriteSession, caller: Identity, body: Fork, install_id: str) -> _Entry:
+        now = self._now_ms()
+        enrolment = await Devices(session).fork(
+            caller.user,
+            caller.device,
+            body.fork_at,
+            name=body.name,
+            install_id=install_id,
+            now=now,
+            limit=self._devices_per_user,
+        )
+        token = await Tokens(session).issue(caller.user, enrolment.device.id, now=now, ttl=self._refresh_ms)
+        return _Entry(enrolment, token)
+
     async def devices(self, caller: Identity) -> list[DeviceOut]:
         """The caller's enrolled devices, the last used first."""
         async with self._db.read() as session:
@@ -184,6 +227,17 @@ class AuthService:
             token_type="Bearer",
             expires_in=self._tokens.life_ms // 1000,
         )
+
+
+async def _check_fork(session: WriteSession, caller: Identity, fork_at: int) -> None:
+    """A copy can only have parted from what is in the log, or at its end."""
+    log = Log(session)
+    stream = await log.stream_of(caller.user)
+    if stream is None:
+        raise not_found()
+    next_n = (await log.device_position(stream.id, caller.device)).next_n
+    if fork_at > next_n:
+        raise Problem("gap", f"The next op of this device is {next_n}.", extra={"next_n": next_n})
 
 
 def _device(row: DeviceRow, caller: Identity) -> DeviceOut:

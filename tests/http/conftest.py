@@ -17,6 +17,7 @@ from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
+from fitai.gateways.live.server import LiveServer
 from fitai.http.app import ROUTES, Deps, build_app
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.tokens import AccessTokens, enrolled_in
@@ -24,6 +25,7 @@ from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
 
 SECRET = "a secret for tests, which is long enough"
+LIMITS = LiveLimits()
 START = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
 ASYNCAPI: dict[str, Any] = {
@@ -120,6 +122,10 @@ class Person:
         return str(self.session["user"]["id"])
 
     @property
+    def token(self) -> str:
+        return str(self.session["access_token"])
+
+    @property
     def device(self) -> int:
         return int(self.session["device"]["id"])
 
@@ -162,6 +168,7 @@ class Api:
     db: Database
     hosts: Hosts
     bus: MemoryBus
+    tokens: AccessTokens
     routes: dict[tuple[str, str], Any] = field(
         default_factory=lambda: {(route.method, route.path): route for route in ROUTES}
     )
@@ -238,15 +245,18 @@ def cheap_passwords() -> Passwords:
 
 @pytest.fixture
 async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
-    """Starts a server; keyword arguments replace parts of its `Deps`."""
+    """Starts a server, with sockets if `live`; keyword arguments replace parts of its `Deps`."""
     started: list[tuple[TestClient[Any, Any], Hosts, Appender, MemoryBus, Database]] = []
+    gateways: list[LiveServer] = []
 
-    async def make(database_url: str = sqlite_url, **parts: Any) -> Api:
+    async def make(
+        database_url: str = sqlite_url, *, live: bool = False, limits: LiveLimits = LIMITS, **parts: Any
+    ) -> Api:
         clock = Clock()
         db = Database.open(database_url)
         bus = MemoryBus()
         appender = Appender(db)
-        hosts = Hosts(db, appender, bus, limits=LiveLimits(), now_ms=clock)
+        hosts = Hosts(db, appender, bus, limits=limits, now_ms=clock)
         await bus.start()
         await appender.start()
         await hosts.start()
@@ -260,12 +270,20 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
             "asyncapi": ASYNCAPI,
             "passwords": cheap_passwords(),
         }
-        client = TestClient(TestServer(build_app(Deps(**{**deps, **parts}))))
-        await client.start_server()
+        app = build_app(Deps(**{**deps, **parts}))
+        if live:
+            gateway = LiveServer(hosts, deps["tokens"], limits=limits, now_ms=clock)
+            gateway.attach(app)
+            gateways.append(gateway)
+        server = TestServer(app)
+        await server.start_server(auto_decompress=False)  # as `http.app.runner` has it
+        client = TestClient(server)
         started.append((client, hosts, appender, bus, db))
-        return Api(client, clock, db, hosts, bus)
+        return Api(client, clock, db, hosts, bus, deps["tokens"])
 
     yield make
+    for gateway in gateways:
+        await gateway.drain(0, 1.0)
     for client, hosts, appender, bus, db in started:
         await client.close()
         await hosts.close()

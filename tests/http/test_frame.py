@@ -63,7 +63,9 @@ async def client() -> Any:
         raise web.HTTPFound("/things")
 
     app.router.add_get("/elsewhere", elsewhere)
-    async with TestClient(TestServer(app)) as client:
+    server = TestServer(app)
+    await server.start_server(auto_decompress=False)
+    async with TestClient(server) as client:
         yield client
 
 

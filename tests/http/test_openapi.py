@@ -17,6 +17,11 @@ POST /auth/logout
 GET /auth/devices
 PATCH /auth/devices/{id}
 DELETE /auth/devices/{id}
+POST /auth/devices
+POST /sync/push
+GET /sync/pull
+GET /sync/snapshot
+GET /sync/void
 GET /workouts
 POST /workouts
 GET /workouts/{id}
@@ -68,7 +73,7 @@ class Parameter(Strict):
 
 class RequestBody(Strict):
     required: bool
-    content: dict[Literal["application/json"], Media]
+    content: dict[Literal["application/json", "application/msgpack"], Media]
 
 
 class Operation(Strict):

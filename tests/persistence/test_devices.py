@@ -2,16 +2,18 @@
 
 import asyncio
 
-from fitai.persistence.devices import API, DEVICE, Devices
+import pytest
+
+from fitai.persistence.devices import API, DEVICE, Devices, InstallTaken
 from fitai.persistence.tokens import Rejected, Tokens
 
 NOW = 1_780_000_000_000
 
 
-async def enrol(db, user, name="phone", *, install_id=None, now=NOW, limit=10, parent=None):
+async def enrol(db, user, name="phone", *, install_id=None, now=NOW, limit=10):
     async with db.write() as session:
         return await Devices(session).enrol(
-            user, name=name, platform="ios", install_id=install_id, now=now, limit=limit, parent=parent
+            user, name=name, platform="ios", install_id=install_id, now=now, limit=limit
         )
 
 
@@ -114,10 +116,51 @@ async def test_an_api_device_is_made_once_for_its_parent_and_does_not_count(db, 
     assert (api.kind, api.parent) == (API, 1)
 
 
-async def test_a_fork_remembers_its_parent_and_may_be_one_of_several(db, stream):
+async def fork(db, user, at, install_id, *, parent=1, name=None, limit=10):
+    async with db.write() as session:
+        return await Devices(session).fork(
+            user, parent, at, name=name, install_id=install_id, now=NOW, limit=limit
+        )
+
+
+async def test_a_fork_remembers_where_it_parted_and_may_be_one_of_several(db, stream):
+    await enrol(db, stream.owner, "phone")
+    first = await fork(db, stream.owner, 4, "one")
+    second = await fork(db, stream.owner, 9, "two", name="tablet")
+    assert [(made.device.id, made.device.parent, made.device.forked_at) for made in (first, second)] == [
+        (2, 1, 4),
+        (3, 1, 9),
+    ]
+    assert [(made.device.name, made.device.platform) for made in (first, second)] == [
+        ("phone (copy)", "ios"),
+        ("tablet", "ios"),
+    ]
+    assert first.device.kind == DEVICE
+
+
+async def test_the_same_fork_asked_for_again_is_the_same_device(db, stream):
     await enrol(db, stream.owner)
-    forks = [await enrol(db, stream.owner, parent=1) for _ in range(2)]
-    assert [(fork.device.id, fork.device.parent) for fork in forks] == [(2, 1), (3, 1)]
+    first = await fork(db, stream.owner, 4, "one")
+    async with db.write() as session:
+        await Devices(session).revoke(stream.owner, first.device.id, NOW)
+    again = await fork(db, stream.owner, 4, "one")
+    assert (again.device.id, again.known, again.device.revoked_at) == (first.device.id, True, None)
+
+
+async def test_a_fork_can_not_take_the_installation_of_another_device(db, stream):
+    await enrol(db, stream.owner, install_id="mine")
+    await fork(db, stream.owner, 4, "one")
+    for install_id, at in (("mine", 4), ("one", 5)):
+        with pytest.raises(InstallTaken):
+            await fork(db, stream.owner, at, install_id)
+    assert await live(db, stream.owner) == [1, 2]
+
+
+async def test_a_fork_counts_as_a_device_and_makes_room_for_itself(db, stream):
+    await enrol(db, stream.owner, now=NOW - 2)
+    await enrol(db, stream.owner, now=NOW - 1)
+    made = await fork(db, stream.owner, 1, "one", parent=2, limit=2)
+    assert (list(made.retired), await live(db, stream.owner)) == ([1], [2, 3])
 
 
 async def test_only_own_live_devices_are_renamed_and_revoked(db, stream, person):

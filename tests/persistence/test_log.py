@@ -1,9 +1,11 @@
 """Reading the log back: a record comes out as it went in."""
 
 import pytest
+from sqlalchemy import text
 
 from fitai.engine.ops import Dot, Op, Verdict
 from fitai.persistence.append import Append
+from fitai.persistence.devices import Devices
 from fitai.persistence.log import Log
 from fitai.sync.log import Position
 from fitai.sync.wire import WireLimits, decode_op, op_hash
@@ -154,3 +156,85 @@ async def test_an_op_without_a_value_comes_back_as_it_was_decoded(db, stream, ap
     await write(appender, stream, make_record(1, op=op))
     async with db.read() as session:
         assert (await Log(session).read(stream.id, 0, 1))[0].op == op
+
+
+async def test_what_was_refused_is_found_newest_first(db, stream, appender, make_record, person):
+    other = await person()
+    verdicts = [Verdict.VOID, Verdict.APPLIED, Verdict.VOID, Verdict.DEFERRED, Verdict.VOID]
+    run = [make_record(seq, verdict=verdict) for seq, verdict in enumerate(verdicts, 1)]
+    await write(appender, stream, *run)
+    await write(appender, other, make_record(1, verdict=Verdict.VOID))
+    async with db.read() as session:
+        log = Log(session)
+        assert [record.seq for record in await log.voids(stream.id, None, 2)] == [5, 3]
+        assert [record.seq for record in await log.voids(stream.id, 3, 2)] == [1]
+        assert await log.voids(stream.id, 1, 2) == []
+
+
+async def test_the_index_of_what_was_refused_is_used(db):
+    query = "SELECT seq FROM records WHERE stream = 1 AND verdict = 'void' ORDER BY seq DESC LIMIT 5"
+    explain = "EXPLAIN QUERY PLAN" if db.dialect == "sqlite" else "EXPLAIN"
+    async with db.read() as session:
+        if db.dialect == "postgresql":
+            await session.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = (await session.execute(text(f"{explain} {query}"))).all()
+    assert "ix_records_void" in str(plan)
+
+
+async def test_the_records_of_a_workout_up_to_a_position(db, stream, appender, make_record):
+    run = [
+        make_record(seq, rev=(seq + 1) // 2, workout=OTHER) if seq % 2 else make_record(seq, rev=seq // 2)
+        for seq in range(1, 7)
+    ]
+    await write(appender, stream, *run)
+    async with db.read() as session:
+        found = await Log(session).workout_records(stream.id, OTHER, upto=4)
+    assert [record.seq for record in found] == [1, 3]
+
+
+async def test_places_of_records_by_name(db, stream, appender, make_record):
+    await write(
+        appender, stream, make_record(1), make_record(2, n=1, device=7), make_record(3, n=2, device=7)
+    )
+    async with db.read() as session:
+        log = Log(session)
+        assert await log.places(stream.id, [Dot(1, 1), Dot(7, 2), Dot(7, 3), Dot(2, 1)]) == {
+            Dot(1, 1): 1,
+            Dot(7, 2): 3,
+        }
+        assert await log.places(stream.id, []) == {}
+
+
+async def test_a_fork_starts_with_what_its_parent_had_written_and_seen(db, stream, appender, make_record):
+    run = [make_record(1, base=0), make_record(2, base=0, beyond={9: 4}, te=77), make_record(3, base=2)]
+    await write(appender, stream, *run)
+    async with db.write() as session:
+        devices = Devices(session)
+        await devices.enrol(stream.owner, name="phone", platform="ios", install_id=None, now=1, limit=9)
+        for at, parent in ((3, 1), (1, 1), (1, 2), (4, 1)):
+            await devices.fork(
+                stream.owner, parent, at, name=None, install_id=f"{at} {parent}", now=1, limit=9
+            )
+    start = Position(1, 0, {9: 4, 1: 2}, 77)
+    expected = {1: Position(4, 2, None, run[2].te), 2: start, 3: Position(), 4: start}
+    async with db.read() as session:
+        log = Log(session)
+        positions = await log.device_positions(stream.id)
+        alone = {device: await log.device_position(stream.id, device) for device in range(1, 5)}
+        assert await log.device_position(stream.id, 99) == Position()
+    assert {device: positions[device] for device in expected} == expected == alone
+    assert positions[5] == Position(1, 2, {1: 3}, run[2].te)
+
+
+async def test_a_fork_that_has_written_stands_where_it_wrote(db, stream, appender, make_record):
+    await write(appender, stream, make_record(1))
+    async with db.write() as session:
+        devices = Devices(session)
+        await devices.enrol(stream.owner, name="phone", platform="ios", install_id=None, now=1, limit=9)
+        await devices.fork(stream.owner, 1, 2, name=None, install_id="x", now=1, limit=9)
+    own = make_record(2, n=1, device=2, base=1)
+    await write(appender, stream, own)
+    async with db.read() as session:
+        log = Log(session)
+        assert (await log.device_positions(stream.id))[2] == Position(2, 1, None, own.te)
+        assert await log.device_position(stream.id, 2) == Position(2, 1, None, own.te)

@@ -87,3 +87,42 @@ async def test_the_first_schema_can_be_taken_down_and_put_up_again(empty):
         await empty.check()
     await empty.migrate()
     await empty.check()
+
+
+async def test_the_release_before_can_write_into_this_schema(db):
+    """What code of the first schema writes: it names its own columns and knows no others."""
+    user = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
+    statements = (
+        f"INSERT INTO users VALUES ('{user}', 'a@b.c', 'a@b.c', '-', NULL, 2, 1)",
+        f"""INSERT INTO devices (user_id, id, kind, name, platform, install_id, parent, created_at,
+            last_used_at, revoked_at)
+            VALUES ('{user}', 1, 'device', 'phone', 'ios', NULL, NULL, 1, 1, NULL)""",
+        f"INSERT INTO streams VALUES (1, '{user}', 'e', 1, 0, 0)",
+        f"""INSERT INTO records (stream, seq, device, n, workout, rev, kind, base, beyond, te, rt, verdict,
+            code, detail, hash, body)
+            VALUES (1, 1, 1, 1, '{user}', 1, 'k', 0, NULL, 1, 1, 'void', NULL, NULL, '', '')""",
+    )
+    async with db.write() as session:
+        for statement in statements:
+            await session.execute(text(statement))
+    async with db.read() as session:
+        assert (await session.execute(text("SELECT forked_at FROM devices"))).scalar_one() is None
+
+
+async def test_a_database_of_the_first_schema_is_brought_up_with_what_it_holds(empty):
+    def to_first(connection):
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    async with empty.write() as session:
+        await (await session.connection()).run_sync(to_first)
+        await session.execute(
+            text("INSERT INTO streams VALUES (1, '0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f', 'e', 3, 0, 0)")
+        )
+    with pytest.raises(schema.WrongSchema, match="0001"):
+        await empty.check()
+    await empty.migrate()
+    await empty.check()
+    async with empty.read() as session:
+        assert (await session.execute(text("SELECT head FROM streams"))).scalar_one() == 3
