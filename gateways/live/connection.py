@@ -176,7 +176,7 @@ class Connection:
         try:
             while not self.closed and self.position < self.host.head:
                 await self._room()
-                records = await self.host.read(self.position, PAGE)
+                records = await self.host.read(self.position, PAGE, LOW)
                 if not self.closed:
                     self._emit(records)
         except Exception:

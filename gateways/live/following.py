@@ -35,6 +35,7 @@ _log = structlog.get_logger(__name__)
 
 FLUSH_AFTER_S = 0.5  # projections follow the log by at most this, and at once when somebody reads them
 FLUSHED = 50  # workouts projected in one transaction
+KNOWN_RECORDS = 2_000  # of a workout, beyond which what a device knew of it is not worked out
 GREETED = 20  # workouts changed since a cursor whose insights are told again
 
 
@@ -132,7 +133,10 @@ class Following:
             self._greet_rest(connection, name)
 
     async def _known_at(self, name: str, seq: int) -> dict[str, Insight]:
-        """The insights that a device which had the stream up to `seq` may have been told of a workout."""
+        """The insights that a device which had the stream up to `seq` may have been told of a workout.
+        One of very many records is not folded again for each device that comes back."""
+        if self._host.folds[name].workout.rev > KNOWN_RECORDS:
+            return {}
         records = await self._hosts.log.workout_records(self._host.stream, name)
         then = fold(name, self._host.user, (record for record in records if record.seq <= seq))
         return derive.insights(then.workout, self._told[name].history)

@@ -11,10 +11,12 @@ Derived things (insights, the end of a rest, projections) follow after the ack a
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import structlog
 
 from fitai.engine.ops import Dot, Op, Record
@@ -55,6 +57,7 @@ _log = structlog.get_logger(__name__)
 BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 32  # folds that a host keeps, those used last
 DOTS = 5_000  # names of records read at once to place a full vector clock
+PAGE_BYTES = 256 * 1024  # of JSON in one page of records
 RETRIES = 16  # lost races for the head before a batch is told to come later
 
 
@@ -79,6 +82,7 @@ class Host:
         self._receipts: dict[str, int] = {}
         self._jobs: deque[Job] = deque()
         self._working = False
+        self._worker: asyncio.Task[None] | None = None
         self._after: deque[ThenJob] = deque()
         self._behind = False
         self._rates: dict[int, Bucket] = {}
@@ -125,13 +129,20 @@ class Host:
         await job.done
         await self.following.written()
 
-    async def read(self, after: int, limit: int) -> list[dict[str, Any]]:
-        """Records after a position, at most up to the head that is known here, as the wire has them."""
+    async def read(self, after: int, limit: int, size: int = PAGE_BYTES) -> list[dict[str, Any]]:
+        """Records after a position, at most up to the head that is known here, as the wire has them: at
+        most `limit`, and no more than `size` bytes of JSON unless the first alone is larger."""
         limit = min(limit, self.head - after)
         if limit <= 0:
             return []
-        records = await self._hosts.log.read(self.stream, after, limit)
-        return [record.wire() for record in records]
+        page: list[dict[str, Any]] = []
+        for record in await self._hosts.log.read(self.stream, after, limit):
+            wire = record.wire()
+            size -= len(orjson.dumps(wire))
+            if page and size < 0:
+                break
+            page.append(wire)
+        return page
 
     async def reach(self, seq: int) -> None:
         """Look at the log when somebody names a position beyond our head: another node may have got there,
@@ -163,7 +174,12 @@ class Host:
         self.used_at = self.now_ms()
         if not self._working:
             self._working = True
-            spawn("live.host", self._work())
+            self._worker = spawn("live.host", self._work())
+
+    async def quiet(self) -> None:
+        """Return when nothing is being done."""
+        if self._worker is not None:
+            await asyncio.wait([self._worker])
 
     @property
     def idle(self) -> bool:

@@ -115,6 +115,7 @@ class Hosts:
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await asyncio.gather(*(host.flush() for host in self._hosts.values()), return_exceptions=True)
         for host in self._hosts.values():
+            await host.quiet()
             host.close()
         self._hosts.clear()
 

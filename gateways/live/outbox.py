@@ -41,11 +41,15 @@ class Outbox:
         self.on_drained: Callable[[], None] | None = None
 
     def push(self, packet: Transport | None) -> None:
-        """Append a packet. Passing the cap calls `on_full` once; the packet is kept all the same."""
+        """Append a packet. Passing the cap calls `on_full` once; the packet is kept all the same.
+
+        A client that has taken all but a little of what came before is not slow, however large the packet.
+        """
+        waiting = self.bytes
         self._items.append(packet)
         self.bytes += weight(packet)
         self._wake()
-        if self.bytes > self._cap and not self._full:
+        if self.bytes > self._cap and waiting > LOW and not self._full:
             self._full = True
             if self.on_full is not None:
                 self.on_full()
