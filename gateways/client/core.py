@@ -288,13 +288,14 @@ class Core:
         if self.held.epoch is None:
             self.held.epoch = event.epoch
         if event.epoch == self.held.epoch and self._is_behind(event):
-            self._distrust(event.head)
+            self._distrust()
         elif event.epoch != self.held.epoch:
             self.ledger.begin_again(event.epoch)
         elif event.next_n is not None:
             self._count(event.next_n)
         self._goal = self.held.cursor if event.resumed and not self.held.old_head else event.head
-        if self.held.cursor == 0 and event.head > self._snapshot_over and self.held.page is None:
+        fresh = self.held.cursor == 0 and not self.held.old_head and self.held.page is None
+        if fresh and event.head > self._snapshot_over:
             self.held.page = {"at": None, "after": None, "done": False}
 
     def _is_behind(self, event: m.Connected) -> bool:
@@ -303,14 +304,14 @@ class Core:
             return True
         return event.next_n is not None and self._behind(event.next_n)
 
-    def _distrust(self, head: int) -> None:
+    def _distrust(self) -> None:
         """The server has less than it acknowledged. A node that lags has it soon; a log that was restored
         without a new epoch never has."""
         if self._failures < TRIES:
             self._hang_up()
             self._wait()
         else:
-            self._start_over(str(self.held.epoch), head)
+            self._start_over(str(self.held.epoch))
             self._wait()
 
     def _behind(self, next_n: int) -> bool:
@@ -340,7 +341,7 @@ class Core:
 
     def _on_told(self, event: m.Told) -> None:
         if event.epoch != self.held.epoch:
-            self._start_over(event.epoch, event.to)
+            self._start_over(event.epoch)
             return
         before = self.held.cursor
         if not self._take(event.records):
@@ -353,7 +354,7 @@ class Core:
         if not answer.get("ok"):
             self._pull_refused(answer)
         elif answer["epoch"] != self.held.epoch:
-            self._start_over(answer["epoch"], answer["head"])
+            self._start_over(answer["epoch"])
         else:
             self._page_of_log(answer)
 
@@ -375,7 +376,7 @@ class Core:
 
     def _pull_refused(self, answer: Json) -> None:
         if "head" in answer and answer["head"] < self.held.cursor:
-            self._distrust(answer["head"])
+            self._distrust()
         else:
             self._refused_request(answer)
 
@@ -389,7 +390,7 @@ class Core:
         elif answer.get("code") in ("not_found", "bad_request", "method_not_allowed"):
             self.held.page = {"at": 0, "after": None, "done": True}  # it can be done without
         elif answer.get("ok"):
-            self._start_over(answer["epoch"], answer["at"])
+            self._start_over(answer["epoch"])
         else:
             self._refused_request(answer)
 
@@ -412,9 +413,9 @@ class Core:
         elif answer.get("code") == "equivocation":
             self._suspect()
         elif answer.get("code") == "epoch" and "epoch" in answer:
-            self._start_over(answer["epoch"], self.head)
+            self._start_over(answer["epoch"])
         elif answer.get("code") in _AGAIN:
-            self._distrust(answer.get("head", self.head))
+            self._distrust()
         elif answer.get("code") in _TOO_MUCH:
             self._too_much(len(sent), answer)
         else:
@@ -458,8 +459,8 @@ class Core:
         if self.wanted:
             self._connect()
 
-    def _start_over(self, epoch: str, head: int) -> None:
-        """The server's log is not the one that we know."""
+    def _start_over(self, epoch: str) -> None:
+        """The server's log is not the one that we know: how far it goes, the pulls will tell."""
         self.ledger.begin_again(epoch)
-        self.head = self._goal = head
+        self.head = self._goal = 0
         self._recheck = True

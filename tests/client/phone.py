@@ -15,7 +15,9 @@ from fitai.gateways.client import messages as m
 from fitai.gateways.client import view
 from fitai.gateways.client.core import Core, Patience
 from fitai.gateways.client.store import Store
-from tests.client.stand_in import NOW, Stream
+from fitai.sync import log
+from fitai.sync.log import Context
+from tests.client.stand_in import Stream
 
 Json = dict[str, Any]
 
@@ -174,6 +176,16 @@ def agree(stream: Stream, *phones: Phone) -> None:
         assert phone.digests() == stream.digests()
         assert phone.held.outbox == phone.store.outbox() == []
         assert phone.held.cursor == stream.head
+        assert [seen(stream, row) for row in phone.store.log(0, 10_000)] == [
+            seen(stream, record) for record in stream.records
+        ]
 
 
-__all__ = ["NOW", "Phone", "agree"]
+def seen(stream: Stream, record: Any) -> list[int]:
+    """The seqs of the records that the author of a record had seen, whichever way its context is written."""
+    context = Context(record.base, record.beyond)
+    return [
+        r.seq
+        for r in stream.records[: record.seq - 1]
+        if r.seq <= context.base or log.saw(context, record.device, r.seq, r.dot)
+    ]

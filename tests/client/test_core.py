@@ -230,11 +230,12 @@ def test_a_copy_that_is_told_of_an_equivocation_forks_at_the_first_op_that_diffe
 
 def test_a_dot_that_names_an_op_which_is_numbered_anew_goes_with_it(stream):
     phone = Phone(stream)
+    phone.write("workout.create", W)
     first = phone.write("note.set", W, {"text": "one"})
     phone.write("note.set", W, {"text": "two", "parent": [2**31 - 1, first["n"]]})
     device = phone.sign_in(41)
     agree(stream, phone)
-    assert stream.records[1].op.value["parent"] == [device, 1]
+    assert stream.records[2].op.value["parent"] == [device, 2]
 
 
 def test_a_sign_in_as_another_device_sends_what_waits_under_the_new_name(stream, live):
