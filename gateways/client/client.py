@@ -96,6 +96,7 @@ class Client:
         self._line: Transport | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._pump = spawn("client.pump", self._take_all())
 
     @classmethod
@@ -141,6 +142,9 @@ class Client:
 
     async def close(self) -> None:
         """Hang up and close the file. What waits is sent the next time."""
+        if self._closed:
+            return
+        self._closed = True
         with suppress(sqlite3.Error):
             await self._take(m.Left())
         self._pump.cancel()

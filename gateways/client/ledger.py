@@ -163,9 +163,9 @@ class Ledger:
         return seq
 
     def page(self, answer: Json) -> None:
-        """Keep a page of the snapshot: {at, states, after, more}."""
-        self._save.states += answer["states"]
-        self.held.page = {"at": answer["at"], "after": answer.get("after"), "done": not answer["more"]}
+        """Keep a page of the snapshot: {at, workouts, next}."""
+        self._save.states += answer["workouts"]
+        self.held.page = {"at": answer["at"], "after": answer["next"], "done": answer["next"] is None}
 
     def _is_next(self, n: int) -> bool:
         return bool(self.held.outbox[0]["n"] == n)

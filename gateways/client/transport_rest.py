@@ -30,7 +30,7 @@ class RestTransport:
         except Offline:
             self._say(m.Lost())
         else:
-            self._say(m.Connected(answer["epoch"], answer["head"], live=False))
+            self._say(m.Connected(answer["epoch"], answer["head"], live=False, next_n=answer.get("next_n")))
 
     async def push(self, ops: Sequence[Json], epoch: str) -> None:
         """Send ops."""

@@ -111,7 +111,7 @@ class Phone:
     def _connect(self, cursor: Json | None) -> None:
         ready = self.stream.ready(self.held.device, cursor)
         if not self.live:
-            self.coming.append(m.Connected(ready["epoch"], ready["head"], live=False))
+            self.coming.append(m.Connected(ready["epoch"], ready["head"], live=False, next_n=ready["next_n"]))
             return
         self.coming.append(m.Connected(**ready))
         self.told = cursor["seq"] if ready["resumed"] and cursor else ready["head"]

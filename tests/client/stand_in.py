@@ -84,9 +84,9 @@ class Stream:
         start = 0 if after is None else names.index(after) + 1
         part = names[start : start + page]
         states = [state(self._fold(name, at).workout) for name in part]
-        more = start + page < len(names)
-        tail = {"after": part[-1] if part else None, "more": more}
-        return {"ok": True, "epoch": self.epoch, "at": at, "states": states, **tail}
+        following = part[-1] if start + page < len(names) else None
+        told = {"ok": True, "epoch": self.epoch, "at": at, "head": self.head}
+        return {**told, "workouts": states, "next": following}
 
     def fork(self, device: int, fork_at: int) -> int:
         child = self.enrol()
