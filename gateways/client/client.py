@@ -96,6 +96,7 @@ class Client:
         self._line: Transport | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._pump = spawn("client.pump", self._take_all())
 
@@ -147,12 +148,11 @@ class Client:
         self._closed = True
         with suppress(sqlite3.Error):
             await self._take(m.Left())
+        self._drop_line()
         self._pump.cancel()
         for task in self._running:
             task.cancel()
-        await asyncio.gather(self._pump, *self._running, return_exceptions=True)
-        if self._line is not None:
-            await self._line.close()
+        await asyncio.gather(self._pump, *self._running, *self._closing, return_exceptions=True)
         await self._http.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown()
@@ -437,7 +437,7 @@ class Client:
         if self._alarm is not None:
             self._alarm.cancel()
         if line is not None:
-            self._start(line.close())
+            self._keep(line.close(), self._closing)
 
     def _wake(self, after_ms: int) -> None:
         if self._alarm is not None:
@@ -446,9 +446,12 @@ class Client:
         self._alarm = loop.call_later(after_ms / 1000, self._events.put_nowait, (None, m.Woke()))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._keep(work, self._running)
+
+    def _keep(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         task = spawn("client.request", work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     async def _take_page(self, at: int | None, after: Any) -> None:
         token = str(self._meta.get("access_token"))

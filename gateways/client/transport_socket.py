@@ -22,6 +22,7 @@ from fitai.gateways.client.transport import Hear
 NAMESPACE = "/live"
 ANSWER_S = 30.0  # after which a connection that does not answer is given up
 CONNECT_S = 10.0
+HANG_UP_S = 2.0
 
 Listener = Callable[[str, Json], None]
 
@@ -66,8 +67,11 @@ class SocketTransport:
                 namespaces=[NAMESPACE],
                 wait_timeout=CONNECT_S,
             )
-        except (socketio.exceptions.SocketIOError, OSError, ValueError):
+        except Exception:  # a stream that breaks in the handshake makes the library raise anything
             self._say(self._refusal or m.Lost())
+        finally:
+            if self._closed:  # meanwhile, or just now: what was half made must not live on
+                await self._hang_up()
 
     async def push(self, ops: Sequence[Json], epoch: str) -> None:
         """Send ops."""
@@ -94,10 +98,22 @@ class SocketTransport:
             await self._sio.emit(event, payload, namespace=NAMESPACE)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up; afterwards none of the library's tasks runs."""
         self._end()
-        with suppress(socketio.exceptions.SocketIOError, OSError):
-            await self._sio.shutdown()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """The library forgets to end its writer when the server closed first: it waits for a packet that
+        nobody will send any more."""
+        engine = self._sio.eio
+        loops = [task for task in (engine.read_loop_task, engine.write_loop_task) if task is not None]
+        with suppress(Exception):  # it is over, however it ends
+            await self._sio.disconnect()
+        if loops:
+            engine.queue.put_nowait(None)
+            _, late = await asyncio.wait(loops, timeout=HANG_UP_S)
+            for task in late:
+                task.cancel()
 
     async def _ask(self, event: str, payload: Json, into: Callable[[Json], Event]) -> None:
         loop = asyncio.get_running_loop()

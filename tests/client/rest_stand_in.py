@@ -23,6 +23,7 @@ class RestStandIn:
 
     def __init__(self, **options: Any) -> None:
         self.options = options
+        self.port = 0
         self.streams: dict[str, Stream] = {}  # by e-mail address
         self.installs: dict[tuple[str, str], int] = {}
         self.sessions: dict[str, tuple[str, int]] = {}
@@ -30,6 +31,10 @@ class RestStandIn:
         self.expired: set[str] = set()
         self.requests: list[str] = []
         self._ids = itertools.count(1)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def app(self) -> web.Application:
         app = web.Application()

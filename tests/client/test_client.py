@@ -63,8 +63,7 @@ async def rest() -> AsyncIterator[Any]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    stand_in.port = site._server.sockets[0].getsockname()[1]
-    stand_in.url = f"http://127.0.0.1:{stand_in.port}"
+    stand_in.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     yield stand_in
     await runner.cleanup()
 
