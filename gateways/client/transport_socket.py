@@ -39,7 +39,6 @@ class SocketTransport:
         self._now_ms = now_ms
         self._codec = codec
         self._closed = False
-        self._refusal: m.Refused | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._sio = socketio.AsyncClient(
             reconnection=False,
@@ -59,16 +58,19 @@ class SocketTransport:
         if cursor is not None:
             auth["cursor"] = cursor
         query = "?codec=msgpack" if self._codec == "msgpack" else ""
+        self._patience(CONNECT_S)
         try:
             await self._sio.connect(
                 self._http.url + query,
                 auth=auth,
                 transports=["websocket"],
                 namespaces=[NAMESPACE],
-                wait_timeout=CONNECT_S,
+                wait=False,
             )
+            # Before the namespace is joined, the library does not tell of a stream that breaks.
+            self._sio.eio.read_loop_task.add_done_callback(self._on_disconnect)
         except Exception:  # a stream that breaks in the handshake makes the library raise anything
-            self._say(self._refusal or m.Lost())
+            self._say(m.Lost())
         finally:
             if self._closed:  # meanwhile, or just now: what was half made must not live on
                 await self._hang_up()
@@ -116,8 +118,7 @@ class SocketTransport:
                 task.cancel()
 
     async def _ask(self, event: str, payload: Json, into: Callable[[Json], Event]) -> None:
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(ANSWER_S, self._on_disconnect)
+        self._patience(ANSWER_S)
 
         def answered(answer: Json) -> None:
             self._answered()
@@ -128,12 +129,18 @@ class SocketTransport:
         except (socketio.exceptions.SocketIOError, OSError):
             self._on_disconnect()
 
+    def _patience(self, seconds: float) -> None:
+        if not self._closed:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(seconds, self._on_disconnect)
+
     def _answered(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def _on_ready(self, ready: Json) -> None:
+        self._answered()
         self._say(
             m.Connected(
                 epoch=ready["epoch"],
@@ -158,7 +165,7 @@ class SocketTransport:
         """The server's refusal, or words of the library when there was no server to refuse."""
         data = why.get("data") if isinstance(why, dict) else None
         if isinstance(data, dict) and "code" in data:
-            self._refusal = m.Refused(data["code"], bool(data.get("retry")))
+            self._say(m.Refused(data["code"], bool(data.get("retry"))))
 
     def _on_disconnect(self, *_: Any) -> None:
         self._say(m.Lost())

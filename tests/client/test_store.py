@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -144,7 +144,7 @@ class Life:
         self.other.sign_in()
         self.entities = [str(uuid.uuid4()) for _ in range(3)]
         self.deaths = 0
-        self.phone = None
+        self.phone: Any = None
         self.device = self.stream.enrol()
 
     def live_on(self):
