@@ -104,7 +104,7 @@ class RestStandIn:
         code = "token_expired" if token in self.expired else "unauthorized"
         if token not in self.sessions or token in self.expired:
             raise web.HTTPUnauthorized(
-                body=orjson.dumps({"code": code}), content_type="application/problem+json"
+                text=orjson.dumps({"code": code}).decode(), content_type="application/problem+json"
             )
         return self.sessions[token]
 
