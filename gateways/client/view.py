@@ -1,0 +1,70 @@
+"""What a device shows: its records, and on top of them its own ops that wait, by the server's own fold.
+
+An op that waits is placed after the head of our log just as the server would place it there now, with the
+verdict that it would get. So what a person sees offline is what everybody sees when the op has arrived and
+nobody else wrote meanwhile; and once all is sent, the state is the server's, digest for digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from fitai.engine import workout as engine
+from fitai.engine.ops import Record, Verdict
+from fitai.engine.workout import Limits
+from fitai.gateways.client.ledger import UNSIGNED, Held, op_of
+from fitai.gateways.client.messages import Json, Row
+from fitai.sync import log
+from fitai.sync.log import Position
+from fitai.sync.place import Folded, Placer, fold
+from fitai.sync.wire import WireLimits, decode_op, op_hash
+
+WIDE = WireLimits()
+
+
+def record_of(row: Row) -> Record:
+    """A kept record as the engine reads it."""
+    op, _ = decode_op({"base": 0, **op_of(row.body)}, WIDE)
+    return Record(
+        op=op,
+        seq=row.seq,
+        rev=row.rev,
+        device=row.device,
+        base=row.base,
+        beyond=row.beyond,
+        te=row.te,
+        rt=row.te,
+        verdict=Verdict(row.body["verdict"]),
+        code=row.body.get("code"),
+        detail=row.body.get("detail"),
+        hash=op_hash(op.raw),
+    )
+
+
+def folded(
+    workout: str, held: Held, rows: Iterable[Row], waiting: Sequence[Json], now_ms: Callable[[], int]
+) -> Folded:
+    """The fold of one workout from its rows, and the ops of it that wait."""
+    here = fold(workout, held.user or "", [record_of(row) for row in rows if row.seq <= _shown(held)])
+    if waiting:
+        _place(here, workout, held, waiting, now_ms() + held.offset_ms)
+    return here
+
+
+def document(here: Folded) -> Json | None:
+    """The state document, or None when there is nothing to show."""
+    return engine.state(here.workout) if here.workout.created else None
+
+
+def _shown(held: Held) -> int:
+    """While the log is learnt anew, what was known of it before is shown behind it."""
+    return max(held.cursor, held.old_head)
+
+
+def _place(here: Folded, workout: str, held: Held, waiting: Sequence[Json], now: int) -> None:
+    author = UNSIGNED if held.author is None else held.author
+    position = held.positions.get(author, Position())
+    placer = Placer(_shown(held), 0, {author: position}, {workout: here}, Limits())
+    for raw in waiting:
+        op, _ = decode_op({"base": 0, **raw}, WIDE)
+        placer.place(author, op, log.context(op, placer.position(author)), now, held.offset_ms)
