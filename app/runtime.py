@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -99,11 +99,12 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
             )
         )
         live.attach(app)
-        keeper = spawn("app.housekeeping", _housekeeping(db))
+        closing = asyncio.Event()
+        keeper = spawn("app.housekeeping", _housekeeping(db, closing))
         try:
             yield Node(settings, db, hosts, live, app)
         finally:
-            keeper.cancel()
+            closing.set()
             await asyncio.gather(keeper, return_exceptions=True)
             await hosts.close()
             await appender.close()
@@ -112,16 +113,17 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         await db.close()
 
 
-async def _housekeeping(db: Database) -> None:
+async def _housekeeping(db: Database, closing: asyncio.Event) -> None:
     """Forget, now and then, what nobody can use any more."""
-    while True:
+    while not closing.is_set():
         try:
             async with db.write() as session:
                 await Tokens(session).sweep(now_ms() - TOKENS_KEPT_MS)
                 await Idempotency(session).sweep(now_ms() - KEYS_KEPT_MS)
         except Unavailable:
             _log.warning("housekeeping_postponed")
-        await asyncio.sleep(HOUSEKEEPING_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(closing.wait(), HOUSEKEEPING_S)
 
 
 def live_limits(settings: Settings) -> LiveLimits:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,6 +35,7 @@ class TimerWheel:
         self._due: dict[tuple[str, str], tuple[int, Host]] = {}
         self._heap: list[tuple[int, str, str]] = []
         self._changed = asyncio.Event()
+        self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -41,9 +43,10 @@ class TimerWheel:
         self._tasks = [spawn("live.timers", self._run()), spawn("live.timers.scan", self._scan())]
 
     async def close(self) -> None:
-        """Stop watching; deadlines are found again by the next scan of any node."""
-        for task in self._tasks:
-            task.cancel()
+        """Stop watching; deadlines are found again by the next scan of any node. A scan that is under way
+        comes to its end: a question to the database is not left without its asker."""
+        self._closing.set()
+        self._changed.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def set(self, host: Host, workout: str, due: int | None) -> None:
@@ -68,7 +71,7 @@ class TimerWheel:
         self._changed.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing.is_set():
             self._changed.clear()
             pause = self._fire()
             try:
@@ -93,14 +96,15 @@ class TimerWheel:
         return None
 
     async def _scan(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 await self.scan()
             except Unavailable:
                 _log.warning("timer_scan_postponed")
             except Exception:
                 _log.exception("timer_scan_failed")
-            await asyncio.sleep(SCAN_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), SCAN_S)
 
     async def scan(self) -> None:
         """Open a host for every deadline that is due before the next scan."""
