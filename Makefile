@@ -32,7 +32,7 @@ lint: $(STAMP) types ## style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES:%=-p fitai.%) -p tests $(if $(wildcard bench/*.py),-p bench)
-	PYTHONPATH=.cache/types $(BIN)/lint-imports --no-show-logo --cache-dir .cache/importlinter
+	PYTHONPATH=.cache/types $(BIN)/lint-imports --cache-dir .cache/importlinter
 
 format: $(STAMP) ## rewrite the code in the one style
 	$(BIN)/ruff check --fix .
