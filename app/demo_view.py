@@ -9,7 +9,7 @@ from fitai.engine.insights import insights
 from fitai.engine.ops import Record, Verdict
 from fitai.engine.records import workout_bests
 from fitai.engine.workout import Workout
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 from fitai.sync.wire import WireLimits, decode_op
 
 Json = dict[str, Any]

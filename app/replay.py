@@ -22,7 +22,7 @@ from fitai.persistence.devices import API, SERVER, Devices
 from fitai.persistence.log import Log
 from fitai.persistence.projections import Projector
 from fitai.persistence.users import UserRow, Users
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 
 PAGE = 500
 

@@ -1,20 +1,31 @@
 """What a workout is made of while it is folded: the workout, its exercise entries, its sets, its rest.
 
-These are the mutable cells that engine/fold.py writes and everything else reads. An op may name an entity
-that no op has made yet (a late target). It is then written to a **stub**: an entity with `known = False` that
-nobody sees, whose writes wait in `pending`. When the target appears, what waited is written over the first
-values, as if it had come right after; so nothing has to be tried again.
+These are the mutable cells that the fold (`fitai.sync.fold`) writes and everything else reads. Each cell
+shows one value per field, as plain attributes; beside them lies the causal side, which only the fold
+understands:
+
+    by       field → the stamp of its only write, or all writes that stand beside each other
+    past     field → writes that were replaced, the newest last
+    live     device → its newest touch that no remove had seen; while there is one, the entity is there
+    removes  the removes that no touch had seen
+
+An op may name an entity that no op has made yet (a late target). It is then written to a **stub**: an entity
+with `known = False` that nobody sees until the op that makes it comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from fitai.engine.kinds import Load
 from fitai.engine.machine import PLANNED
-from fitai.engine.ops import Dot
-from fitai.engine.units import plain, thousandths, to_ug
+from fitai.engine.ops import Dot, Stamp
+from fitai.engine.units import thousandths, to_ug
+
+Key = tuple[int, int, int, int]
+"""A place on a workout's timeline, see `fitai.sync.timeline`."""
+
+NO_PLACE: Final[Key] = (2**63, 0, 0, 0)
 
 
 class Slot(NamedTuple):
@@ -22,6 +33,13 @@ class Slot(NamedTuple):
 
     slot: int | str
     target: dict[str, Any] | None
+
+
+class Write(NamedTuple):
+    """A value and who wrote it."""
+
+    stamp: Stamp
+    value: Any
 
 
 class Rest:
@@ -43,55 +61,67 @@ class Rest:
         self.ends_at = started_at + seconds * 1000
         self.remaining_ms: int | None = None
 
-    def copy(self) -> Rest:
-        """An independent equal."""
-        twin = Rest(self.dot, self.started_at, self.seconds)
-        twin.ends_at, twin.remaining_ms = self.ends_at, self.remaining_ms
-        return twin
 
+class Cell:
+    """What workout, entry and set have in common; see the module's first lines."""
 
-class Entry:
-    """An exercise entry: one exercise at its place in one workout, with its planned slots by name."""
+    __slots__ = ("by", "id", "live", "past", "removed", "removes")
 
-    __slots__ = ("exercise", "id", "known", "pending", "plan", "position", "removed", "superset", "target")
+    of: ClassVar[str]
 
     def __init__(self, id_: str) -> None:
         self.id = id_
-        self.known = False
         self.removed = False
+        self.by: dict[str, Stamp | list[Write]] = {}
+        self.past: dict[str, list[Write]] = {}
+        self.live: dict[int, Stamp] = {}
+        self.removes: list[Stamp] = []
+
+    def show(self, field: str, value: Any) -> None:
+        """Make `value` (plain JSON) what is shown of a field."""
+        setattr(self, field, value)
+
+    def shown(self, field: str) -> Any:
+        """What is shown of a field, as it was given to `show`."""
+        return getattr(self, field)
+
+
+class Entry(Cell):
+    """An exercise entry: one exercise at its place in one workout, with its planned slots by name.
+
+    workout  the id of the workout that it came from, in a view of merged workouts; else None
+    """
+
+    __slots__ = ("exercise", "known", "plan", "position", "superset", "target", "workout")
+
+    of = "exercise"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(id_)
+        self.known = False
         self.exercise = ""
         self.position = ""
         self.superset: int | str | None = None
         self.target: dict[str, Any] | None = None
         self.plan: dict[str, Slot] = {}
-        self.pending: dict[str, Any] = {}
+        self.workout: str | None = None
 
-    def write(self, field: str, value: Any) -> None:
-        """Set one register; kept for later while the entry is a stub."""
-        if self.known:
-            setattr(self, field, value)
+    def show(self, field: str, value: Any) -> None:
+        if field.startswith("plan:"):
+            name = field[5:]
+            self.plan[name] = self.plan[name]._replace(target=value)
         else:
-            self.pending[field] = value
-
-    def settle(self) -> None:
-        """Write what waited for the entry over its first values."""
-        pending, self.pending = self.pending, {}
-        for field, value in pending.items():
             setattr(self, field, value)
 
-    def copy(self) -> Entry:
-        """An independent equal."""
-        twin = Entry(self.id)
-        for name in Entry.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.plan, twin.pending = dict(self.plan), dict(self.pending)
-        return twin
+    def shown(self, field: str) -> Any:
+        return self.plan[field[5:]].target if field.startswith("plan:") else getattr(self, field)
 
 
-class SetRow:
-    """A set: the registers of its fields as typed, and beside load and distance their exact integers.
+class SetRow(Cell):
+    """A set: its fields as typed, and beside load and distance their exact integers.
 
-    at   effective time of the set.log that made it done (or first wrote it); dot, that op
+    at   effective time of the first set.log that had it done (or first wrote it); dot, that op
+    key  the place of its first set.log on the timeline: sets are shown in this order
     load_ug, distance_mm  None where nothing was typed
     """
 
@@ -101,15 +131,14 @@ class SetRow:
         "distance_m",
         "distance_mm",
         "done",
+        "done_key",
         "dot",
         "duration_ms",
         "exercise_entry",
-        "id",
+        "key",
         "known",
         "load",
         "load_ug",
-        "pending",
-        "removed",
         "reps",
         "rest_s",
         "rir",
@@ -119,10 +148,11 @@ class SetRow:
         "type",
     )
 
+    of = "set"
+
     def __init__(self, id_: str) -> None:
-        self.id = id_
+        super().__init__(id_)
         self.known = False
-        self.removed = False
         self.exercise_entry = ""
         self.slot: int | str | None = None
         self.type = "working"
@@ -140,58 +170,37 @@ class SetRow:
         self.done = True
         self.at = 0
         self.dot = Dot(0, 0)
-        self.pending: dict[str, Any] = {}
+        self.key = NO_PLACE
+        self.done_key = NO_PLACE
 
-    def write(self, field: str, value: Any) -> None:
-        """Set one register to a decoded value; kept for later while the set is a stub."""
-        if not self.known:
-            self.pending[field] = value
-        elif field == "load":
-            self._write_load(value)
+    def show(self, field: str, value: Any) -> None:
+        setattr(self, field, value)
+        if field == "load":
+            self.load_ug = None if value is None else to_ug(value["value"], value["unit"])
         elif field == "distance_m":
             self.distance_mm = None if value is None else thousandths(value)
-            self.distance_m = None if value is None else plain(value)
-        elif field in ("rpe", "rir"):
-            setattr(self, field, None if value is None else plain(value))
-        else:
-            setattr(self, field, value)
-
-    def _write_load(self, load: Load | None) -> None:
-        self.load = None if load is None else load.document()
-        self.load_ug = None if load is None else to_ug(load.value, load.unit)
-
-    def settle(self) -> None:
-        """Write what waited for the set over its first values."""
-        pending, self.pending = self.pending, {}
-        for field, value in pending.items():
-            self.write(field, value)
-
-    def copy(self) -> SetRow:
-        """An independent equal."""
-        twin = SetRow(self.id)
-        for name in SetRow.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.pending = dict(self.pending)
-        return twin
 
 
-class Workout:
-    """The fold of one workout's records in log order: written by `apply`, read by everything else.
+class Workout(Cell):
+    """One workout as its records make it: written by the fold, read by everything else.
 
-    Times are Unix ms. `last_te` is the latest effective time folded so far: the workout's clock, which never
+    Times are Unix ms. `last_te` is the latest effective time of a record: the workout's clock, which never
     goes back even where late ops do. `started_edit` and `ended_edit` are what a person typed over the times
     that the edges gave. `work_ms`, `rest_ms` and `paused_ms` hold up to `since`, the last change of `state`.
+    `flags` and `alternatives` are as in the state document. `merged` are the workouts that a view holds
+    besides its own.
     """
 
     __slots__ = (
+        "alternatives",
         "created",
         "created_at",
-        "edited",
         "ended_at",
         "ended_edit",
         "entries",
-        "id",
+        "flags",
         "last_te",
+        "merged",
         "merged_into",
         "note",
         "notes",
@@ -199,7 +208,6 @@ class Workout:
         "paused_ms",
         "rating",
         "reason",
-        "removed",
         "rest",
         "rest_ms",
         "rev",
@@ -216,49 +224,50 @@ class Workout:
         "work_ms",
     )
 
+    of = "workout"
+
     def __init__(self, id: str, owner: str) -> None:
-        self.id = id
+        super().__init__(id)
         self.owner = owner
         self.seq = 0
         self.rev = 0
         self.created = False
-        self.removed = False
         self.merged_into: str | None = None
-        self.state = PLANNED
+        self.merged: list[str] = []
         self.title: str | None = None
         self.template: str | None = None
         self.units: str | None = None
         self.tz: str | None = None
         self.created_at: int | None = None
-        self.started_at: int | None = None
         self.started_edit: int | None = None
-        self.ended_at: int | None = None
         self.ended_edit: int | None = None
         self.last_te: int | None = None
         self.rating: int | None = None
-        self.reason: str | None = None
         self.note: str | None = None
-        self.rest: Rest | None = None
         self.entries: dict[str, Entry] = {}
         self.sets: dict[str, SetRow] = {}
         self.notes: dict[str, str] = {}
-        # Fields that were edited before the workout was created: they win over what create says.
-        self.edited: set[str] = set()
+        self.flags: list[dict[str, Any]] = []
+        self.alternatives: list[dict[str, Any]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Make all that the timeline tells as it is before its first event."""
+        self.state = PLANNED
+        self.started_at: int | None = None
+        self.ended_at: int | None = None
+        self.reason: str | None = None
+        self.rest: Rest | None = None
         self.since = 0
         self.work_ms = 0
         self.rest_ms = 0
         self.paused_ms = 0
 
-    def copy(self) -> Workout:
-        """An independent equal, to try ops on that may not get their place in the log."""
-        twin = Workout(self.id, self.owner)
-        for name in Workout.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.rest = self.rest.copy() if self.rest is not None else None
-        twin.entries = {key: entry.copy() for key, entry in self.entries.items()}
-        twin.sets = {key: row.copy() for key, row in self.sets.items()}
-        twin.notes, twin.edited = dict(self.notes), set(self.edited)
-        return twin
+    def show(self, field: str, value: Any) -> None:
+        setattr(self, _TYPED.get(field, field), value)
+
+    def shown(self, field: str) -> Any:
+        return getattr(self, _TYPED.get(field, field))
 
     def visible_entries(self) -> list[Entry]:
         """The exercise entries that are there, by (position bytewise, id)."""
@@ -266,7 +275,7 @@ class Workout:
         return sorted(there, key=lambda entry: (entry.position, entry.id))
 
     def visible_sets(self) -> Iterator[tuple[SetRow, Entry]]:
-        """The sets that are there, each with its entry, in log order of their set.log."""
+        """The sets that are there, each with its entry, in the order of their first set.log."""
         entries = self.entries
         for row in self.sets.values():
             if row.known and not row.removed:
@@ -281,3 +290,13 @@ class Workout:
             return True
         row = self.sets.get(entity)
         return row is not None and row.known
+
+    def cell(self, entity: str | None) -> Cell | None:
+        """The set or exercise entry of this id, stub or not; the workout itself for None."""
+        if entity is None:
+            return self
+        return self.sets.get(entity) or self.entries.get(entity)
+
+
+# Fields that a person types over what the timeline tells.
+_TYPED: Final = {"started_at": "started_edit", "ended_at": "ended_edit"}

@@ -1,8 +1,8 @@
 """Judging an op: can it stand, must it wait for what it names, or is it void?
 
-An op is judged once, against the state before it, and the verdict is kept in its record. Only the edges of
-the machine are judged by state; a broken limit and a bad value are void in every state; everything else
-stands.
+An op is judged once and the verdict is kept in its record. Only the edges of the machine are judged by a
+state, the one that their author had seen; a broken limit and a bad value are void in every state; everything
+else stands. What an op names is looked for in the whole log.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class Limits:
 
 
 class Judgement(NamedTuple):
-    """applied, deferred or void; `code` and `detail` only with void (see the protocol's verdicts)."""
+    """applied, deferred or void; `code` and `detail` only with void (see the protocol's verdicts). `value` is
+    the op's decoded value, None where it has none that can be read."""
 
     verdict: Verdict
     code: str | None = None
     detail: dict[str, Any] | None = None
+    value: Any = None
 
 
 DEFAULT_LIMITS: Final = Limits()
-APPLIED: Final = Judgement(Verdict.APPLIED)
-DEFERRED: Final = Judgement(Verdict.DEFERRED)
 
 
 class _LimitReached(Exception):
@@ -58,30 +58,31 @@ class _LimitReached(Exception):
         self.detail = {"limit": limit, "max": most}
 
 
-def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS) -> Judgement:
-    """What becomes of `op` on the state before it; reads only, raises nothing.
+def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None = None) -> Judgement:
+    """What becomes of `op` on the workout before it; reads only, raises nothing.
 
+    `seen` is the machine's state as the op's author had seen it, for an edge; by default that of `w`.
     void codes: bad_value {field, reason}, limit {limit, max}, illegal_edge {from, trigger}.
     """
     if not known(op):
-        return DEFERRED
+        return Judgement(Verdict.DEFERRED)
     try:
         value = decode_value(op)
-        _check_limits(w, op, value, limits)
-        if not w.created and op.kind != "workout.create":
-            return DEFERRED
-        if _waits(w, op, value):
-            return DEFERRED
+        check = _LIMIT_CHECKS.get(op.kind)
+        if check is not None:
+            check(w, op, value, limits)
+        if (not w.created and op.kind != "workout.create") or _waits(w, op, value):
+            return Judgement(Verdict.DEFERRED, value=value)
         edge = EDGE_OF.get(op.kind)
         if edge is not None:
-            after(w.state, edge)
+            after(seen or w.state, edge)
     except BadValue as bad:
         return Judgement(Verdict.VOID, bad.code, bad.detail)
     except _LimitReached as reached:
         return Judgement(Verdict.VOID, "limit", reached.detail)
     except IllegalEdge as illegal:
         return Judgement(Verdict.VOID, "illegal_edge", illegal.detail)
-    return APPLIED
+    return Judgement(Verdict.APPLIED, value=value)
 
 
 def _waits(w: Workout, op: Op, value: Any) -> bool:
@@ -103,12 +104,6 @@ def _waits(w: Workout, op: Op, value: Any) -> bool:
 def _entry_known(w: Workout, id_: str) -> bool:
     entry = w.entries.get(id_)
     return entry is not None and entry.known
-
-
-def _check_limits(w: Workout, op: Op, value: Any, limits: Limits) -> None:
-    check = _LIMIT_CHECKS.get(op.kind)
-    if check is not None:
-        check(w, op, value, limits)
 
 
 def _room_for_entry(w: Workout, op: Op, value: Any, limits: Limits) -> None:

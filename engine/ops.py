@@ -27,6 +27,39 @@ class Dot(NamedTuple):
     n: int
 
 
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """Who wrote something and what they had seen: a record without its body. See `Record` for the fields."""
+
+    seq: int
+    device: int
+    n: int
+    te: int
+    base: int
+    beyond: dict[int, int] | None = None
+
+    @property
+    def dot(self) -> Dot:
+        """The name of the op that wrote it."""
+        return Dot(self.device, self.n)
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """(te, device, n): what is shown of concurrent values is the one of the greatest rank."""
+        return (self.te, self.device, self.n)
+
+
+def saw(later: Stamp, earlier: Stamp) -> bool:
+    """Whether the author of `later` had seen `earlier`, another op of the same stream.
+
+    False means, for the one with the greater seq, that the two are concurrent.
+    """
+    if earlier.seq <= later.base:
+        return True
+    if earlier.device == later.device:
+        return earlier.n < later.n
+    return later.beyond is not None and earlier.n <= later.beyond.get(earlier.device, 0)
+
+
 class Verdict(StrEnum):
     """What became of an op that has a place in the log.
 
@@ -98,6 +131,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def dot(self) -> Dot:
         """The record's name for ever."""
         return Dot(self.device, self.op.n)
+
+    @property
+    def stamp(self) -> Stamp:
+        """The record without its body."""
+        return Stamp(self.seq, self.device, self.op.n, self.te, self.base, self.beyond)
 
     def wire(self) -> dict[str, Any]:
         """The record as every device sees it (protocol: op + seq, rev, device, te, verdict)."""

@@ -18,12 +18,13 @@ _NOT_STATE: Final = frozenset({"seq", "rev", "verdict"})
 def state(w: Workout) -> dict[str, Any]:
     """The folded state as a JSON-able document; times in Unix ms, loads and distances as typed.
 
-    {id, rev, created, removed, merged_into?, status, phase, title, template, units, tz, created_at,
+    {id, rev, created, removed, merged_into?, merged?, status, phase, title, template, units, tz, created_at,
     started_at, ended_at, updated_at, rating, reason, note, rest, exercises, removed_entities, totals, flags,
     alternatives}. `rest` is null or {dot, started_at, seconds, ends_at, remaining_ms?}: while paused
     `ends_at` is null and `remaining_ms` says what is left. `exercises` are those that are there, by
-    (position, id), each with its plan and its sets in log order. `status` and `phase` hold at `updated_at`; a
-    rest past its `ends_at` is over.
+    (position, id), each with its plan and its sets in the order in which they were done; one that a merged
+    workout brought says which by `workout`. `status` and `phase` hold at `updated_at`; a rest past its
+    `ends_at` is over. `flags` and `alternatives` are those of `fitai.sync.conflicts`.
     """
     document = {
         "id": w.id,
@@ -47,11 +48,13 @@ def state(w: Workout) -> dict[str, Any]:
         "exercises": _exercises(w),
         "removed_entities": _removed_entities(w),
         "totals": totals(w),
-        "flags": [],
-        "alternatives": [],
+        "flags": list(w.flags),
+        "alternatives": list(w.alternatives),
     }
     if w.merged_into is not None:
         document["merged_into"] = w.merged_into
+    if w.merged:
+        document["merged"] = list(w.merged)
     return document
 
 
@@ -83,7 +86,7 @@ def _exercises(w: Workout) -> list[dict[str, Any]]:
 
 
 def _exercise(w: Workout, entry: Entry, sets: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
+    document = {
         "id": entry.id,
         "exercise": entry.exercise,
         "position": entry.position,
@@ -96,6 +99,9 @@ def _exercise(w: Workout, entry: Entry, sets: list[dict[str, Any]]) -> dict[str,
         ],
         "sets": sets,
     }
+    if entry.workout is not None:
+        document["workout"] = entry.workout
+    return document
 
 
 def _set(w: Workout, row: SetRow) -> dict[str, Any]:

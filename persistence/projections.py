@@ -34,7 +34,7 @@ from fitai.persistence.models import (
     WorkoutRow,
     clean,
 )
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 
 CHUNK = 50  # workouts in one transaction of a rebuild
 _MOST = 2**63 - 1  # what a column of the database can hold

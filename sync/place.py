@@ -8,47 +8,17 @@ over, on failure the placer and the folds that it touched are thrown away and re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-from fitai.engine.ops import Op, Record, Verdict
-from fitai.engine.timers import RestDue, timers
-from fitai.engine.workout import Limits, Workout, apply, judge
+from fitai.engine.ops import Op, Record, Stamp, Verdict
+from fitai.engine.workout import Limits
 from fitai.sync import log
+from fitai.sync.fold import Folded
 from fitai.sync.log import Context, Position
+from fitai.sync.timeline import SERVER
 from fitai.sync.wire import op_hash
 
-SERVER = 0
-"""The server's own device: idle pauses and late completions."""
-
-
-@dataclass(slots=True)
-class Folded:
-    """The fold of one workout, per device (seq, n) of its newest record there, and the rests of which a
-    record showed that they had ended by their deadline: nobody may have been told of those yet."""
-
-    workout: Workout
-    latest: dict[int, tuple[int, int]] = field(default_factory=dict)
-    rests_over: list[RestDue] = field(default_factory=list)
-
-    def take(self, record: Record) -> None:
-        """Fold the next record of this workout."""
-        before = timers(self.workout).rest
-        apply(self.workout, record)
-        self.latest[record.device] = (record.seq, record.op.n)
-        if before is not None and record.te >= before.at:
-            after = timers(self.workout).rest
-            if after is None or after.dot != before.dot:
-                self.rests_over.append(before)
-
-
-def fold(workout: str, owner: str, records: Iterable[Record]) -> Folded:
-    """The state of one workout from its records in log order."""
-    folded = Folded(Workout(workout, owner))
-    for record in records:
-        folded.take(record)
-    folded.rests_over.clear()
-    return folded
+__all__ = ["SERVER", "Placer"]
 
 
 class Placer:
@@ -79,18 +49,20 @@ class Placer:
         position = self.position(device)
         folded = self._folds[op.workout]
         received = max(now, self.last_rt)
-        judgement = judge(folded.workout, op, self._limits)
-        verdict = Verdict(judgement.verdict)
+        te = op.at if device == SERVER else log.effective_time(op.at, offset, position.te, received)
+        beyond = dict(context.beyond) if context.beyond else None
+        stamp = Stamp(self.head + 1, device, op.n, te, context.base, beyond)
+        judgement = folded.judge(op, stamp, self._limits)
+        verdict = judgement.verdict
         if verdict is Verdict.APPLIED:
             verdict = log.placed(context, device, folded.latest)
-        te = op.at if device == SERVER else log.effective_time(op.at, offset, position.te, received)
         record = Record(
             op=op,
-            seq=self.head + 1,
-            rev=folded.workout.rev + 1,
+            seq=stamp.seq,
+            rev=folded.rev + 1,
             device=device,
             base=context.base,
-            beyond=dict(context.beyond) if context.beyond else None,
+            beyond=beyond,
             te=te,
             rt=received,
             verdict=verdict,
@@ -98,7 +70,7 @@ class Placer:
             detail=judgement.detail,
             hash=op_hash(op.raw),
         )
-        folded.take(record)
+        folded.take(record, judgement.value)
         self.head = record.seq
         self.last_rt = received
         self.positions[device] = Position(op.n + 1, context.base, context.beyond, te)

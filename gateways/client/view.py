@@ -15,8 +15,9 @@ from fitai.engine.workout import Limits
 from fitai.gateways.client.ledger import UNSIGNED, Held, op_of
 from fitai.gateways.client.messages import Json, Row
 from fitai.sync import log
+from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Position
-from fitai.sync.place import Folded, Placer, fold
+from fitai.sync.place import Placer
 from fitai.sync.wire import WireLimits, decode_op, op_hash
 
 WIDE = WireLimits()

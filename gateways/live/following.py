@@ -24,7 +24,7 @@ from fitai.gateways.live.frames import Frame
 from fitai.gateways.live.jobs import ThenJob
 from fitai.gateways.tasks import spawn
 from fitai.persistence.projections import Projected
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 
 if TYPE_CHECKING:
     from fitai.gateways.live.connection import Connection

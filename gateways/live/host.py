@@ -44,8 +44,9 @@ from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Append, HeadMoved
 from fitai.persistence.database import Unavailable
 from fitai.sync import log
+from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
-from fitai.sync.place import SERVER, Folded, Placer, fold
+from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal
 
 if TYPE_CHECKING:

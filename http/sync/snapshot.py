@@ -24,7 +24,7 @@ from fitai.persistence.database import Database, ReadSession
 from fitai.persistence.log import Log
 from fitai.persistence.projections import happened_at
 from fitai.persistence.snapshots import Place, Snapshots
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 from fitai.sync.wire import Refusal
 
 PAGE_BYTES = 1024 * 1024  # of states in one page, which holds at least one

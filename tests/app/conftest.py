@@ -22,8 +22,9 @@ from fitai.persistence.database import Database
 from fitai.persistence.devices import Devices
 from fitai.persistence.log import Log
 from fitai.persistence.users import Users
+from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context
-from fitai.sync.place import Folded, Placer, fold
+from fitai.sync.place import Placer
 from fitai.sync.wire import WireLimits, decode_op
 
 NOW = 1_780_000_000_000  # 2026-05-28, 20:26:40 UTC

@@ -16,9 +16,10 @@ from fitai.app.demo_screen import Screen
 from fitai.app.demo_server import ServerProcess
 from fitai.app.demo_story import Stage, log_set
 from fitai.app.demo_view import folded, records_due
-from fitai.engine.workout import Limits, Workout, state
+from fitai.engine.workout import Limits, state
+from fitai.sync.fold import Folded
 from fitai.sync.log import Context
-from fitai.sync.place import Folded, Placer
+from fitai.sync.place import Placer
 from fitai.sync.wire import WireLimits, decode_op
 
 NOW = 1_780_000_000_000
@@ -30,7 +31,7 @@ class Log:
     """Takes what is written at once, as a server with one device would."""
 
     def __init__(self, *workouts):
-        folds = {name: Folded(Workout(name, USER)) for name in workouts}
+        folds = {name: Folded(name, USER) for name in workouts}
         self.placer = Placer(0, 0, {}, folds, Limits())
 
     def write(self, workout, kind, value, *, entity=None, at=None):

@@ -12,7 +12,7 @@ from fitai.app.limits import Limits
 from fitai.app.rebuild import next_deadline, rebuild
 from fitai.persistence.models import ExerciseBests, SetRow, Snapshot, WorkoutRow
 from fitai.persistence.projections import Projector
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 
 SQUAT = "0192f3c4-7b1a-7c3e-9d2f-00000000000a"
 WORKOUT = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"

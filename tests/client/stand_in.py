@@ -14,8 +14,9 @@ from typing import Any
 from fitai.engine.ops import Dot, Record, Verdict
 from fitai.engine.workout import Limits, digest, state
 from fitai.sync import log
+from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
-from fitai.sync.place import Folded, Placer, fold
+from fitai.sync.place import Placer
 from fitai.sync.wire import Refusal, WireLimits, decode_push
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from fitai.engine.kinds import KINDS, set_id
 def test_an_illegal_edge_is_void_with_from_and_trigger(book):
     book.create()
     judgement = book("workout.complete")
-    assert judgement == ("void", "illegal_edge", {"from": "planned", "trigger": "complete"})
+    assert judgement[:3] == ("void", "illegal_edge", {"from": "planned", "trigger": "complete"})
 
 
 def test_a_bad_value_is_void_with_field_and_reason_in_every_state(book):
@@ -22,7 +22,8 @@ def test_judging_reads_only(book):
     book.create()
     before = book.state
     op = book.op("workout.start", {})
-    assert judge(book.w, op) == judge(book.w, op) == ("applied", None, None)
+    assert judge(book.w, op) == judge(book.w, op)
+    assert judge(book.w, op)[:3] == ("applied", None, None)
     assert book.state == before
 
 
@@ -92,7 +93,7 @@ def test_an_exercise_id_is_no_set(book, id_of):
 
 
 def void(judgement, limit, most):
-    return judgement == ("void", "limit", {"limit": limit, "max": most})
+    return judgement[:3] == ("void", "limit", {"limit": limit, "max": most})
 
 
 def test_the_exercises_of_a_workout_are_limited_and_removing_makes_no_room(new_book, id_of):

@@ -20,7 +20,7 @@ import structlog
 from fitai.engine.ops import Record, Verdict
 from fitai.engine.workout import digest, state
 from fitai.gateways.bus.memory import MemoryHub
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 from fitai.sync.wire import WireLimits, decode_op
 from tests.gateways.conftest import Server, Wire
 from tests.gateways.device import Device, settle_all

@@ -7,15 +7,16 @@ import pytest
 from sqlalchemy import select, text, update
 
 from fitai.engine.totals import started_at
-from fitai.engine.workout import Limits, Workout, state
+from fitai.engine.workout import Limits, state
 from fitai.persistence.append import Append
 from fitai.persistence.database import Unavailable
 from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector
 from fitai.persistence.workouts import BadCursor, Workouts
+from fitai.sync.fold import Folded
 from fitai.sync.log import Context
-from fitai.sync.place import Folded, Placer
+from fitai.sync.place import Placer
 from fitai.sync.wire import WireLimits, decode_op
 
 NOW = 1_780_000_000_000
@@ -35,7 +36,7 @@ class Person:
         """Append ops, each (kind, workout, value, at, entity?)."""
         placer = Placer(self.head, self.last_rt, self.positions, self.folds, Limits())
         for kind, workout, value, at, *entity in ops:
-            self.folds.setdefault(workout, Folded(Workout(workout, self.stream.owner)))
+            self.folds.setdefault(workout, Folded(workout, self.stream.owner))
             raw = {"n": placer.position(device).next_n, "base": placer.head, "kind": kind, "workout": workout}
             raw |= {"value": value, "at": at}
             if entity:

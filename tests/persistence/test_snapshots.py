@@ -7,7 +7,7 @@ from fitai.engine.workout import state
 from fitai.persistence.append import Append
 from fitai.persistence.projections import Projected, Projector
 from fitai.persistence.snapshots import Place, Snapshots
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 from fitai.sync.wire import WireLimits, decode_op
 
 A, B, C = (f"0192f3c4-7b1a-7c3e-9d2f-{letter * 12}" for letter in "abc")

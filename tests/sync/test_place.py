@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fitai.engine.ops import Op, Record, Verdict
 from fitai.engine.workout import Limits, state
+from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
-from fitai.sync.place import SERVER, Folded, Placer, fold
+from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import WireLimits, decode_op
 
 WORKOUT = "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"

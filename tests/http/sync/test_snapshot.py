@@ -11,7 +11,7 @@ from sqlalchemy import text
 from fitai.engine.workout import digest, state
 from fitai.http.sync import snapshot
 from fitai.persistence.log import Log
-from fitai.sync.place import fold
+from fitai.sync.fold import fold
 from tests.http.conftest import START
 from tests.http.sync.conftest import RestDevice, new_id
 

@@ -223,7 +223,7 @@ def test_a_rest_that_was_over_before_it_arrived_does_not_begin(book):
 def test_a_rest_that_began_late_on_the_clock_is_not_frozen_longer_than_it_was(book):
     book.create()
     book("workout.start", 0)
-    book("note.set", 500, text="ahead")
+    book("rest.skip", 500)
     book("rest.start", 450, device=2, seconds=60)
     book("workout.pause", 460, device=2)
     assert book.w.rest.remaining_ms == 10_000
@@ -372,8 +372,8 @@ def test_time_runs_up_to_the_last_op_while_the_workout_goes_on(book):
 def test_late_ops_take_no_time(book):
     book.create(0)
     book("workout.start", 10)
-    book("note.set", 100, text="x")
-    book("note.set", 20, device=2, text="late")
+    book("rest.skip", 100)
+    book("rest.skip", 20, device=2)
     book("workout.pause", 30, device=2)
     book("workout.resume", 110)
     assert (book.w.work_ms, book.w.paused_ms) == (90_000, 10_000)
@@ -579,21 +579,23 @@ def test_ops_on_a_set_before_its_log_take_effect_when_it_appears(book, id_of):
     assert book("set.edit", entity=one, field="reps", value=8, device=2).verdict == "deferred"
     assert book("note.set", entity=one, text="hard", device=2).verdict == "deferred"
     assert book.state["exercises"][0]["sets"] == []
-    book.log("a", 1, reps=5, load=100)
+    book.log("a", 1, reps=5, load=100, base=2)
     (row,) = book.state["exercises"][0]["sets"]
     assert (row["reps"], row["load"]["value"], row["note"]) == (8, 100, "hard")
+    assert [one["field"] for one in book.state["alternatives"]] == ["reps"]
     book("set.edit", entity=one, field="reps", value=9)
     assert book.state["exercises"][0]["sets"][0]["reps"] == 9
 
 
-def test_a_removal_before_its_target_takes_effect_when_it_appears(book):
+def test_a_removal_removes_nothing_that_it_had_not_seen_even_if_it_comes_first(book):
     book.create()
     book.exercise("a")
     one = set_id(book.w.id, 1)
     assert book("set.remove", entity=one, device=2).verdict == "deferred"
     assert book.state["removed_entities"] == []
-    book.log("a", 1)
-    assert book.state["removed_entities"] == [{"id": one, "kind": "set"}]
+    book.log("a", 1, base=2)
+    assert book.state["removed_entities"] == []
+    assert [flag["flag"] for flag in book.state["flags"]] == ["removed_and_edited"]
 
 
 def test_a_set_of_an_exercise_that_comes_later_waits_for_it(book, id_of):
@@ -606,14 +608,17 @@ def test_a_set_of_an_exercise_that_comes_later_waits_for_it(book, id_of):
     assert book.state["totals"]["sets"] == 1
 
 
-def test_ops_on_an_exercise_before_it_is_added_win_over_its_first_values(book, id_of):
+def test_ops_on_an_exercise_before_it_is_added_stand_beside_its_first_values(book, id_of):
     book.create()
-    assert book("exercise.edit", entity=id_of("a"), field="exercise", value="row").verdict == "deferred"
-    assert book("exercise.move", entity=id_of("a"), position="m").verdict == "deferred"
+    edit = book("exercise.edit", entity=id_of("a"), device=2, field="exercise", value="row")
+    assert edit.verdict == "deferred"
+    assert book("exercise.move", entity=id_of("a"), device=2, position="m").verdict == "deferred"
     assert book.state["exercises"] == []
-    book.exercise("a", exercise="squat", position="a", superset=1)
+    book.exercise("a", exercise="squat", position="a", superset=1, base=1)
     (entry,) = book.state["exercises"]
     assert (entry["exercise"], entry["position"], entry["superset"]) == ("row", "m", 1)
+    (alternative,) = book.state["alternatives"]
+    assert [other["value"] for other in alternative["others"]] == ["squat"]
 
 
 def test_sets_are_in_the_order_of_their_logs_not_of_what_was_said_about_them_before(book):
@@ -627,11 +632,11 @@ def test_sets_are_in_the_order_of_their_logs_not_of_what_was_said_about_them_bef
 
 def test_what_comes_before_its_workout_is_there_when_the_workout_comes(book):
     assert book("workout.start", 5).verdict == "deferred"
-    assert book("workout.edit", field="title", value="Legs").verdict == "deferred"
+    assert book("workout.edit", device=2, field="title", value="Legs").verdict == "deferred"
     assert book("exercise.add", entity=book.w.id, exercise="squat", position="a").verdict == "deferred"
     assert (book.state["created"], book.w.created) == (False, False)
     assert timers(book.w).due_at is None
-    book.create(9, title="Untitled", tz="UTC")
+    book.create(5, title="Untitled", tz="UTC", base=1)
     told = book.state
     assert (told["created"], told["status"], told["started_at"]) == (True, "active", 5_000)
     assert (told["title"], told["tz"], len(told["exercises"])) == ("Legs", "UTC", 1)

@@ -1,0 +1,84 @@
+"""Registers: one per field, holding every write that no other write had seen.
+
+A write replaces exactly the writes that its author had seen. What it had not seen stays beside it, as an
+alternative that a person can see and choose; nothing else ever removes a value. So which values stand is
+decided by what was seen and by nothing else. Which of them is *shown* is the one of the greatest (te,
+device, n), and that is all that a clock decides.
+
+A device's own later write has seen its earlier ones: there are never more values than devices.
+
+    watch   w1: reps 8  ──────────────────────┐
+    phone   p1: reps 7, had not seen w1 ──────┤  two values; shown: the later one
+    phone   p2: choose w1's, had seen both ───┘  one value again, 8, written by p2
+
+Choosing is writing: `conflict.choose` writes the value of the op that it names once more, in the chooser's
+name and context. Therefore the last few values that were replaced are kept (`KEPT`): what a person chose may
+have been replaced meanwhile by somebody who did not know of the choice.
+
+In memory a register that one write holds, by far the most common, is only that write's stamp; its value is
+what the cell shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fitai.engine.entities import Cell, Write
+from fitai.engine.ops import Dot, Stamp, saw
+
+KEPT: Final = 16
+"""Replaced writes that a register remembers, to be chosen again."""
+
+
+def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
+    """Write a field; `value` is plain JSON and shared with the register from now on."""
+    held = cell.by.get(field)
+    if held is None:
+        cell.by[field] = stamp
+        cell.show(field, value)
+        return
+    writes = [Write(held, cell.shown(field))] if isinstance(held, Stamp) else held
+    standing: list[Write] = []
+    replaced: list[Write] = []
+    for one in writes:
+        (replaced if saw(stamp, one.stamp) else standing).append(one)
+    if replaced:
+        _remember(cell, field, replaced)
+    if standing:
+        standing.append(Write(stamp, value))
+        cell.by[field] = standing
+        cell.show(field, greatest(standing).value)
+    else:
+        cell.by[field] = stamp
+        cell.show(field, value)
+
+
+def clear(cell: Cell, field: str, stamp: Stamp) -> None:
+    """Take back what an op had seen of a register, by writing null in its name; nothing where it is empty."""
+    if field in cell.by:
+        write(cell, field, None, stamp)
+
+
+def writes(cell: Cell, field: str) -> list[Write]:
+    """What stands in a register, in log order."""
+    held = cell.by.get(field)
+    if held is None:
+        return []
+    return [Write(held, cell.shown(field))] if isinstance(held, Stamp) else held
+
+
+def greatest(standing: list[Write]) -> Write:
+    """The write that is shown."""
+    return max(standing, key=lambda one: one.stamp.rank)
+
+
+def find(cell: Cell, field: str, dot: Dot) -> Write | None:
+    """The write of the op `dot` in a register, standing or lately replaced."""
+    known = [*writes(cell, field), *cell.past.get(field, ())]
+    return next((one for one in known if one.stamp.dot == dot), None)
+
+
+def _remember(cell: Cell, field: str, replaced: list[Write]) -> None:
+    past = cell.past.setdefault(field, [])
+    past += replaced
+    del past[:-KEPT]
