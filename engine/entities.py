@@ -9,6 +9,8 @@ understands:
     live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
+`Workout.notes` has the notes by what they are about, also of what nobody has made yet.
+
 An op may name an entity that no op has made yet (a late target). It is then written to a **stub**: an entity
 with `known = False` that nobody sees until the op that makes it comes.
 """
@@ -65,13 +67,14 @@ class Rest:
 class Cell:
     """What workout, entry and set have in common; see the module's first lines."""
 
-    __slots__ = ("by", "id", "live", "past", "removed", "removes")
+    __slots__ = ("by", "id", "live", "note", "past", "removed", "removes")
 
     of: ClassVar[str]
 
     def __init__(self, id_: str) -> None:
         self.id = id_
         self.removed = False
+        self.note: str | None = None
         self.by: dict[str, Stamp | list[Write]] = {}
         self.past: dict[str, list[Write]] = {}
         self.live: dict[int, Stamp] = {}
@@ -202,7 +205,6 @@ class Workout(Cell):
         "last_te",
         "merged",
         "merged_into",
-        "note",
         "notes",
         "owner",
         "paused_ms",
@@ -243,10 +245,9 @@ class Workout(Cell):
         self.ended_edit: int | None = None
         self.last_te: int | None = None
         self.rating: int | None = None
-        self.note: str | None = None
         self.entries: dict[str, Entry] = {}
         self.sets: dict[str, SetRow] = {}
-        self.notes: dict[str, str] = {}
+        self.notes: dict[str, str | None] = {}
         self.flags: list[dict[str, Any]] = []
         self.alternatives: list[dict[str, Any]] = []
         self.begin()

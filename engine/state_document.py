@@ -79,10 +79,10 @@ def _rest(rest: Rest | None) -> dict[str, Any] | None:
 
 
 def _exercises(w: Workout) -> list[dict[str, Any]]:
-    sets: dict[str, list[dict[str, Any]]] = {}
+    sets: dict[tuple[str | None, str], list[dict[str, Any]]] = {}
     for row, entry in w.visible_sets():
-        sets.setdefault(entry.id, []).append(_set(w, row))
-    return [_exercise(w, entry, sets.get(entry.id, [])) for entry in w.visible_entries()]
+        sets.setdefault((entry.workout, entry.id), []).append(_set(row))
+    return [_exercise(w, entry, sets.get((entry.workout, entry.id), [])) for entry in w.visible_entries()]
 
 
 def _exercise(w: Workout, entry: Entry, sets: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,9 +92,9 @@ def _exercise(w: Workout, entry: Entry, sets: list[dict[str, Any]]) -> dict[str,
         "position": entry.position,
         "superset": entry.superset,
         "target": entry.target,
-        "note": w.notes.get(entry.id),
+        "note": entry.note,
         "plan": [
-            {"slot": slot.slot, "set": set_id(w.id, slot.slot), "target": slot.target}
+            {"slot": slot.slot, "set": set_id(entry.workout or w.id, slot.slot), "target": slot.target}
             for slot in entry.plan.values()
         ],
         "sets": sets,
@@ -104,7 +104,7 @@ def _exercise(w: Workout, entry: Entry, sets: list[dict[str, Any]]) -> dict[str,
     return document
 
 
-def _set(w: Workout, row: SetRow) -> dict[str, Any]:
+def _set(row: SetRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "slot": row.slot,
@@ -119,7 +119,7 @@ def _set(w: Workout, row: SetRow) -> dict[str, Any]:
         "assisted": bool(row.assisted),
         "rest_s": row.rest_s,
         "done": row.done,
-        "note": w.notes.get(row.id),
+        "note": row.note,
         "at": row.at,
         "dot": list(row.dot),
     }

@@ -11,7 +11,7 @@ reps but no volume.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitai.engine.entities import SetRow, Workout
 from fitai.engine.machine import RESTING, WORKING
@@ -66,14 +66,14 @@ def totals(w: Workout, muscles: Mapping[str, Sequence[str]] = _NO_MUSCLES) -> di
         whole.add(its)
         for muscle in muscles.get(exercise, ()):
             by_muscle.setdefault(muscle, Tally()).add(its)
-    work_ms, rest_ms = _times(w)
+    spent = times(w)
     return {
         "volume_ug": whole.volume_ug,
         "sets": whole.sets,
         "warmup_sets": whole.warmup_sets,
         "reps": whole.reps,
-        "work_ms": work_ms,
-        "rest_ms": rest_ms,
+        "work_ms": spent.work_ms,
+        "rest_ms": spent.rest_ms,
         "duration_ms": _duration(w),
         "distance_m": from_thousandths(whole.distance_mm),
         "exercises": {exercise: its.document() for exercise, its in exercises.items()},
@@ -133,11 +133,19 @@ def ended_at(w: Workout) -> int | None:
     return w.ended_at if w.ended_edit is None else w.ended_edit
 
 
-def _times(w: Workout) -> tuple[int, int]:
+class Times(NamedTuple):
+    """Time spent working and resting, ms."""
+
+    work_ms: int
+    rest_ms: int
+
+
+def times(w: Workout) -> Times:
+    """How the time up to the last op was spent, pauses left out."""
     running = max(0, (w.last_te or 0) - w.since)
     work_ms = w.work_ms + (running if w.state == WORKING else 0)
     rest_ms = w.rest_ms + (running if w.state == RESTING else 0)
-    return work_ms, rest_ms
+    return Times(work_ms, rest_ms)
 
 
 def _duration(w: Workout) -> int:

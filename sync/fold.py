@@ -182,12 +182,11 @@ class Folded:
         """Write a version of a note."""
         self._note_of(entity).write(Version(stamp, text, parent))
         shown = self._note_of(entity).shown().text
-        if entity is None:
-            self.w.note = shown
-        elif shown is None:
-            self.w.notes.pop(entity, None)
-        else:
+        if entity is not None:
             self.w.notes[entity] = shown
+        cell = self.w.cell(entity)
+        if cell is not None:
+            cell.note = shown
 
     def touch_set(self, row: SetRow, stamp: Stamp) -> None:
         """Somebody did something with a set; that may bring its exercise back."""
@@ -261,6 +260,7 @@ class Folded:
     def _gather_strays(self, cell: Cell) -> None:
         for stamp in self._strays.pop(cell.id, ()):
             existence.touch(cell, stamp)
+        cell.note = self.w.notes.get(cell.id)
 
     # -- inside ------------------------------------------------------------------------------------
 
