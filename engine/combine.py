@@ -1,8 +1,8 @@
 """Merged workouts: one that was started twice, shown as one.
 
-`workout.merge {into}` says that a workout is the same as another. Nothing is moved and nothing rewritten: each
-keeps its own records and its own fold, and what is shown of the one named is a view that holds the other's
-exercises and sets besides its own. So it can be undone at any time, by saying that it is not so.
+`workout.merge {into}` says that a workout is the same as another. Nothing is moved and nothing rewritten:
+each keeps its own records and its own fold, and what is shown of the one named is a view that holds the
+other's exercises and sets besides its own. So it can be undone at any time, by saying that it is not so.
 
 Whose exercises a view holds is followed along the aliases, from workout to workout. Two devices may name each
 other's workout; then the smallest id of the circle is the one that holds the others.
@@ -28,7 +28,7 @@ def root(aliases: Mapping[str, str], workout: str) -> str:
 
 
 def sources(aliases: Mapping[str, str], workout: str) -> list[str]:
-    """The other workouts that a workout's view holds, in order of their ids; none when it is merged itself."""
+    """The other workouts that a workout's view holds, by id; none when it is merged itself."""
     return sorted(name for name in aliases if name != workout and root(aliases, name) == workout)
 
 

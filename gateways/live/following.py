@@ -78,6 +78,12 @@ class Following:
         """The workout's fold was let go of; what was told of it may be told again."""
         self._told.pop(name, None)
 
+    def regrouped(self, names: Iterable[str]) -> None:
+        """Other workouts than before are shown in these: what they are compared with has changed."""
+        for name in names:
+            if name in self._told:
+                self._told[name].history = {}
+
     def close(self) -> None:
         """No more of this."""
         if self._flush_timer is not None:
@@ -100,10 +106,14 @@ class Following:
                 _log.warning("insights_postponed", user=self._host.user, workout=name, exc_info=error)
 
     async def _derive(self, name: str) -> Told:
-        """Compute a workout's insights against the person's earlier workouts, which must be projected."""
-        await self._host.load(name)
-        workout = self._host.folds[name].workout
+        """Compute a workout's insights against the person's earlier workouts, which must be projected. One
+        that is merged says nothing for itself: what it holds is shown, and told of, elsewhere."""
+        await self._host.load_family(name)
         told = self._told.setdefault(name, Told())
+        if self._host.root(name) != name:
+            told.insights = {}
+            return told
+        workout = self._host.view(name)
         since = started_at(workout)
         if told.since != since:
             told.since, told.history = since, {}
@@ -113,7 +123,8 @@ class Following:
             if self.dirty - {name}:
                 await self.flush()
             await self.written()
-            told.history |= await self._hosts.history(self._host.stream, wanted, name, since)
+            family = [name, *workout.merged]
+            told.history |= await self._hosts.history(self._host.stream, wanted, family, since)
         told.insights = derive.insights(workout, told.history)
         return told
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from fitai.engine import combine
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import Limits
 from fitai.gateways.bus.topics import user_topic
@@ -50,6 +51,7 @@ from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal
 
 if TYPE_CHECKING:
+    from fitai.engine.entities import Workout
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.hosts import Hosts
 
@@ -59,6 +61,7 @@ BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 32  # folds that a host keeps, those used last
 DOTS = 5_000  # names of records read at once to place a full vector clock
 PAGE_BYTES = 256 * 1024  # of JSON in one page of records
+ALIASING = ("workout.merge", "workout.unmerge", "conflict.choose")  # kinds that may say what is merged
 RETRIES = 16  # lost races for the head before a batch is told to come later
 
 
@@ -71,6 +74,7 @@ class Host:
         self.epoch = epoch
         self.head = 0
         self.folds: dict[str, Folded] = {}
+        self.aliases: dict[str, str] = {}  # of merged workouts, {merged: into}
         self.connections: dict[Connection, None] = {}
         self.following = Following(self, hosts)
         self.presence = Presence(self, hosts.limits.presence_grace_s)
@@ -337,7 +341,7 @@ class Host:
                     job.fail(refusal)
                 return
             self._committed(batch, placer)
-            await self.following.follow({record.op.workout for record in placer.records})
+            await self._follow(placer.records)
             return
         raise Refusal("later", "too busy to find a place", retry_after_ms=200)
 
@@ -346,7 +350,7 @@ class Host:
         for job in batch:
             try:
                 await job.prepare(self)
-                for name in job.workouts():
+                for name in self._family(job):
                     await self.load(name)
             except (Behind, Unavailable):
                 raise
@@ -437,15 +441,15 @@ class Host:
     async def catch_up(self) -> None:
         """Read what others appended after our head, fold and deliver it."""
         self._behind = False
-        touched: set[str] = set()
+        came: list[Record] = []
         while records := await self._hosts.log.read(self.stream, self.head, 500):
             for record in records:
                 self._absorb(record)
-                touched.add(record.op.workout)
+            came += records
             self.head = records[-1].seq
             self._deliver([record.wire() for record in records], None)
-        if touched:
-            await self.following.follow(touched)
+        if came:
+            await self._follow(came)
 
     def _absorb(self, record: Record) -> None:
         name = record.op.workout
@@ -464,14 +468,62 @@ class Host:
         if record.device != SERVER:
             self._receipts[record.op.workout] = record.rt
 
+    # -- merged workouts ---------------------------------------------------------------------------
+
+    def view(self, name: str) -> Workout:
+        """A workout as it is shown, with what merged workouts bring; all of its family must be loaded."""
+        others = combine.sources(self._aliases_now(), name)
+        return combine.combined(self.folds[name].workout, [self.folds[other].workout for other in others])
+
+    def root(self, name: str) -> str:
+        """The workout in whose view this one is shown."""
+        return combine.root(self.aliases, name)
+
+    async def load_family(self, name: str) -> None:
+        """Have the folds that the view of a workout needs."""
+        await self.load(name)
+        for other in combine.sources(self._aliases_now(), name):
+            await self.load(other)
+
+    def _family(self, job: Job) -> set[str]:
+        names = set(job.workouts())
+        return names.union(*(combine.sources(self.aliases, name) for name in names))
+
+    def _aliases_now(self) -> dict[str, str]:
+        """The aliases as the folds here have them, which may be ahead of what is committed."""
+        aliases = dict(self.aliases)
+        for name, folded in self.folds.items():
+            _set_alias(aliases, name, folded.w.merged_into)
+        return aliases
+
+    async def _follow(self, records: Iterable[Record]) -> None:
+        """Tell what follows from new records: of their workouts, and of those in whose views they are shown."""
+        names = {record.op.workout for record in records}
+        changed = set(names)
+        for name in {record.op.workout for record in records if record.op.kind in ALIASING}:
+            changed |= await self._learn_alias(name)
+        await self.following.follow(changed | {self.root(name) for name in names})
+
+    async def _learn_alias(self, name: str) -> set[str]:
+        """Take over what a workout's fold says of its merging; the workouts whose views have changed."""
+        await self.load(name)
+        before = self.root(name)
+        _set_alias(self.aliases, name, self.folds[name].w.merged_into)
+        changed = {before, self.root(name)} if before != self.root(name) else set()
+        self.following.regrouped(changed)
+        return changed
+
     # -- folds -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Read from the log what every job needs: the head, the devices' positions, what is not projected."""
         row, self._positions = await self._hosts.log.standing(self.stream)
         self.head, self._last_rt = row.head, row.last_rt
+        self.aliases = await self._hosts.aliases(self.stream)
         for name in await self._hosts.projector.touched(self.stream):
             self.following.changed(name)
+        for name in await self._hosts.projector.touched(self.stream, ALIASING):
+            await self._learn_alias(name)
 
     async def load(self, name: str) -> None:
         """Have the fold of a workout, from the log up to our head."""
@@ -485,7 +537,7 @@ class Host:
 
     def _forget(self, batch: Iterable[Job]) -> None:
         for job in batch:
-            for name in job.workouts():
+            for name in self._family(job):
                 self.folds.pop(name, None)
 
     def _trim(self) -> None:
@@ -505,3 +557,10 @@ class Host:
         self._unsubscribe()
         self.presence.close()
         self.following.close()
+
+
+def _set_alias(aliases: dict[str, str], name: str, into: str | None) -> None:
+    if into is None:
+        aliases.pop(name, None)
+    else:
+        aliases[name] = into

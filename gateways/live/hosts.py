@@ -174,12 +174,17 @@ class Hosts:
         async with self.db.read() as session:
             return await Workouts(session).changed_after(stream, after, limit)
 
-    async def history(
-        self, stream: int, exercises: Iterable[str], workout: str, started_at: int | None
-    ) -> dict[str, Bests]:
-        """Per exercise the bests of all workouts that began before this one."""
+    async def aliases(self, stream: int) -> dict[str, str]:
+        """{merged: into} of the stream's merged workouts, by the projections."""
         async with self.db.read() as session:
-            rows = await Workouts(session).bests_before(stream, exercises, started_at, workout)
+            return await Workouts(session).merged(stream)
+
+    async def history(
+        self, stream: int, exercises: Iterable[str], workouts: Sequence[str], started_at: int | None
+    ) -> dict[str, Bests]:
+        """Per exercise the bests of all workouts that began before, these left out."""
+        async with self.db.read() as session:
+            rows = await Workouts(session).bests_before(stream, exercises, started_at, workouts)
         return {exercise: merge(*(Bests.from_json(row) for row in found)) for exercise, found in rows.items()}
 
     async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:

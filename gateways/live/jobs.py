@@ -36,17 +36,20 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An op that a command wants written; the host adds counter, base and time."""
+    """An op that a command wants written; the host adds counter, base and time. `workout` is for what is shown
+    in the command's workout but belongs to one that was merged into it."""
 
     kind: str
     value: Mapping[str, Any]
     entity: str | None = None
     at: int | None = None
+    workout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StateAt:
-    """A workout's state document at a position of its stream."""
+    """A workout's state document at a position of its stream. `rev` changes with every record of what the
+    document shows, merged workouts included."""
 
     seq: int
     rev: int
@@ -242,13 +245,13 @@ class CommandJob(Job):
 
     def place(self, host: Host, placer: Placer) -> None:
         self.records = []
-        folded = host.folds[self._workout]
         if not self._replayed:
-            document = state(folded.workout) if folded.workout.created else None
-            if self._if_rev is not None and folded.workout.rev != self._if_rev:
-                raise RevClash(StateAt(placer.head, folded.workout.rev, document or {}))
+            now = _state_at(host, placer, self._workout)
+            document = now.document if now.document["created"] else None
+            if self._if_rev is not None and now.rev != self._if_rev:
+                raise RevClash(now)
             self.records = write(host, placer, self._device, self._workout, self._plan(document))
-        self._state = StateAt(placer.head, folded.workout.rev, state(folded.workout))
+        self._state = _state_at(host, placer, self._workout)
 
     def settle(self, host: Host) -> None:
         if not self.done.done() and self._state is not None:
@@ -272,8 +275,8 @@ class ReadJob(Job):
         return (self._workout,)
 
     def place(self, host: Host, placer: Placer) -> None:
-        workout = host.folds[self._workout].workout
-        self._state = StateAt(placer.head, workout.rev, state(workout)) if workout.created else None
+        if host.folds[self._workout].workout.created:
+            self._state = _state_at(host, placer, self._workout)
 
     def settle(self, host: Host) -> None:
         if not self.done.done():
@@ -359,13 +362,21 @@ def result_of(record: Record) -> dict[str, Any]:
     return out
 
 
+def _state_at(host: Host, placer: Placer, workout: str) -> StateAt:
+    """The state with what has been placed so far. The revisions of merged workouts count in a part of the
+    number of their own, so that no op and no unmerging can bring an old number back."""
+    view = host.view(workout)
+    merged = sum(host.folds[name].rev for name in view.merged)
+    return StateAt(placer.head, view.rev + (merged << 32), state(view))
+
+
 def write(host: Host, placer: Placer, device: int, workout: str, intents: Sequence[Intent]) -> list[Record]:
     """Place ops that are written here, by a device that has seen everything. All are decoded, by the same
     rules as everybody's, before the first is placed."""
     now = host.now_ms()
     first = placer.position(device)
     ops = [
-        _op(workout, intent, first.next_n + i, placer.head + i, now, host.limits.wire)
+        _op(intent.workout or workout, intent, first.next_n + i, placer.head + i, now, host.limits.wire)
         for i, intent in enumerate(intents)
     ]
     return [placer.place(device, op, Context(placer.head, first.beyond), now, 0) for op in ops]

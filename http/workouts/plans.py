@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fitai.engine import machine
@@ -102,7 +103,8 @@ def write_exercise(index: int, body: ExerciseWrite) -> Plan:
             raise not_found()
         if index == len(exercises):
             return checked(_add_exercise(given, exercises, entity))
-        return checked(_edit_exercise(given, exercises[index]["id"]))
+        entry = exercises[index]
+        return checked(_edit_exercise(given, entry["id"]), entry)
 
     return plan
 
@@ -114,7 +116,8 @@ def remove_exercise(index: int) -> Plan:
         exercises = there(document)["exercises"]
         if index >= len(exercises):
             raise not_found()
-        return checked([Intent("exercise.remove", {}, exercises[index]["id"])])
+        entry = exercises[index]
+        return checked([Intent("exercise.remove", {}, entry["id"])], entry)
 
     return plan
 
@@ -131,7 +134,7 @@ def write_set(index: int, body: SetWrite) -> Plan:
         if index == len(sets):
             return checked(_log_set(given, document, entity))
         entry, row = sets[index]
-        return checked(_write_set(given, entry, row))
+        return checked(_write_set(given, entry, row), entry)
 
     return plan
 
@@ -143,7 +146,8 @@ def remove_set(index: int) -> Plan:
         sets = flat_sets(there(document))
         if index >= len(sets):
             raise not_found()
-        return checked([Intent("set.remove", {}, sets[index][1]["id"])])
+        entry, row = sets[index]
+        return checked([Intent("set.remove", {}, row["id"])], entry)
 
     return plan
 
@@ -160,10 +164,11 @@ def flat_sets(document: Document) -> list[tuple[Document, Document]]:
     return [(entry, row) for entry in document["exercises"] for row in entry["sets"]]
 
 
-def checked(intents: list[Intent]) -> list[Intent]:
+def checked(intents: list[Intent], entry: Document | None = None) -> list[Intent]:
     """The intents, each decoded by its kind's own rules first, so that all stand or none is written.
 
-    Raises BadValue.
+    What an exercise entry of the document holds may belong to a workout that was merged into it, and is
+    written there. Raises BadValue.
     """
     for intent in intents:
         decode_value(
@@ -180,6 +185,8 @@ def checked(intents: list[Intent]) -> list[Intent]:
                 raw={},
             )
         )
+    if entry is not None and "workout" in entry:
+        return [replace(intent, workout=entry["workout"]) for intent in intents]
     return intents
 
 
