@@ -497,7 +497,7 @@ class Host:
         return aliases
 
     async def _follow(self, records: Iterable[Record]) -> None:
-        """Tell what follows from new records: of their workouts, and of those in whose views they are shown."""
+        """Tell what follows from new records, of their workouts and of those that show them."""
         names = {record.op.workout for record in records}
         changed = set(names)
         for name in {record.op.workout for record in records if record.op.kind in ALIASING}:

@@ -36,8 +36,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An op that a command wants written; the host adds counter, base and time. `workout` is for what is shown
-    in the command's workout but belongs to one that was merged into it."""
+    """An op that a command wants written; the host adds counter, base and time. `workout` is for what the
+    command's workout shows and another one, merged into it, holds."""
 
     kind: str
     value: Mapping[str, Any]
