@@ -74,7 +74,9 @@ class Host:
         self.epoch = epoch
         self.head = 0
         self.folds: dict[str, Folded] = {}
-        self.aliases: dict[str, str] = {}  # of merged workouts, {merged: into}
+        # Merged workouts, {merged: into}; the second only where the other one is there.
+        self._merges: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
         self.connections: dict[Connection, None] = {}
         self.following = Following(self, hosts)
         self.presence = Presence(self, hosts.limits.presence_grace_s)
@@ -307,7 +309,7 @@ class Host:
     async def _work(self) -> None:
         try:
             while self._jobs or self._behind:
-                batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
+                batch = self._next_batch()
                 try:
                     await self._process(batch)
                 except Exception as error:
@@ -320,6 +322,15 @@ class Host:
         finally:
             self._working = False
             self._trim()
+
+    def _next_batch(self) -> list[Job]:
+        """What merges workouts ends a batch: whoever asks next is to see its outcome."""
+        batch: list[Job] = []
+        while self._jobs and len(batch) < BATCH:
+            batch.append(self._jobs.popleft())
+            if batch[-1].kinds.intersection(ALIASING):
+                break
+        return batch
 
     async def _process(self, batch: list[Job]) -> None:
         for _ in range(RETRIES):
@@ -472,43 +483,47 @@ class Host:
 
     def view(self, name: str) -> Workout:
         """A workout as it is shown, with what merged workouts bring; all of its family must be loaded."""
-        others = combine.sources(self._aliases_now(), name)
+        others = combine.sources(self._aliases, name)
         return combine.combined(self.folds[name].workout, [self.folds[other].workout for other in others])
 
     def root(self, name: str) -> str:
         """The workout in whose view this one is shown."""
-        return combine.root(self.aliases, name)
+        return combine.root(self._aliases, name)
 
     async def load_family(self, name: str) -> None:
         """Have the folds that the view of a workout needs."""
         await self.load(name)
-        for other in combine.sources(self._aliases_now(), name):
+        for other in combine.sources(self._aliases, name):
             await self.load(other)
 
     def _family(self, job: Job) -> set[str]:
         names = set(job.workouts())
-        return names.union(*(combine.sources(self.aliases, name) for name in names))
-
-    def _aliases_now(self) -> dict[str, str]:
-        """The aliases as the folds here have them, which may be ahead of what is committed."""
-        aliases = dict(self.aliases)
-        for name, folded in self.folds.items():
-            _set_alias(aliases, name, folded.w.merged_into)
-        return aliases
+        return names.union(*(combine.sources(self._aliases, name) for name in names))
 
     async def _follow(self, records: Iterable[Record]) -> None:
         """Tell what follows from new records, of their workouts and of those that show them."""
         names = {record.op.workout for record in records}
+        aliasing = {record.op.workout for record in records if record.op.kind in ALIASING}
+        aliasing |= {name for name, into in self._merges.items() if into in names}
         changed = set(names)
-        for name in {record.op.workout for record in records if record.op.kind in ALIASING}:
+        for name in aliasing:
             changed |= await self._learn_alias(name)
         await self.following.follow(changed | {self.root(name) for name in names})
 
     async def _learn_alias(self, name: str) -> set[str]:
-        """Take over what a workout's fold says of its merging; the workouts whose views have changed."""
+        """Take over what a workout's fold says of its merging; the workouts whose views have changed.
+
+        While the one named was never created, or is removed, a merged workout stands for itself.
+        """
         await self.load(name)
-        before = self.root(name)
-        _set_alias(self.aliases, name, self.folds[name].w.merged_into)
+        before, into = self.root(name), self.folds[name].w.merged_into
+        self._merges.pop(name, None)
+        self._aliases.pop(name, None)
+        if into is not None:
+            await self.load(into)
+            self._merges[name] = into
+            if self.folds[into].w.created and not self.folds[into].w.removed:
+                self._aliases[name] = into
         changed = {before, self.root(name)} if before != self.root(name) else set()
         self.following.regrouped(changed)
         return changed
@@ -519,7 +534,10 @@ class Host:
         """Read from the log what every job needs: the head, the devices' positions, what is not projected."""
         row, self._positions = await self._hosts.log.standing(self.stream)
         self.head, self._last_rt = row.head, row.last_rt
-        self.aliases = await self._hosts.aliases(self.stream)
+        for merge in await self._hosts.merges(self.stream):
+            self._merges[merge.workout] = merge.into
+            if merge.there:
+                self._aliases[merge.workout] = merge.into
         for name in await self._hosts.projector.touched(self.stream):
             self.following.changed(name)
         for name in await self._hosts.projector.touched(self.stream, ALIASING):
@@ -558,9 +576,3 @@ class Host:
         self.presence.close()
         self.following.close()
 
-
-def _set_alias(aliases: dict[str, str], name: str, into: str | None) -> None:
-    if into is None:
-        aliases.pop(name, None)
-    else:
-        aliases[name] = into

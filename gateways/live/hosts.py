@@ -22,7 +22,7 @@ from fitai.persistence.devices import Devices
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.projections import Projector
-from fitai.persistence.workouts import Workouts
+from fitai.persistence.workouts import Merge, Workouts
 from fitai.sync.log import Position
 
 _log = structlog.get_logger(__name__)
@@ -174,10 +174,10 @@ class Hosts:
         async with self.db.read() as session:
             return await Workouts(session).changed_after(stream, after, limit)
 
-    async def aliases(self, stream: int) -> dict[str, str]:
-        """{merged: into} of the stream's merged workouts, by the projections."""
+    async def merges(self, stream: int) -> Sequence[Merge]:
+        """The stream's merged workouts, by the projections."""
         async with self.db.read() as session:
-            return await Workouts(session).merged(stream)
+            return await Workouts(session).merges(stream)
 
     async def history(
         self, stream: int, exercises: Iterable[str], workouts: Sequence[str], started_at: int | None

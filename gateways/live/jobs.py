@@ -109,9 +109,11 @@ class Sender(Protocol):
 
 
 class Job:
-    """See the module's first lines. `records` are what it placed, `origin` who must not be echoed."""
+    """See the module's first lines. `records` are what it placed, `origin` who must not be echoed, `kinds`
+    those of the ops that a device asks to be placed."""
 
     records: Sequence[Record] = ()
+    kinds: frozenset[str] = frozenset()
     origin: Sender | None = None
 
     def workouts(self) -> Iterable[str]:
@@ -136,6 +138,7 @@ class PushJob(Job):
 
     def __init__(self, push: Push, origin: Sender, ack: int | None, received: int) -> None:
         self.origin: Sender = origin
+        self.kinds = frozenset(op.kind for op in push.ops)
         self._device = origin.identity.device
         self._push = push
         self._ack = ack
