@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Select, Tuple, exists, literal, or_, select, tuple_
+from sqlalchemy import BigInteger, Select, Tuple, and_, exists, literal, or_, select, tuple_
 
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import ExerciseBests, Id, SetRow, Snapshot, Stream, WorkoutRow, clean
+from fitai.persistence.snapshots import mark
 
 
 class BadCursor(ValueError):
@@ -79,13 +80,14 @@ class Workouts:
         cursor: str | None = None,
         limit: int = 20,
     ) -> Page:
-        """Workouts that exist and are not removed, newest first by when they happened.
+        """Workouts that exist and are neither removed nor merged into another, newest first by when they
+        happened.
 
         status, exercise  only those in this status, with a set of this exercise
         since, until      only those with since <= happened_at < until, Unix ms
         Raises BadCursor.
         """
-        query = _SUMMARY.where(WorkoutRow.stream == stream, WorkoutRow.created, ~WorkoutRow.removed)
+        query = _SUMMARY.where(WorkoutRow.stream == stream, WorkoutRow.created, _SHOWN)
         if status is not None:
             query = query.where(WorkoutRow.status == status)
         if since is not None:
@@ -113,16 +115,27 @@ class Workouts:
         return None if row is None else WorkoutSummary(*row)
 
     async def snapshot(self, stream: int, workout: str) -> StoredState | None:
-        """The cached state document of a workout, whatever its state."""
+        """The cached state document of a workout, whatever its state; None too when another version of the
+        fold made it."""
         found = await self._session.get(Snapshot, (stream, workout))
-        return None if found is None else StoredState(found.seq, found.rev, found.document)
+        if found is None or found.mark != mark():
+            return None
+        return StoredState(found.seq, found.document["rev"], found.document)
 
     async def open_ids(self, stream: int) -> Sequence[str]:
-        """The workouts that are going on: active or paused, not removed."""
+        """The workouts that are going on: active or paused, neither removed nor merged into another."""
         query = select(WorkoutRow.workout).where(
-            WorkoutRow.stream == stream, WorkoutRow.status.in_(("active", "paused")), ~WorkoutRow.removed
+            WorkoutRow.stream == stream, WorkoutRow.status.in_(("active", "paused")), _SHOWN
         )
         return (await self._session.execute(query)).scalars().all()
+
+    async def merged(self, stream: int) -> dict[str, str]:
+        """{workout: the one that it is merged into}, of all that are; the other may be merged in its turn."""
+        query = select(WorkoutRow.workout, WorkoutRow.merged_into).where(
+            WorkoutRow.stream == stream, WorkoutRow.merged_into.is_not(None)
+        )
+        rows = (await self._session.execute(query)).all()
+        return {workout: into for workout, into in rows if into is not None}
 
     async def changed_after(self, stream: int, after: int, limit: int) -> Sequence[str]:
         """At most `limit` workouts with records past a position, those that changed last first."""
@@ -176,6 +189,7 @@ class Workouts:
 
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHOWN = and_(~WorkoutRow.removed, WorkoutRow.merged_into.is_(None))
 _PLACE = tuple_(WorkoutRow.happened_at, WorkoutRow.workout)
 _SUMMARY: Select[*tuple[Any, ...]] = select(
     WorkoutRow.workout,
