@@ -8,10 +8,11 @@ decimals have at most 3 places, NaN and infinities do not exist. Two liberties, 
 A kind that is not here, or a newer schema of one that is, is not wrong: `known` is False and the op is kept
 until an upgrade understands it. What is here and wrong raises `BadValue`.
 
-**A new schema.** A value whose meaning has to change (a field split, another unit) gets a new schema number: its
-struct describes the newest, and the kind's `upcasts` gain one pure function that says an older value in the newer
-way. It is applied each time an older op is decoded; the log keeps what was written. A field that is only added
-needs none of that. Whatever changes here, the fold's version is raised with it (`fitai.sync.version`).
+**A new schema.** A value whose meaning has to change (a field split, another unit) gets a new schema number:
+its struct describes the newest, and the kind's `upcasts` gain one pure function that says an older value in
+the newer way. It is applied each time an older op is decoded; the log keeps what was written. A field that is
+only added needs none of that. Whatever changes here, the fold's version is raised with it
+(`fitai.sync.version`).
 """
 
 from __future__ import annotations
@@ -334,7 +335,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 def known(op: Op) -> bool:
     """False for a kind of a newer client, or a newer schema (`v`) of a known kind."""
     kind = KINDS.get(op.kind)
-    return kind is not None and op.v <= kind.schema
+    return kind is not None and (op.v == 1 or op.v <= kind.schema)
 
 
 def stamp(kind: str) -> dict[str, int]:

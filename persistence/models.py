@@ -216,7 +216,7 @@ class Snapshot(Base):
 
     `mark` tells which version of the fold made it, and with it all that the projections hold of the workout:
     minus that version. Its column is named as in the first release, which writes the document's `rev` there,
-    a positive number, and never reads it: so a node of that release leaves a mark too, that of the oldest fold.
+    a positive number, and never reads it: so a node of that release leaves the mark of the oldest fold.
     """
 
     __tablename__ = "snapshots"

@@ -17,16 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import structlog
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    case,
-    delete,
-    literal,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import BigInteger, ColumnElement, case, delete, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fitai.engine.ops import Record
@@ -213,8 +204,9 @@ class Projector:
             .limit(CHUNK)
         )
         if after is not None:
-            types = (BigInteger, BigInteger, Id)
-            here = tuple_(*(literal(value, type_) for value, type_ in zip(after[:3], types, strict=True)))
+            here = tuple_(
+                literal(after.mark, BigInteger), literal(after.stream, BigInteger), literal(after.workout, Id)
+            )
             query = query.where(here < tuple_(Snapshot.mark, Snapshot.stream, Snapshot.workout))
         async with self._db.read() as session:
             return [Stale(*row) for row in (await session.execute(query)).all()]

@@ -39,7 +39,7 @@ class Unchanged(NamedTuple):
 
 
 def mark() -> int:
-    """What this version of the fold marks its rows with (`Snapshot.mark`); those of older ones are greater."""
+    """What this version of the fold marks its rows with (`Snapshot.mark`); older ones' are greater."""
     return -version.FOLD_VERSION
 
 

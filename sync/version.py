@@ -2,8 +2,8 @@
 
 A state is a function of the records **and** of the code that folds them. What is kept of states (the
 projections, their cached documents) is therefore marked with the version that made it, and what an older
-version made is written anew: in the background, and before a host first answers from it. A document of another
-version is never handed out.
+version made is written anew: in the background, and before a host first answers from it. A document of
+another version is never handed out.
 
 Raise FOLD_VERSION by one with every change after which the same records may fold to another document, or to
 other rows of the projections:
