@@ -7,19 +7,14 @@ complete and what happens meanwhile is not undone.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fitai.app.limits import Limits
-from fitai.engine.ops import Record
-from fitai.engine.timers import timers
-from fitai.engine.workout import Workout
 from fitai.persistence.database import Database
-from fitai.persistence.projections import Due, Projector
-from fitai.sync.place import SERVER
+from fitai.persistence.projections import Due, Projector, deadlines
 
 PAGE = 1_000
 
@@ -49,15 +44,7 @@ async def rebuild(db: Database, limits: Limits, console: Console) -> Rebuilt:
 
 def next_deadline(limits: Limits) -> Due:
     """When the server has to act next for a folded workout, by these limits; Unix ms or None."""
-    idle_ms = int(limits.idle_pause_seconds * 1000)
-    finish_ms = int(limits.idle_finish_seconds * 1000)
-
-    def due(workout: Workout, records: Sequence[Record]) -> int | None:
-        # Silence is counted from what people's devices sent, not from the server's own ops.
-        heard = max((record.rt for record in records if record.device != SERVER), default=0)
-        return timers(workout, heard, idle_ms, finish_ms).due_at
-
-    return due
+    return deadlines(int(limits.idle_pause_seconds * 1000), int(limits.idle_finish_seconds * 1000))
 
 
 async def _streams(projector: Projector) -> list[int]:

@@ -8,6 +8,8 @@ record replaces the one before it, and one that no longer holds is taken back wi
     totals     UUIDv5(workout, "totals")                     {totals}, see engine/totals.py
     rest_over  UUIDv5(workout, "rest:{device}:{n}")          {dot: [device, n], at}
     hint       UUIDv5(workout, "hint:idle")                  {hint: "idle", status}
+               UUIDv5(workout, "hint:same:{other}")          {hint: "same_workout", other}: it may be the same
+                                                             as that one, started on another device
 
 all with {id, workout, kind}. Values are in the unit that was typed (kg or lb, at most 3 decimal places;
 volumes are load times reps in it), durations in ms, distances in m; comparisons were made on exact integers
@@ -43,17 +45,19 @@ def insights(
     w: Workout,
     history: Mapping[str, Bests],
     *,
+    twins: Sequence[str] = (),
     formula: str = "epley",
     muscles: Mapping[str, Sequence[str]] = _NO_MUSCLES,
 ) -> dict[str, Insight]:
     """All that can be said about `w` now, by id: records against `history`, totals, hints.
 
-    `history` holds the merged bests of the owner's earlier workouts by exercise; what is missing there has no
-    history. A workout that is removed or not created yet has nothing to say, which takes back what it said.
+    `history` holds the merged bests of the owner's earlier workouts by exercise; what is missing there has
+    no history. `twins` are workouts of the same template at the same time. A workout that is removed or not
+    created yet has nothing to say, which takes back what it said.
     """
     if w.removed or not w.created:
         return {}
-    said = [_totals(w, muscles), *_records(w, history, formula), *_hints(w)]
+    said = [_totals(w, muscles), *_records(w, history, formula), *_hints(w, twins)]
     return {insight["id"]: insight for insight in said}
 
 
@@ -113,8 +117,12 @@ def _shown(hit: RecordHit) -> tuple[str, int | float, int | float]:
     return unit, from_ug(hit.value, unit), from_ug(hit.previous, unit)
 
 
-def _hints(w: Workout) -> list[Insight]:
-    """The server acted because nobody did: say so, since its owner may well be back."""
-    if w.reason != "idle":
-        return []
-    return [_insight(w, "hint", "hint:idle", {"hint": "idle", "status": STATUS[w.state]})]
+def _hints(w: Workout, twins: Sequence[str]) -> list[Insight]:
+    """The server acted because nobody did, and its owner may well be back; two devices may have begun one
+    workout."""
+    hints = [
+        _insight(w, "hint", f"hint:same:{other}", {"hint": "same_workout", "other": other}) for other in twins
+    ]
+    if w.reason == "idle":
+        hints.append(_insight(w, "hint", "hint:idle", {"hint": "idle", "status": STATUS[w.state]}))
+    return hints

@@ -7,6 +7,12 @@ decimals have at most 3 places, NaN and infinities do not exist. Two liberties, 
 
 A kind that is not here, or a newer schema of one that is, is not wrong: `known` is False and the op is kept
 until an upgrade understands it. What is here and wrong raises `BadValue`.
+
+**A new schema.** A value whose meaning has to change (a field split, another unit) gets a new schema number:
+its struct describes the newest, and the kind's `upcasts` gain one pure function that says an older value in
+the newer way. It is applied each time an older op is decoded; the log keeps what was written. A field that is
+only added needs none of that. Whatever changes here, the fold's version is raised with it
+(`fitai.sync.version`).
 """
 
 from __future__ import annotations
@@ -245,14 +251,27 @@ class ConflictChoose(Struct, frozen=True, gc=False):
     dot: tuple[Counter, Counter]
 
 
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+"""From a value of one schema to the same said in the next; pure, and its argument stays as it is."""
+
+
 class Kind(NamedTuple):
-    """One kind of op: the type of its value, whether it names an entity, and its newest schema number."""
+    """One kind of op: the type of its value, and whether it names an entity.
+
+    fields   the fields that an edit may name, each with its type
+    upcasts  one step for every older schema, from 1 to 2, from 2 to 3, …
+    """
 
     name: str
     value_type: type[Struct]
     entity: EntityUse = "none"
-    schema: int = 1
     fields: Mapping[str, Any] = {}
+    upcasts: tuple[Upcast, ...] = ()
+
+    @property
+    def schema(self) -> int:
+        """The newest schema number, the one that `value_type` describes."""
+        return len(self.upcasts) + 1
 
 
 WORKOUT_FIELDS: Final[Mapping[str, Any]] = {
@@ -316,7 +335,13 @@ KINDS: Final[Mapping[str, Kind]] = {
 def known(op: Op) -> bool:
     """False for a kind of a newer client, or a newer schema (`v`) of a known kind."""
     kind = KINDS.get(op.kind)
-    return kind is not None and op.v <= kind.schema
+    return kind is not None and (op.v == 1 or op.v <= kind.schema)
+
+
+def stamp(kind: str) -> dict[str, int]:
+    """What an op that is written now says of its schema: {v}, or nothing where it is the first."""
+    schema = KINDS[kind].schema if kind in KINDS else 1
+    return {"v": schema} if schema > 1 else {}
 
 
 def decode_value(op: Op) -> Struct:
@@ -325,13 +350,25 @@ def decode_value(op: Op) -> Struct:
     Raises BadValue, also when an entity is needed and missing, and KeyError for a kind that is not known.
     """
     kind = KINDS[op.kind]
-    value: Struct = _convert(op.value, kind.value_type)
+    body = op.value if not kind.upcasts else _newest(op, kind.upcasts)
+    value: Struct = _convert(body, kind.value_type)
     if kind.entity == "required" and op.entity is None:
         raise BadValue("entity", "is required")
     if kind.fields:
         return _edit(cast("Edit", value), kind.fields)
     if op.kind in _CHECKS:
         _CHECKS[op.kind](op, value)
+    return value
+
+
+def _newest(op: Op, upcasts: tuple[Upcast, ...]) -> dict[str, Any]:
+    """The op's value as the newest schema says it. Nobody has looked at it yet: it may be anything."""
+    value = op.value
+    try:
+        for upcast in upcasts[op.v - 1 :]:
+            value = upcast(value)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise BadValue("value", f"is no value of schema {op.v}") from None
     return value
 
 

@@ -212,22 +212,29 @@ class RecordRow(Base):
 
 
 class Snapshot(Base):
-    """A cached state document of one workout, true at position `seq` of its stream."""
+    """A cached state document of one workout, true at position `seq` of its stream.
+
+    `mark` tells which version of the fold made it, and with it all that the projections hold of the workout:
+    minus that version. Its column is named as in the first release, which writes the document's `rev` there,
+    a positive number, and never reads it: so a node of that release leaves the mark of the oldest fold.
+    """
 
     __tablename__ = "snapshots"
+    __table_args__ = (Index("ix_snapshots_mark", "rev", "stream", "workout"),)
 
     stream: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     workout: Mapped[str] = mapped_column(Id, primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger)
-    rev: Mapped[int] = mapped_column(BigInteger)
+    mark: Mapped[int] = mapped_column("rev", BigInteger)
     document: Mapped[Any] = mapped_column(Json)
 
 
 class WorkoutRow(Base):
     """A workout as lists show it. `happened_at` (started, else created) orders them; `due_at` is when
-    the server itself has to act next (end of a rest, idle pause, late completion)."""
+    the server itself has to act next (end of a rest, idle pause, late completion). One that is `merged_into`
+    another is shown as a part of that one, as long as that is there (`fitai.engine.combine`)."""
 
     __tablename__ = "workouts"
     __table_args__ = (
@@ -237,6 +244,13 @@ class WorkoutRow(Base):
             "due_at",
             sqlite_where=text("due_at IS NOT NULL"),
             postgresql_where=text("due_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_workouts_merged",
+            "stream",
+            "merged_into",
+            sqlite_where=text("merged_into IS NOT NULL"),
+            postgresql_where=text("merged_into IS NOT NULL"),
         ),
     )
 
@@ -261,6 +275,7 @@ class WorkoutRow(Base):
     sets: Mapped[int] = mapped_column(Integer)
     volume_ug: Mapped[int] = mapped_column(BigInteger)
     due_at: Mapped[int | None] = mapped_column(BigInteger)
+    merged_into: Mapped[str | None] = mapped_column(Id)
 
 
 class SetRow(Base):

@@ -2,7 +2,8 @@
 
 A projection is never the truth. It may be late, it may be written twice, by two nodes, in any order: a
 row is only replaced by one that has seen as much of its workout or more. `streams.projected` is the
-watermark: every workout's records up to it are in the projections.
+watermark: every workout's records up to it are in the projections. What an older version of the fold made
+(`Snapshot.mark`) stays readable until it is written anew, which `renew` does for all and a host for its user.
 
 Calls that wait at the same time go down in one transaction, as appends do; one that cannot be written
 fails alone.
@@ -13,13 +14,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, case, delete, select, tuple_, update
+import structlog
+from sqlalchemy import BigInteger, ColumnElement, case, delete, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fitai.engine.ops import Record
 from fitai.engine.records import workout_bests
+from fitai.engine.timers import timers
 from fitai.engine.units import to_ug
 from fitai.engine.workout import Workout, state
 from fitai.persistence.database import Database, ReadSession, Unavailable, WriteSession
@@ -27,6 +30,7 @@ from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.models import (
     Base,
     ExerciseBests,
+    Id,
     RecordRow,
     SetRow,
     Snapshot,
@@ -34,7 +38,11 @@ from fitai.persistence.models import (
     WorkoutRow,
     clean,
 )
+from fitai.persistence.snapshots import mark
 from fitai.sync.fold import fold
+from fitai.sync.timeline import SERVER
+
+_log = structlog.get_logger(__name__)
 
 CHUNK = 50  # workouts in one transaction of a rebuild
 _MOST = 2**63 - 1  # what a column of the database can hold
@@ -72,6 +80,15 @@ class Projected:
         return str(self.document["id"])
 
 
+class Stale(NamedTuple):
+    """A workout whose projections an older version of the fold made, in the order of `Projector.renew`."""
+
+    mark: int
+    stream: int
+    workout: str
+    owner: str
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting:
     stream: int
@@ -104,16 +121,22 @@ class Projector:
             if not mine.done:
                 self._waiting.remove(mine)
 
-    async def touched(self, stream: int) -> list[str]:
-        """The workouts with records after the watermark."""
+    async def touched(self, stream: int, kinds: Sequence[str] = ()) -> list[str]:
+        """The workouts that the projections do not hold as they are: those with records after the watermark,
+        and those that an older version of the fold wrote; with `kinds`, only those with such records after
+        the
+        watermark."""
+        changed = (
+            select(RecordRow.workout)
+            .join(Stream, Stream.id == RecordRow.stream)
+            .where(RecordRow.stream == stream, RecordRow.seq > Stream.projected)
+        )
+        if kinds:
+            changed = changed.where(RecordRow.kind.in_(kinds))
+        stale = select(Snapshot.workout).where(Snapshot.stream == stream, Snapshot.mark > mark())
         async with self._db.read() as session:
-            query = (
-                select(RecordRow.workout)
-                .distinct()
-                .join(Stream, Stream.id == RecordRow.stream)
-                .where(RecordRow.stream == stream, RecordRow.seq > Stream.projected)
-            )
-            return sorted((await session.execute(query)).scalars())
+            wanted = changed.distinct() if kinds else changed.union(stale)
+            return sorted((await session.execute(wanted)).scalars())
 
     async def lagging(self, limit: int) -> list[str]:
         """At most `limit` owners whose streams are not projected up to their heads."""
@@ -146,6 +169,51 @@ class Projector:
             await self.project(stream, chunk, 0)
         await self.project(stream, (), row.head)
         return len(names)
+
+    async def renew(self, due: Due, after: Stale | None = None) -> Stale | None:
+        """Write anew a chunk of what an older version of the fold wrote, of all streams; returns where to go
+        on, None at the end.
+
+        Made to run beside serving, and again later: a node of the release before may still be writing. What
+        can not be written is passed over until then. Raises Unavailable.
+        """
+        chunk = await self._stale(after)
+        turn = asyncio.Lock()
+        outcomes = await asyncio.gather(
+            *(self._renew(stale, due, turn) for stale in chunk), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+        return chunk[-1] if chunk else None
+
+    async def _renew(self, stale: Stale, due: Due, turn: asyncio.Lock) -> None:
+        try:
+            async with turn:  # one reads at a time; those that have read are written together
+                projected = await self._folded(stale.stream, stale.owner, stale.workout, due)
+            await self.project(stale.stream, [projected], 0)
+        except Unavailable:
+            raise
+        except Exception:
+            _log.exception("projection_not_renewed", stream=stale.stream, workout=stale.workout)
+
+    async def _stale(self, after: Stale | None) -> list[Stale]:
+        """The next workouts that an older version of the fold wrote, in order of their marks. What has seen
+        more than the log holds (a restored backup) waits for `rebuild`."""
+        query = (
+            select(Snapshot.mark, Snapshot.stream, Snapshot.workout, Stream.owner)
+            .join(Stream, Stream.id == Snapshot.stream)
+            .where(Snapshot.mark > mark(), Snapshot.seq <= Stream.head)
+            .order_by(Snapshot.mark, Snapshot.stream, Snapshot.workout)
+            .limit(CHUNK)
+        )
+        if after is not None:
+            here = tuple_(
+                literal(after.mark, BigInteger), literal(after.stream, BigInteger), literal(after.workout, Id)
+            )
+            query = query.where(here < tuple_(Snapshot.mark, Snapshot.stream, Snapshot.workout))
+        async with self._db.read() as session:
+            return [Stale(*row) for row in (await session.execute(query)).all()]
 
     async def _survey(self, stream: int) -> tuple[StreamRow, list[str]] | None:
         """The stream and the workouts that its log has, after removing the rows that would stay wrong.
@@ -294,6 +362,17 @@ def _is_postgres(session: ReadSession) -> bool:
     return session.get_bind().dialect.name == "postgresql"
 
 
+def deadlines(idle_ms: int, finish_ms: int) -> Due:
+    """When the server has to act next for a folded workout that is silent: pause and end it after so long."""
+
+    def due(workout: Workout, records: Sequence[Record]) -> int | None:
+        # Silence is counted from what people's devices sent, not from the server's own ops.
+        heard = max((record.rt for record in records if record.device != SERVER), default=0)
+        return timers(workout, heard, idle_ms, finish_ms).due_at
+
+    return due
+
+
 def happened_at(document: Mapping[str, Any]) -> int:
     """When it was started, else created, else (nothing of both is known yet) 0. Unix ms."""
     return int(document["started_at"] or document["created_at"] or 0)
@@ -322,6 +401,7 @@ def _workout_row(stream: int, projected: Projected) -> Row:
         "sets": totals["sets"],
         "volume_ug": min(totals["volume_ug"], _MOST),
         "due_at": projected.due_at,
+        "merged_into": document.get("merged_into"),
     }
 
 
@@ -331,7 +411,7 @@ def _snapshot_row(stream: int, projected: Projected) -> Row:
         "stream": stream,
         "workout": projected.workout,
         "seq": projected.seq,
-        "rev": document["rev"],
+        "mark": mark(),
         "document": document,
     }
 

@@ -8,6 +8,8 @@ come from two sides, which together are each of them once:
 
 A place in the order is (happened_at, workout), as that was at `at`: it never changes, so a page can be
 asked for again. The projections must hold everything up to `at`.
+
+A cached state counts only when this version of the fold made it; otherwise it is as good as missing.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from sqlalchemy import BigInteger, and_, exists, literal, select, tuple_
 
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import Id, RecordRow, Snapshot, WorkoutRow
+from fitai.sync import version
 
 
 class Place(NamedTuple):
@@ -35,6 +38,11 @@ class Unchanged(NamedTuple):
     document: dict[str, Any] | None
 
 
+def mark() -> int:
+    """What this version of the fold marks its rows with (`Snapshot.mark`); older ones' are greater."""
+    return -version.FOLD_VERSION
+
+
 class Snapshots:
     """Questions about a stream's workouts at a position, asked in one session."""
 
@@ -47,6 +55,7 @@ class Snapshots:
             Snapshot.stream == WorkoutRow.stream,
             Snapshot.workout == WorkoutRow.workout,
             Snapshot.seq == WorkoutRow.seq,
+            Snapshot.mark == mark(),
         )
         query = (
             select(WorkoutRow.happened_at, WorkoutRow.workout, Snapshot.document)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import BigInteger, Select, Tuple, exists, literal, or_, select, tuple_
+from sqlalchemy import BigInteger, Select, Tuple, and_, exists, func, literal, or_, select, tuple_
+from sqlalchemy.orm import aliased
 
+from fitai.engine import combine
+from fitai.engine.timers import IDLE_MS
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import ExerciseBests, Id, SetRow, Snapshot, Stream, WorkoutRow, clean
+from fitai.persistence.snapshots import mark
 
 
 class BadCursor(ValueError):
@@ -62,6 +66,14 @@ class StoredState:
     document: dict[str, Any]
 
 
+class Merge(NamedTuple):
+    """A workout that is merged into another; `there`: that one was created and is not removed."""
+
+    workout: str
+    into: str
+    there: bool
+
+
 class Workouts:
     """Questions about the projected workouts of a stream, asked in one session."""
 
@@ -79,13 +91,20 @@ class Workouts:
         cursor: str | None = None,
         limit: int = 20,
     ) -> Page:
-        """Workouts that exist and are not removed, newest first by when they happened.
+        """Workouts that exist and are not removed, newest first by when they happened; merged ones as parts
+        of those that show them.
 
         status, exercise  only those in this status, with a set of this exercise
         since, until      only those with since <= happened_at < until, Unix ms
         Raises BadCursor.
         """
-        query = _SUMMARY.where(WorkoutRow.stream == stream, WorkoutRow.created, ~WorkoutRow.removed)
+        parts = await self._parts(stream)
+        query = _SUMMARY.where(
+            WorkoutRow.stream == stream,
+            WorkoutRow.created,
+            ~WorkoutRow.removed,
+            WorkoutRow.workout.not_in(parts),
+        )
         if status is not None:
             query = query.where(WorkoutRow.status == status)
         if since is not None:
@@ -93,13 +112,15 @@ class Workouts:
         if until is not None:
             query = query.where(WorkoutRow.happened_at < until)
         if exercise is not None:
-            query = query.where(_has_set_of(stream, exercise))
+            holders = {parts[name] for name in await self._holding(stream, exercise, parts)}
+            query = query.where(or_(_has_set_of(stream, exercise), WorkoutRow.workout.in_(holders)))
         if cursor is not None:
             query = query.where(_read_cursor(cursor) > _PLACE)
         newest_first = query.order_by(WorkoutRow.happened_at.desc(), WorkoutRow.workout.desc())
         rows = (await self._session.execute(newest_first.limit(limit + 1))).all()
         items = [WorkoutSummary(*row) for row in rows[:limit]]
-        return Page(items, _cursor(items[-1]) if len(rows) > limit else None)
+        following = _cursor(items[-1]) if len(rows) > limit else None
+        return Page(await self._whole(stream, items, parts), following)
 
     async def get(self, stream: int, workout: str) -> WorkoutSummary | None:
         """One workout, unless it was never created or is removed."""
@@ -113,9 +134,12 @@ class Workouts:
         return None if row is None else WorkoutSummary(*row)
 
     async def snapshot(self, stream: int, workout: str) -> StoredState | None:
-        """The cached state document of a workout, whatever its state."""
+        """The cached state document of a workout, whatever its state; None too when another version of the
+        fold made it."""
         found = await self._session.get(Snapshot, (stream, workout))
-        return None if found is None else StoredState(found.seq, found.rev, found.document)
+        if found is None or found.mark != mark():
+            return None
+        return StoredState(found.seq, found.document["rev"], found.document)
 
     async def open_ids(self, stream: int) -> Sequence[str]:
         """The workouts that are going on: active or paused, not removed."""
@@ -123,6 +147,37 @@ class Workouts:
             WorkoutRow.stream == stream, WorkoutRow.status.in_(("active", "paused")), ~WorkoutRow.removed
         )
         return (await self._session.execute(query)).scalars().all()
+
+    async def merges(self, stream: int) -> Sequence[Merge]:
+        """All workouts that are merged into another, which may be merged in its turn."""
+        other = aliased(WorkoutRow)
+        there = and_(
+            other.stream == stream,
+            other.workout == WorkoutRow.merged_into,
+            other.created,
+            ~other.removed,
+        )
+        query = (
+            select(WorkoutRow.workout, WorkoutRow.merged_into, other.workout.is_not(None))
+            .outerjoin(other, there)
+            .where(WorkoutRow.stream == stream, WorkoutRow.merged_into.is_not(None))
+        )
+        rows = (await self._session.execute(query)).all()
+        return [Merge(workout, into, there) for workout, into, there in rows if into is not None]
+
+    async def overlapping(self, stream: int, template: str, since: int, until: int) -> Sequence[str]:
+        """Workouts of this template that were going on between two moments (Unix ms), as far as is known:
+        one without an end until a while after its last op."""
+        ended = func.coalesce(WorkoutRow.ended_at, WorkoutRow.updated_at + IDLE_MS)
+        query = select(WorkoutRow.workout).where(
+            WorkoutRow.stream == stream,
+            WorkoutRow.template == clean(template),
+            WorkoutRow.created,
+            ~WorkoutRow.removed,
+            WorkoutRow.started_at <= until,
+            ended >= since,
+        )
+        return (await self._session.execute(query.order_by(WorkoutRow.workout))).scalars().all()
 
     async def changed_after(self, stream: int, after: int, limit: int) -> Sequence[str]:
         """At most `limit` workouts with records past a position, those that changed last first."""
@@ -135,9 +190,10 @@ class Workouts:
         return (await self._session.execute(query)).scalars().all()
 
     async def bests_before(
-        self, stream: int, exercises: Iterable[str], started_at: int | None, workout: str
+        self, stream: int, exercises: Iterable[str], started_at: int | None, workouts: Sequence[str]
     ) -> dict[str, Sequence[dict[str, Any]]]:
-        """Per exercise the bests (JSON, as the engine writes them) of every workout before this one.
+        """Per exercise the bests (JSON, as the engine writes them) of every workout before the first of
+        these; the others are shown in it, and left out as it is.
 
         Before is by (started_at, workout); to a workout that has not started every other one is before.
         Exercises without history are absent.
@@ -146,13 +202,13 @@ class Workouts:
         query = select(ExerciseBests.exercise, ExerciseBests.bests).where(
             ExerciseBests.stream == stream,
             ExerciseBests.exercise.in_(wanted),
-            ExerciseBests.workout != workout,
+            ExerciseBests.workout.not_in(workouts),
         )
         if started_at is not None:
             query = query.where(
                 or_(
                     ExerciseBests.started_at < started_at,
-                    (ExerciseBests.started_at == started_at) & (ExerciseBests.workout < workout),
+                    (ExerciseBests.started_at == started_at) & (ExerciseBests.workout < workouts[0]),
                 )
             )
         in_order = query.order_by(ExerciseBests.started_at, ExerciseBests.workout)
@@ -173,6 +229,53 @@ class Workouts:
         )
         rows = (await self._session.execute(query)).all()
         return [(owner, workout, due_at) for owner, workout, due_at in rows if due_at is not None]
+
+    async def _parts(self, stream: int) -> dict[str, str]:
+        """{workout: the one that shows it}, of those that are shown in another one."""
+        aliases = {one.workout: one.into for one in await self.merges(stream) if one.there}
+        roots = {name: combine.root(aliases, name) for name in aliases}
+        return {name: root for name, root in roots.items() if name != root}
+
+    async def _holding(self, stream: int, exercise: str, workouts: Iterable[str]) -> Sequence[str]:
+        """Those of the workouts that have a set of an exercise."""
+        query = select(SetRow.workout).where(
+            SetRow.stream == stream, SetRow.exercise == clean(exercise), SetRow.workout.in_(list(workouts))
+        )
+        return (await self._session.execute(query.distinct())).scalars().all()
+
+    async def _whole(
+        self, stream: int, items: Sequence[WorkoutSummary], parts: Mapping[str, str]
+    ) -> Sequence[WorkoutSummary]:
+        """The summaries with what was merged into them."""
+        wanted = {item.id for item in items}
+        names = [name for name, root in parts.items() if root in wanted]
+        if not names:
+            return items
+        query = _SUMMARY.where(
+            WorkoutRow.stream == stream,
+            WorkoutRow.workout.in_(names),
+            WorkoutRow.created,
+            ~WorkoutRow.removed,
+        )
+        whole = {item.id: item for item in items}
+        for row in (await self._session.execute(query)).all():
+            part = WorkoutSummary(*row)
+            whole[parts[part.id]] = _joined(whole[parts[part.id]], part)
+        return [whole[item.id] for item in items]
+
+
+def _joined(item: WorkoutSummary, part: WorkoutSummary) -> WorkoutSummary:
+    """As `combine.combined` joins the workouts."""
+    begun = [at for at in (item.started_at, part.started_at) if at is not None]
+    ended = [at for at in (item.ended_at, part.ended_at) if at is not None]
+    return replace(
+        item,
+        started_at=min(begun, default=None),
+        ended_at=None if item.ended_at is None else max(ended),
+        exercises=item.exercises + part.exercises,
+        sets=item.sets + part.sets,
+        volume_ug=item.volume_ug + part.volume_ug,
+    )
 
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -28,6 +28,7 @@ import orjson
 import structlog
 
 from fitai.engine import workout as engine
+from fitai.engine.kinds import stamp
 from fitai.gateways.client import messages as m
 from fitai.gateways.client import view
 from fitai.gateways.client.account import Account, Denied, Http, Offline
@@ -219,7 +220,7 @@ class Client:
         `at` (Unix ms) is for what happened earlier. Returns the op as it will be sent. Raises Refusal for
         what no server could read.
         """
-        op: Json = {"kind": kind, "workout": workout, "value": value}
+        op: Json = {"kind": kind, "workout": workout, "value": value, **stamp(kind)}
         op["at"] = self._now_ms() if at is None else at
         if entity is not None:
             op["entity"] = entity

@@ -8,7 +8,7 @@ the insight's id, by the rest's dot).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from fitai.engine.insights import Insight
 from fitai.engine.ops import Dot
 from fitai.engine.records import Bests
 from fitai.engine.timers import Timers, timers
-from fitai.engine.totals import started_at
+from fitai.engine.totals import ended_at, started_at
 from fitai.gateways.live.frames import Frame
 from fitai.gateways.live.jobs import ThenJob
 from fitai.gateways.tasks import spawn
@@ -27,6 +27,7 @@ from fitai.persistence.projections import Projected
 from fitai.sync.fold import fold
 
 if TYPE_CHECKING:
+    from fitai.engine.entities import Workout
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.host import Host
     from fitai.gateways.live.hosts import Hosts
@@ -42,11 +43,13 @@ GREETED = 20  # workouts changed since a cursor whose insights are told again
 @dataclass(slots=True)
 class Told:
     """What was derived from one workout and told: its insights, the history they were judged against
-    (that of workouts before `since`), and the rest whose end was announced."""
+    (that of workouts before `since`), the workouts that may be the same one (None: not looked for yet), and
+    the rest whose end was announced."""
 
     insights: dict[str, Insight] = field(default_factory=dict)
     history: dict[str, Bests] = field(default_factory=dict)
     since: int | None = None
+    twins: Sequence[str] | None = None
     rest: Dot | None = None
 
 
@@ -82,7 +85,7 @@ class Following:
         """Other workouts than before are shown in these: what they are compared with has changed."""
         for name in names:
             if name in self._told:
-                self._told[name].history = {}
+                self._told[name].history, self._told[name].twins = {}, None
 
     def close(self) -> None:
         """No more of this."""
@@ -116,17 +119,27 @@ class Following:
         workout = self._host.view(name)
         since = started_at(workout)
         if told.since != since:
-            told.since, told.history = since, {}
+            told.since, told.history, told.twins = since, {}, None
         exercises = {entry.exercise for entry in workout.entries.values() if entry.known}
         wanted = exercises - told.history.keys()
-        if wanted:
+        family = [name, *workout.merged]
+        if wanted or told.twins is None:
             if self.dirty - {name}:
                 await self.flush()
             await self.written()
-            family = [name, *workout.merged]
             told.history |= await self._hosts.history(self._host.stream, wanted, family, since)
-        told.insights = derive.insights(workout, told.history)
+            told.twins = await self._twins(workout, family)
+        told.insights = derive.insights(workout, told.history, twins=told.twins)
         return told
+
+    async def _twins(self, workout: Workout, family: Sequence[str]) -> Sequence[str]:
+        """The workouts of its template that were going on at the same time, on another device maybe."""
+        since = started_at(workout)
+        if workout.template is None or since is None:
+            return []
+        until = ended_at(workout) or workout.last_te or since
+        found = await self._hosts.overlapping(self._host.stream, workout.template, since, until)
+        return [name for name in found if name not in family and self._host.root(name) == name]
 
     async def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and from those that changed since

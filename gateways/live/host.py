@@ -575,4 +575,3 @@ class Host:
         self._unsubscribe()
         self.presence.close()
         self.following.close()
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -17,11 +18,11 @@ from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.timers import TimerWheel
 from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Appender, Companion
-from fitai.persistence.database import Database
+from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.log import Log, StreamRow
-from fitai.persistence.projections import Projector
+from fitai.persistence.projections import Projector, deadlines
 from fitai.persistence.workouts import Merge, Workouts
 from fitai.sync.log import Position
 
@@ -29,6 +30,7 @@ _log = structlog.get_logger(__name__)
 
 IDLE_MS = 60_000  # a host with nothing to do is kept this long
 SWEEP_S = 10.0
+RENEW_S = 30.0  # how often projections are searched for what an older version of the fold wrote
 
 
 class UnknownUser(Exception):
@@ -101,11 +103,14 @@ class Hosts:
         self._hosts: dict[str, Host] = {}
         self._opening: dict[str, asyncio.Future[Host]] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._renewer: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def start(self) -> None:
-        """Begin to watch deadlines and to forget idle hosts."""
+        """Begin to watch deadlines, to forget idle hosts, and to renew what an older version projected."""
         self.timers.start()
         self._sweeper = spawn("live.sweep", self._sweep())
+        self._renewer = spawn("live.renew", self._renew())
 
     async def close(self) -> None:
         """Bring every projection up to its log, then forget all hosts."""
@@ -113,6 +118,9 @@ class Hosts:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+        if self._renewer is not None:
+            self._closing.set()
+            await self._renewer
         await asyncio.gather(*(host.flush() for host in self._hosts.values()), return_exceptions=True)
         for host in self._hosts.values():
             await host.quiet()
@@ -156,6 +164,22 @@ class Hosts:
                     host.close()
                     del self._hosts[user]
 
+    async def _renew(self) -> None:
+        """Write anew what an older version of the fold projected, and see later whether there is more: nodes
+        of the release before may still be writing. On closing, a chunk that is under way comes to its end."""
+        due = deadlines(self.limits.idle_pause_ms, self.limits.idle_finish_ms)
+        while not self._closing.is_set():
+            try:
+                place = await self.projector.renew(due)
+                while place is not None and not self._closing.is_set():
+                    place = await self.projector.renew(due, place)
+            except Unavailable:
+                _log.warning("renewal_postponed")
+            except Exception:
+                _log.exception("renewal_failed")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), RENEW_S)
+
     # -- what hosts and timers read ----------------------------------------------------------------
 
     async def device_name(self, user: str, device: int) -> str:
@@ -178,6 +202,11 @@ class Hosts:
         """The stream's merged workouts, by the projections."""
         async with self.db.read() as session:
             return await Workouts(session).merges(stream)
+
+    async def overlapping(self, stream: int, template: str, since: int, until: int) -> Sequence[str]:
+        """Workouts of a template that were going on between two moments (Unix ms), by the projections."""
+        async with self.db.read() as session:
+            return await Workouts(session).overlapping(stream, template, since, until)
 
     async def history(
         self, stream: int, exercises: Iterable[str], workouts: Sequence[str], started_at: int | None

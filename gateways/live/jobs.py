@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from fitai.engine import timers as deadlines
+from fitai.engine.kinds import stamp
 from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.engine.workout import state
 from fitai.gateways.identity import Identity
@@ -393,6 +394,7 @@ def _op(workout: str, intent: Intent, n: int, base: int, now: int, limits: WireL
         "workout": workout,
         "value": dict(intent.value),
         "at": now if intent.at is None else intent.at,
+        **stamp(intent.kind),
     }
     if intent.entity is not None:
         raw["entity"] = intent.entity

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import Struct
 
-from fitai.engine.kinds import KINDS, BadValue, Load, decode_value, known, set_id
+from fitai.engine.kinds import KINDS, BadValue, Kind, Load, decode_value, known, set_id, stamp
 from fitai.engine.ops import Op
 
 WORKOUT = "018f0000-0000-7000-8000-000000000001"
@@ -288,3 +289,60 @@ def test_a_planned_slot_has_one_set_id_everywhere():
     # Computed apart: uuid.uuid5(uuid.UUID(WORKOUT), "3")
     assert set_id(WORKOUT, 3) == set_id(WORKOUT, "3") == "2b05613d-9f6a-5c82-a417-27849a49a320"
     assert set_id(WORKOUT, 4) != set_id(WORKOUT, 3)
+
+
+# -- schemas -----------------------------------------------------------------------------------------------
+
+
+class Lifted(Struct, frozen=True):
+    """Schema 3 of a kind for these tests: {grams, hand}."""
+
+    grams: int
+    hand: str
+
+
+def to_grams(value):
+    """From schema 1 {kilos, hand?} to schema 2 {grams, hand?}."""
+    rest = {key: item for key, item in value.items() if key != "kilos"}
+    return {**rest, "grams": value["kilos"] * 1000}
+
+
+def to_named_hand(value):
+    """From schema 2 to schema 3, in which the hand is always said."""
+    return {"hand": "both", **value}
+
+
+@pytest.fixture
+def lifted(monkeypatch):
+    """A kind that has come to its third schema."""
+    monkeypatch.setitem(KINDS, "lifted", Kind("lifted", Lifted, upcasts=(to_grams, to_named_hand)))
+
+
+@pytest.mark.parametrize(
+    ("v", "value"), [(1, {"kilos": 60}), (2, {"grams": 60_000}), (3, {"grams": 60_000, "hand": "both"})]
+)
+def test_a_value_of_every_schema_is_read_as_the_newest_and_stays_as_it_was_written(lifted, v, value):
+    written = op("lifted", dict(value), v=v)
+    assert known(written)
+    assert decode_value(written) == Lifted(60_000, "both")
+    assert decode_value(written) == Lifted(60_000, "both")
+    assert (written.value, written.v) == (value, v)
+
+
+def test_a_schema_that_is_newer_than_ours_is_not_known(lifted):
+    assert not known(op("lifted", {"grams": 60_000, "hand": "left"}, v=4))
+
+
+@pytest.mark.parametrize(
+    ("v", "value"),
+    [(1, {}), (1, {"kilos": None}), (1, {"kilos": []}), (1, {"kilos": "60"}), (2, {}), (2, {"grams": 1.5})],
+)
+def test_an_older_value_that_was_never_right_is_refused_as_a_bad_value(lifted, v, value):
+    with pytest.raises(BadValue):
+        decode_value(op("lifted", value, v=v))
+
+
+def test_an_op_that_is_written_now_says_its_schema_where_it_is_not_the_first(lifted):
+    assert stamp("lifted") == {"v": 3}
+    assert stamp("set.log") == {}
+    assert stamp("not.known") == {}

@@ -1,4 +1,4 @@
-"""`python -m tests.mutation [words of a rule]`: every rule of the merge switched off in turn, see rules.py."""
+"""`python -m tests.mutation [words of a rule]`: each rule of the merge switched off in turn."""
 
 from __future__ import annotations
 

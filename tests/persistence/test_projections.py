@@ -8,12 +8,15 @@ from sqlalchemy import select, text, update
 
 from fitai.engine.totals import started_at
 from fitai.engine.workout import Limits, state
+from fitai.persistence import projections
 from fitai.persistence.append import Append
 from fitai.persistence.database import Unavailable
 from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
-from fitai.persistence.projections import Projected, Projector
-from fitai.persistence.workouts import BadCursor, Workouts
+from fitai.persistence.projections import Projected, Projector, deadlines
+from fitai.persistence.snapshots import Snapshots
+from fitai.persistence.workouts import BadCursor, Merge, Workouts
+from fitai.sync import version
 from fitai.sync.fold import Folded
 from fitai.sync.log import Context
 from fitai.sync.place import Placer
@@ -289,7 +292,7 @@ async def test_history_is_what_began_before(db, ann, projector):
     began = started_at(ann.folds[late].workout)
 
     async def before(name, started, exercises=("bench", "squat")):
-        found = await ask(db, lambda w: w.bests_before(ann.stream.id, exercises, started, name))
+        found = await ask(db, lambda w: w.bests_before(ann.stream.id, exercises, started, [name]))
         assert set(found) <= {"bench"}
         return list(found.get("bench", []))
 
@@ -355,7 +358,7 @@ async def test_a_rebuild_makes_exactly_what_projecting_made(db, ann, projector):
             text(
                 f"INSERT INTO workouts SELECT stream, '{new()}', created, removed, status, phase, title,"
                 " template, happened_at, created_at, started_at, ended_at, updated_at, rev, seq, exercises,"
-                f" sets, volume_ug, due_at FROM workouts WHERE workout = '{names[0]}'"
+                f" sets, volume_ug, due_at, merged_into FROM workouts WHERE workout = '{names[0]}'"
             )
         )
     assert await projector.rebuild(ann.stream.id, lambda workout, records: 7) == 3
@@ -379,5 +382,283 @@ async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, pro
     assert await ids(db, ann.stream, exercise="be\x00nch") == [workout]
     await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
     assert len(await sets_of(db, workout)) == 2
-    found = await ask(db, lambda w: w.bests_before(ann.stream.id, ["be\x00nch"], None, new()))
+    found = await ask(db, lambda w: w.bests_before(ann.stream.id, ["be\x00nch"], None, [new()]))
     assert set(found) == {"be\x00nch"}
+
+
+# -- merged workouts ---------------------------------------------------------------------------------------
+
+
+async def test_a_merged_workout_is_listed_as_a_part_of_the_other_until_it_is_taken_out_again(
+    db, ann, projector
+):
+    target, source = new(), new()
+    await ann.train(source, NOW)
+    await ann.train(target, NOW + MINUTE)
+
+    async def projected():
+        everything = [ann.projected(name, NOW) for name in ann.folds]
+        await projector.project(ann.stream.id, everything, ann.head)
+
+    async def listed(**filters):
+        page = await ask(db, lambda w: w.list(ann.stream.id, **filters))
+        return {one.id: (one.started_at, one.exercises, one.sets, one.volume_ug) for one in page.items}
+
+    await projected()
+    before = await listed()
+    await ann.log(("workout.merge", source, {"into": target}, NOW + 100 * MINUTE))
+    await projected()
+    assert await ask(db, lambda w: w.merges(ann.stream.id)) == [Merge(source, target, True)]
+    parts = list(zip(before[target], before[source], strict=True))
+    assert await listed() == {target: (NOW, *(a + b for a, b in parts[1:]))}
+
+    await ann.log(("workout.unmerge", source, {}, NOW + 101 * MINUTE))
+    await projected()
+    assert await ask(db, lambda w: w.merges(ann.stream.id)) == []
+    assert await listed() == before
+
+
+async def test_a_merged_workout_stands_for_itself_while_the_other_is_not_there(db, ann, projector):
+    target, source = new(), new()
+    await ann.train(source, NOW)
+    await ann.log(("workout.merge", source, {"into": target}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(source)], ann.head)
+    assert await ask(db, lambda w: w.merges(ann.stream.id)) == [Merge(source, target, False)]
+    assert await ids(db, ann.stream) == [source]
+
+    await ann.train(target, NOW)
+    await projector.project(ann.stream.id, [ann.projected(target)], ann.head)
+    assert await ids(db, ann.stream) == [target]
+
+    await ann.log(("workout.remove", target, {}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(target)], ann.head)
+    assert await ids(db, ann.stream) == [source]
+
+
+async def test_of_workouts_merged_into_each_other_one_is_listed(db, ann, projector):
+    one, other = sorted([new(), new()])
+    await ann.train(one, NOW)
+    await ann.train(other, NOW)
+    await ann.log(("workout.merge", one, {"into": other}, NOW), ("workout.merge", other, {"into": one}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(one), ann.projected(other)], ann.head)
+    assert await ids(db, ann.stream) == [one]
+
+
+async def test_a_list_by_exercise_finds_it_in_what_was_merged(db, ann, projector):
+    target, source = new(), new()
+    await ann.log(("workout.create", target, {}, NOW))
+    await ann.train(source, NOW)
+    await ann.log(("workout.merge", source, {"into": target}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(target), ann.projected(source)], ann.head)
+    page = await ask(db, lambda w: w.list(ann.stream.id, exercise="bench"))
+    assert [one.id for one in page.items] == [target]
+    assert (await ask(db, lambda w: w.list(ann.stream.id, exercise="curl"))).items == []
+
+
+async def test_the_merged_workouts_of_others_are_not_told(db, ann, person, projector):
+    target, source = new(), new()
+    await ann.train(source, NOW)
+    await ann.log(("workout.merge", source, {"into": target}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(source)], ann.head)
+    other = await person()
+    assert await ask(db, lambda w: w.merges(other.id)) == []
+
+
+async def test_workouts_of_one_template_that_overlap_are_found(db, ann, projector):
+    plan = {"template": "legs"}
+    first, second, later, free = new(), new(), new(), new()
+    for name, value, at in (
+        (free, {}, NOW),
+        (first, plan, NOW),
+        (second, plan, NOW + 10 * MINUTE),
+        (later, plan, NOW + 60 * MINUTE),
+    ):
+        await ann.log(("workout.create", name, value, at), ("workout.start", name, {}, at))
+        if name == first:
+            await ann.log(("workout.complete", first, {}, NOW + 5 * MINUTE))
+    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+
+    async def found(since, until):
+        return await ask(db, lambda w: w.overlapping(ann.stream.id, "legs", since, until))
+
+    assert await found(NOW, NOW) == [first]
+    assert await found(NOW, NOW + 10 * MINUTE) == sorted([first, second])
+    assert await found(NOW + 6 * MINUTE, NOW + 9 * MINUTE) == []
+    assert await found(NOW + 24 * MINUTE, NOW + 59 * MINUTE) == [second]
+    assert await found(NOW + 26 * MINUTE, NOW + 59 * MINUTE) == []
+
+
+# -- versions of the fold ----------------------------------------------------------------------------------
+
+DUE = deadlines(15 * MINUTE, 360 * MINUTE)
+
+
+@pytest.fixture
+def upgrade(monkeypatch):
+    """`upgrade(by=1)`: from now on this is code with another version of the fold."""
+
+    def upgrade(by=1):
+        monkeypatch.setattr(version, "FOLD_VERSION", version.FOLD_VERSION + by)
+
+    return upgrade
+
+
+async def renewed(projector):
+    """Go through all that is stale; how many chunks that took."""
+    chunks, place = 0, await projector.renew(DUE)
+    while place is not None:
+        chunks, place = chunks + 1, await projector.renew(DUE, place)
+    return chunks
+
+
+async def served(db, stream, workout):
+    """The cached state of a workout by its two ways: alone, and in a snapshot's page."""
+    alone = await ask(db, lambda workouts: workouts.snapshot(stream.id, workout))
+    async with db.read() as session:
+        page = await Snapshots(session).unchanged(stream.id, 10_000, None, 100)
+    in_page = next(document for place, document in page if place.workout == workout)
+    assert in_page == (None if alone is None else alone.document)
+    return in_page
+
+
+async def test_a_state_that_another_version_of_the_fold_made_is_never_handed_out(db, ann, projector, upgrade):
+    workout = new()
+    await ann.train(workout, NOW)
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    current = state(ann.folds[workout].workout)
+    assert await served(db, ann.stream, workout) == current
+    upgrade()
+    assert await served(db, ann.stream, workout) is None
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    assert await served(db, ann.stream, workout) == current
+    upgrade(-1)
+    assert await served(db, ann.stream, workout) is None
+
+
+async def test_after_an_upgrade_everything_is_written_anew_while_lists_stay_complete(
+    db, ann, person, appender, projector, upgrade, monkeypatch
+):
+    monkeypatch.setattr(projections, "CHUNK", 3)
+    bob = Person(await person(), appender)
+    for each, count in ((ann, 4), (bob, 3)):
+        for i in range(count):
+            await each.train(new(), NOW + i)
+        everything = [each.projected(name) for name in each.folds]
+        await projector.project(each.stream.id, everything, each.head)
+    async with db.write() as session:
+        await session.execute(update(WorkoutRow).values(title="as the old fold had it"))
+    listed = {each: await ids(db, each.stream) for each in (ann, bob)}
+    assert await renewed(projector) == 0
+
+    upgrade()
+    place = await projector.renew(DUE)
+    assert place is not None
+    for each in (ann, bob):
+        assert await ids(db, each.stream) == listed[each]
+    while place is not None:
+        place = await projector.renew(DUE, place)
+    assert await renewed(projector) == 0
+    for each in (ann, bob):
+        assert await ids(db, each.stream) == listed[each]
+        for name in each.folds:
+            assert await served(db, each.stream, name) == state(each.folds[name].workout)
+            summary = await ask(db, lambda w: w.get(each.stream.id, name))  # noqa: B023 - awaited at once
+            assert summary.title == "bench day"
+
+
+async def test_a_host_is_told_which_workouts_of_its_user_an_older_fold_wrote(
+    db, ann, person, appender, projector, upgrade
+):
+    mine, newer = new(), new()
+    bob = Person(await person(), appender)
+    for each, name in ((ann, mine), (bob, new())):
+        await each.train(name, NOW)
+        await projector.project(each.stream.id, [each.projected(name)], each.head)
+    await ann.train(newer, NOW)
+    assert await projector.touched(ann.stream.id) == [newer]
+    upgrade()
+    assert await projector.touched(ann.stream.id) == sorted([mine, newer])
+    await projector.project(ann.stream.id, [ann.projected(name) for name in (mine, newer)], ann.head)
+    assert await projector.touched(ann.stream.id) == []
+
+
+async def test_a_renewed_workout_has_the_deadline_that_its_log_gives(db, ann, projector, upgrade):
+    going = new()
+    await ann.log(("workout.create", going, {}, NOW), ("workout.start", going, {}, NOW))
+    await projector.project(ann.stream.id, [ann.projected(going)], ann.head)
+    assert await ask(db, lambda w: w.due(NOW * 3, 10)) == []
+    upgrade()
+    assert await renewed(projector) == 1
+    received = NOW * 2  # the clock of `Person.log`
+    assert await ask(db, lambda w: w.due(NOW * 3, 10)) == [(ann.stream.owner, going, received + 15 * MINUTE)]
+
+
+async def test_what_a_node_of_the_first_release_writes_over_a_newer_row_is_found(db, ann, projector):
+    """It names its own columns, and comes second with the same records."""
+    workout = new()
+    await ann.train(workout, NOW)
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    async with db.write() as session:
+        await session.execute(update(WorkoutRow).values(title="as the old fold had it"))
+        await session.execute(
+            text(
+                "INSERT INTO snapshots (stream, workout, seq, rev, document)"
+                " SELECT stream, workout, seq, 6, :old FROM snapshots WHERE workout = :workout"
+                " ON CONFLICT (stream, workout) DO UPDATE"
+                " SET seq = excluded.seq, rev = excluded.rev, document = excluded.document"
+            ),
+            {"old": b"{}", "workout": workout},
+        )
+    assert await served(db, ann.stream, workout) is None
+    assert await projector.touched(ann.stream.id) == [workout]
+    assert await renewed(projector) == 1
+    assert await served(db, ann.stream, workout) == state(ann.folds[workout].workout)
+    summary = await ask(db, lambda w: w.get(ann.stream.id, workout))
+    assert summary.title == "bench day"
+
+
+async def test_an_older_version_leaves_alone_what_a_newer_one_wrote(db, ann, projector, upgrade):
+    upgrade()
+    workout = new()
+    await ann.train(workout, NOW)
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    upgrade(-1)
+    assert await projector.touched(ann.stream.id) == []
+    assert await renewed(projector) == 0
+    upgrade()
+    assert await served(db, ann.stream, workout) == state(ann.folds[workout].workout)
+
+
+async def test_a_workout_that_cannot_be_renewed_keeps_no_other_waiting(
+    db, ann, projector, upgrade, monkeypatch
+):
+    monkeypatch.setattr(projections, "CHUNK", 1)
+    names = sorted(new() for _ in range(3))
+    for name in names:
+        await ann.train(name, NOW)
+    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    upgrade()
+    folded = Projector._folded
+
+    async def breaking(self, stream, owner, name, due):
+        if name == names[0]:
+            raise ZeroDivisionError
+        return await folded(self, stream, owner, name, due)
+
+    monkeypatch.setattr(Projector, "_folded", breaking)
+    assert await renewed(projector) == 3
+    assert await projector.touched(ann.stream.id) == names[:1]
+    assert sorted(await ids(db, ann.stream)) == names
+
+
+async def test_what_has_seen_more_than_the_log_holds_is_left_to_a_rebuild(db, ann, projector, upgrade):
+    workout = new()
+    await ann.train(workout, NOW)
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    async with db.write() as session:
+        for model in (WorkoutRow, Snapshot):
+            await session.execute(update(model).values(seq=ann.head + 1))
+    upgrade()
+    assert await renewed(projector) == 0
+    assert await projector.rebuild(ann.stream.id, DUE) == 1
+    assert await served(db, ann.stream, workout) == state(ann.folds[workout].workout)

@@ -101,12 +101,19 @@ async def test_the_release_before_can_write_into_this_schema(db):
         f"""INSERT INTO records (stream, seq, device, n, workout, rev, kind, base, beyond, te, rt, verdict,
             code, detail, hash, body)
             VALUES (1, 1, 1, 1, '{user}', 1, 'k', 0, NULL, 1, 1, 'void', NULL, NULL, '', '')""",
+        f"""INSERT INTO workouts (stream, workout, created, removed, status, phase, title, template,
+            happened_at, created_at, started_at, ended_at, updated_at, rev, seq, exercises, sets, volume_ug,
+            due_at)
+            VALUES (1, '{user}', true, false, 'planned', NULL, NULL, NULL, 1, 1, NULL, NULL, 1, 1, 1, 0, 0, 0,
+            NULL)""",
+        f"INSERT INTO snapshots (stream, workout, seq, rev, document) VALUES (1, '{user}', 1, 1, '')",
     )
     async with db.write() as session:
         for statement in statements:
             await session.execute(text(statement))
     async with db.read() as session:
         assert (await session.execute(text("SELECT forked_at FROM devices"))).scalar_one() is None
+        assert (await session.execute(text("SELECT merged_into FROM workouts"))).scalar_one() is None
 
 
 async def test_a_database_of_the_first_schema_is_brought_up_with_what_it_holds(empty):

@@ -39,10 +39,11 @@ async def _unasked(user: str, device: int) -> bool:
 class Process:
     """`fitai serve` on one database, in a process of its own; it can be started again after its end.
 
-    `port`, `tokens` and `clock` are what a Wire asks of a server.
+    `port`, `tokens` and `clock` are what a Wire asks of a server; `program` is what Python runs as `fitai`.
     """
 
     def __init__(self, url: str, folder: Path, **environment: str) -> None:
+        self.program: Sequence[str | Path] = ("-m", "fitai.app.command")
         self.database_url = url
         self.tokens = AccessTokens(SECRET, _unasked, now_ms)
         self.clock = now_ms
@@ -60,7 +61,7 @@ class Process:
     async def start(self) -> Process:
         """Start it, on the port that it had before if any, and wait until it listens."""
         self._announcement.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "fitai.app.command", "serve", "--host", "127.0.0.1"]
+        command = [sys.executable, *self.program, "serve", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--announce", str(self._announcement)]
         with self._log.open("ab") as log:
             self._process = await asyncio.to_thread(
@@ -124,10 +125,11 @@ async def make_process(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[
     """Start servers; at the end those that still run are asked to stop, and none may have complained."""
     made: list[Process] = []
 
-    async def make(url: str, **environment: str) -> Process:
+    async def make(url: str, program: Sequence[str | Path] = (), **environment: str) -> Process:
         folder = tmp_path / f"node-{len(made)}"
         folder.mkdir()
         process = Process(url, folder, **environment)
+        process.program = program or process.program
         made.append(process)
         return await process.start()
 
