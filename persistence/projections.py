@@ -121,22 +121,21 @@ class Projector:
             if not mine.done:
                 self._waiting.remove(mine)
 
-    async def touched(self, stream: int, kinds: Sequence[str] = ()) -> list[str]:
+    async def touched(self, stream: int, kinds: Sequence[str] | None = None) -> list[str]:
         """The workouts that the projections do not hold as they are: those with records after the watermark,
-        and those that an older version of the fold wrote; with `kinds`, only those with such records after
-        the
-        watermark."""
+        and those that an older version of the fold wrote. With `kinds`, only those with such ops."""
         changed = (
             select(RecordRow.workout)
             .join(Stream, Stream.id == RecordRow.stream)
             .where(RecordRow.stream == stream, RecordRow.seq > Stream.projected)
         )
-        if kinds:
-            changed = changed.where(RecordRow.kind.in_(kinds))
         stale = select(Snapshot.workout).where(Snapshot.stream == stream, Snapshot.mark > mark())
+        if kinds is not None:
+            changed = changed.where(RecordRow.kind.in_(kinds))
+            of_kinds = select(RecordRow.workout).where(RecordRow.stream == stream, RecordRow.kind.in_(kinds))
+            stale = stale.where(Snapshot.workout.in_(of_kinds))
         async with self._db.read() as session:
-            wanted = changed.distinct() if kinds else changed.union(stale)
-            return sorted((await session.execute(wanted)).scalars())
+            return sorted((await session.execute(changed.union(stale))).scalars())
 
     async def lagging(self, limit: int) -> list[str]:
         """At most `limit` owners whose streams are not projected up to their heads."""
