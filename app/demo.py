@@ -1,5 +1,4 @@
-"""`fitai demo`: two devices, a lost connection, a killed server, a merge, and counts that prove that nothing was
-lost.
+"""`fitai demo`: two devices, a lost connection, a killed server, a merge, and counts that prove it all.
 
 Everything is real: `fitai serve` in a process of its own, the reference client on a file for each device,
 relays between them that lose what a network loses. Nothing touches the data of another FitAI: all of it

@@ -118,8 +118,8 @@ class Client:
         """Open the file at `path`, or make it. Nothing is sent before `connect` or `sync`.
 
         `now_ms` is the device's clock, Unix ms; `codec` json or msgpack (socket only); a first sync of more
-        than `snapshot_over` records begins with a snapshot. Raises sqlite3.Error when the file is in use or is
-        no such file.
+        than `snapshot_over` records begins with a snapshot. Raises sqlite3.Error when the file is in use or
+        is no such file.
 
         `listener(event, payload)` hears, in the loop, what an app may want to show:
 
@@ -301,8 +301,10 @@ class Client:
         return self._core.stopped
 
     async def connect(self) -> None:
-        """Get in touch and stay so, through whatever happens, until `disconnect`. Once more, when the network is
-        known to be back, cuts the wait for the next attempt short."""
+        """Get in touch and stay so, through whatever happens, until `disconnect`.
+
+        Called again, when the network is known to be back, it cuts the wait for the next attempt short.
+        """
         await self._take(m.Asked())
 
     async def disconnect(self) -> None:
@@ -426,14 +428,14 @@ class Client:
 
     def _perform_all(self, commands: list[Command]) -> None:
         for command in commands:
-            self._perform(command)
+            if not isinstance(command, m.Save):
+                self._perform(command)
+            elif command.rows:  # it is done, and so it may be told
+                self._tell("records", {"records": [row.body for row in command.rows]})
 
     def _perform(self, command: Command) -> None:
         line = self._line
         match command:
-            case m.Save(rows=rows):  # done already, and so it may be told
-                if rows:
-                    self._tell("records", {"records": [row.body for row in rows]})
             case m.Connect(cursor):
                 self._drop_line()
                 line = self._line = self._make_line()

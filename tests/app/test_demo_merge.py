@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fitai.app.demo_merge import alternative_words, flag_words
 
 DEVICES = {1: "phone", 2: "watch"}
+REMOVED: dict[str, Any] = {"flag": "removed_and_edited"}
+LATE: dict[str, Any] = {"flag": "late_sets", "sets": ["b", "s"], "devices": [2]}
 NAMES = {"s": "squat, set 1", "b": "bench press, set 3"}
 
 
@@ -44,17 +48,15 @@ def test_an_alternative_of_the_workout_names_no_entity():
     ("flag", "words"),
     [
         (
-            {"flag": "removed_and_edited", "of": "set", "entity": "s"}
-            | {"removed": stamps(2, 2), "kept": stamps(1)},
+            {**REMOVED, "of": "set", "entity": "s", "removed": stamps(2, 2), "kept": stamps(1)},
             ("squat, set 1: removed on the watch, edited on the phone", "it stays"),
         ),
         (
-            {"flag": "removed_and_edited", "of": "workout", "entity": None}
-            | {"removed": stamps(1), "kept": stamps(2, 1)},
+            {**REMOVED, "of": "workout", "entity": None, "removed": stamps(1), "kept": stamps(2, 1)},
             ("the workout: removed on the phone, edited on the phone and watch", "it stays"),
         ),
         (
-            {"flag": "late_sets", "sets": ["b", "s"], "devices": [2]},
+            LATE,
             (
                 "bench press, set 3 and squat, set 1: logged on the watch, which did not know of the end",
                 "in the workout",
