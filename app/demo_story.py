@@ -228,7 +228,10 @@ async def killed_server(stage: Stage) -> None:
     """kill -9 in the middle of a rest, with ops on their way."""
     stage.screen.act("The server is killed in the middle of a rest, with ops on their way")
     phone, watch, plan = stage.phone, stage.watch, stage.today
-    await log_set(watch, plan, plan.bench, 2, 8, 62.5, rpe=8)
+    lifted = await log_set(watch, plan, plan.bench, 2, 8, 62.5, rpe=8)
+    await phone.until(
+        partial(_has, phone, watch, lifted), "it saw the watch's set"
+    )  # which ends no rest then
     resting = await log_set(phone, plan, plan.row, 2, 8, 57.5, rpe=8, rest_s=LONG_REST_S)
     await stage.agreed()
     await phone.write(plan.workout, "note.set", {"text": "Next time 65 on the bench."}, entity=plan.bench)
