@@ -327,10 +327,14 @@ class Client:
     async def until(self, holds: Callable[[], bool], within_s: float = 60.0) -> None:
         """Wait until something holds: of the client, or of what its listener heard.
 
+        It is looked at between steps only: what holds is written down, and the listener has heard of it.
         Raises TimeoutError, or Stopped when the client has stopped and it does not hold.
         """
         async with asyncio.timeout(within_s):
-            while not holds():
+            while True:
+                async with self._turn:
+                    if holds():
+                        return
                 if self.stopped is not None:
                     raise Stopped(self.stopped)
                 await self._news.wait()
