@@ -38,7 +38,7 @@ format: $(STAMP) ## rewrite the code in the one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-demo: $(STAMP) ## two devices, a lost connection and a killed server, shown live
+demo: $(STAMP) ## two devices, a lost connection, a killed server and a merge, shown live
 	@$(BIN)/fitai demo
 
 mutate: $(STAMP) ## each rule of the merge switched off in turn: does a test notice?

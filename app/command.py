@@ -86,7 +86,7 @@ def migrate() -> None:
 
 @app.command()
 def demo() -> None:
-    """Two devices play a workout through a lost connection and a killed server, live, and count."""
+    """Two devices play a workout through lost connections, a killed server and a merge, and count."""
     from fitai.app.demo import play
 
     raise typer.Exit(play(Console(highlight=False)))

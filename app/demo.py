@@ -1,6 +1,6 @@
-"""`fitai demo`: two devices, a lost connection, a killed server, and counts that prove that nothing was lost.
+"""`fitai demo`: two devices, a lost connection, a killed server, a merge, and counts that prove it all.
 
-Everything is real: `fitai serve` in a process of its own, REST for the sign-in, stock Socket.IO clients,
+Everything is real: `fitai serve` in a process of its own, the reference client on a file for each device,
 relays between them that lose what a network loses. Nothing touches the data of another FitAI: all of it
 lives in a temporary folder and is gone afterwards, also after Ctrl-C.
 """
@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import structlog
 from rich.console import Console
 from rich.text import Text
@@ -28,6 +27,7 @@ from fitai.app.demo_screen import Screen
 from fitai.app.demo_server import ServerFailed, ServerProcess
 from fitai.app.demo_story import Stage
 from fitai.app.runtime import VERSION, now_ms
+from fitai.gateways.client.account import Denied, Offline
 from fitai.persistence.database import Database
 from fitai.persistence.log import Log
 
@@ -37,12 +37,7 @@ OFF = 1  # the exit code when a count is off or something did not happen
 STOPPED = 130  # the exit code when it was interrupted
 EMAIL = "ada@fitai.example"
 PASSWORD = "only for this demo"
-REQUEST_S = 10.0
 PAGE = 500
-
-
-class SignInFailed(Exception):
-    """The server did not let a device in."""
 
 
 def play(console: Console) -> int:
@@ -51,7 +46,7 @@ def play(console: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="fitai-demo-") as folder:
         try:
             return asyncio.run(_play(console, Path(folder)))
-        except (NothingCame, ServerFailed, SignInFailed) as failure:
+        except (NothingCame, ServerFailed, Denied, Offline) as failure:
             console.print(Text(f"\nThe demo failed: {failure}", style="bold red"), soft_wrap=True)
             return OFF
         except asyncio.CancelledError:
@@ -87,59 +82,49 @@ def _stop_on_signals() -> None:
 
 @asynccontextmanager
 async def _staged(folder: Path, screen: Screen) -> AsyncIterator[Stage]:
-    """Server, account and devices, connected; all ended afterwards, whatever happened."""
+    """Server, account and devices, signed in and not connected; all ended afterwards, whatever happened."""
     async with AsyncExitStack() as stack:
         server = ServerProcess(folder)
         stack.push_async_callback(server.kill)
         port = await server.start()
         screen.tell("server", f"started on port {port} in {screen.elapsed_s:.2f} s", f"data in {folder}")
-        user, phone, watch = await _sign_in(port, screen)
-        stage = Stage(user, server, phone, watch, Link(), Link(), screen)
-        for device, link in ((phone, stage.phone_link), (watch, stage.watch_link)):
+        phone = Device("phone", "ios", "json", screen)
+        watch = Device("watch", "watchos", "msgpack", screen)
+        links = {device.name: Link() for device in (phone, watch)}
+        for device in (phone, watch):
+            link = links[device.name]
             await link.start(port)
             stack.push_async_callback(link.close)
+            await device.open(folder, link.url, now_ms)
             stack.push_async_callback(device.close)
-            await device.connect(link.url)
-        yield stage
+        user = await _sign_in(phone, watch)
+        screen.tell("phone", "registered over REST", f"user {user}")
+        yield Stage(user, server, phone, watch, links, screen)
 
 
-async def _sign_in(port: int, screen: Screen) -> tuple[str, Device, Device]:
-    """Register a user on a phone, sign in on a watch; returns the user's id and the two."""
-    async with aiohttp.ClientSession(
-        f"http://127.0.0.1:{port}", timeout=aiohttp.ClientTimeout(total=REQUEST_S)
-    ) as rest:
-        account = {"email": EMAIL, "password": PASSWORD}
-        phone = await _post(
-            rest, "/auth/register", {**account, "device": {"name": "phone", "platform": "ios"}}
-        )
-        watch = await _post(
-            rest, "/auth/login", {**account, "device": {"name": "watch", "platform": "watchos"}}
-        )
-    screen.tell("phone", "registered over REST", f"user {phone['user']['id']}")
-    return (
-        phone["user"]["id"],
-        Device("phone", phone["device"]["id"], phone["access_token"], "json", now_ms, screen),
-        Device("watch", watch["device"]["id"], watch["access_token"], "msgpack", now_ms, screen),
-    )
-
-
-async def _post(rest: aiohttp.ClientSession, path: str, body: Json) -> Json:
-    async with rest.post(path, json=body) as response:
-        answer: Json = await response.json(content_type=None)
-        if not response.ok:
-            raise SignInFailed(f"{path} answered {response.status}: {answer}")
-        return answer
+async def _sign_in(phone: Device, watch: Device) -> str:
+    """Register a user on the phone, sign in on the watch; returns the user's id."""
+    await phone.client.register(EMAIL, PASSWORD, name=phone.name, platform=phone.platform)
+    await watch.client.login(EMAIL, PASSWORD, name=watch.name, platform=watch.platform)
+    user = phone.client.user
+    assert user is not None, "signed in"
+    return user
 
 
 async def _collect(stage: Stage, folder: Path) -> Evidence:
-    """Ask the server for its states, stop it, and read the log from its file."""
+    """Ask server and devices for what they have, stop the server, and read the log from its file."""
+    workouts = (stage.before.workout, stage.today.workout)
     states = {}
-    for workout in (stage.before.workout, stage.today.workout):
-        answer = await stage.phone.ask("workout:get", {"workout": workout})
+    for workout in workouts:
+        answer = await stage.phone.client.ask("workout:get", {"workout": workout})
         states[workout] = answer["state"]
+    logs = {device.name: await device.client.records() for device in stage.devices}
+    digests = {
+        device.name: [await device.client.digest(workout) for workout in workouts] for device in stage.devices
+    }
     stop = await stage.server.stop()
     stage.screen.tell("server", f"stopped cleanly in {stop[1]:.2f} s", f"exit code {stop[0]}")
-    return Evidence(await _stored(folder, stage.user), states, stop)
+    return Evidence(await _stored(folder, stage.user), states, logs, digests, stop)
 
 
 async def _stored(folder: Path, user: str) -> list[Json]:

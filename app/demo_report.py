@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fitai.app.demo_device import Device
 from fitai.app.demo_screen import amount, median, record_name
 from fitai.app.demo_story import Stage
-from fitai.app.demo_view import folded, records_due
-from fitai.engine.workout import digest, state
+from fitai.app.demo_view import records_due
+from fitai.engine.kinds import set_id
+from fitai.engine.workout import digest
 from fitai.sync.place import SERVER
 
 Json = dict[str, Any]
@@ -24,13 +24,17 @@ Json = dict[str, Any]
 class Evidence:
     """What was collected when all was over.
 
-    log     every record, as the database's file has them after the server has stopped
-    states  {workout: state document}, as the server gave them before
-    stop    the server's exit code, and the seconds it took to stop
+    log      every record, as the database's file has them after the server has stopped
+    states   {workout: state document}, as the server gave them before, the older workout first
+    logs     {device: its records}, as its own file has them
+    digests  {device: the digests of what it shows}, in the order of the states
+    stop     the server's exit code, and the seconds it took to stop
     """
 
     log: Sequence[Json]
     states: Mapping[str, Json]
+    logs: Mapping[str, Sequence[Json]]
+    digests: Mapping[str, Sequence[str]]
     stop: tuple[int, float]
 
 
@@ -48,8 +52,9 @@ def proof(stage: Stage, evidence: Evidence) -> list[Count]:
     log = evidence.log
     return [
         *_every_op(stage, log),
-        *_one_order(stage, log),
+        *_one_order(stage, evidence),
         *_one_state(stage, evidence),
+        *_merge(stage, evidence),
         *_faults(stage, evidence),
     ]
 
@@ -69,39 +74,68 @@ def _every_op(stage: Stage, log: Sequence[Json]) -> list[Count]:
     ]
 
 
-def _one_order(stage: Stage, log: Sequence[Json]) -> list[Count]:
+def _one_order(stage: Stage, evidence: Evidence) -> list[Count]:
+    log = evidence.log
     seqs = [one["seq"] for one in log]
     holes = sum(device.holes for device in stage.devices)
-    orders = [device.log == log for device in stage.devices]
     return [
         Count("seq without a gap", f"1 to {max(seqs, default=0)}", seqs == list(range(1, len(log) + 1))),
         Count("rev without a gap in each workout", f"{len(_revs(log))} workouts", _contiguous(_revs(log))),
         Count("holes seen on a connection", f"{holes}", holes == 0),
         *(
-            Count(
-                f"the {device.name}'s records, in order",
-                f"{len(device.log)} of {len(log)}, as stored",
-                same,
-            )
-            for device, same in zip(stage.devices, orders, strict=True)
+            Count(f"the {name}'s records, in order", f"{len(theirs)} of {len(log)}, as stored", theirs == log)
+            for name, theirs in evidence.logs.items()
         ),
     ]
 
 
 def _one_state(stage: Stage, evidence: Evidence) -> list[Count]:
-    server = [digest(evidence.states[name]) for name in _workouts(stage)]
-    theirs = {device.name: _digests(stage, device) for device in stage.devices}
-    same = all(digests == server for digests in theirs.values())
+    server = [digest(document) for document in evidence.states.values()]
+    theirs = [evidence.digests[device.name] for device in stage.devices]
     told = [device.records_told(stage.today.workout) for device in stage.devices]
     due = _records_due(stage, evidence)
     return [
-        Count("one digest: phone, watch, server", f"{server[-1][:12]}…", same),
+        Count("one digest: phone, watch, server", f"{server[-1][:12]}…", theirs == [server, server]),
         Count(
             "records announced, as due by the log",
             f"{len(told[0])} of {len(due)}",
             told == [due, due] and bool(due),
         ),
     ]
+
+
+def _merge(stage: Stage, evidence: Evidence) -> list[Count]:
+    """What the devices did apart: both values of one slot are there, and nothing that was logged has gone."""
+    left, document = stage.met["alternatives"], evidence.states[stage.today.workout]
+    shown = [one["shown"] for one in left]
+    others = [other for one in left for other in one["others"]]
+    values = [one["value"] for one in shown + others]
+    authors = {one["dot"][0] for one in shown + others}
+    flags = [flag["flag"] for flag in stage.met["flags"]]
+    sets = {one["id"]: one["reps"] for exercise in document["exercises"] for one in exercise["sets"]}
+    logged = _sets_logged(stage, evidence)
+    settled = [sets.get(one["entity"]) for one in left] == [other["value"] for other in others]
+    still = document["alternatives"]
+    return [
+        Count(
+            "one slot logged twice: reps shown, kept",
+            ", ".join(f"{value}" for value in values),
+            values == [7, 8] and len(authors) == len(stage.devices),
+        ),
+        Count("flags", ", ".join(flags), sorted(flags) == ["late_sets", "removed_and_edited"]),
+        Count("sets logged, sets there", f"{len(logged)}, {len(sets)}", logged == set(sets)),
+        Count(
+            "open before the choice, after it",
+            f"{len(left)}, {len(still)}",
+            settled and bool(left) and not still,
+        ),
+    ]
+
+
+def _sets_logged(stage: Stage, evidence: Evidence) -> set[str]:
+    """The ids of today's sets, by the log alone."""
+    today = (one for one in evidence.log if one["workout"] == stage.today.workout)
+    return {set_id(one["workout"], one["value"]["slot"]) for one in today if one["kind"] == "set.log"}
 
 
 def _faults(stage: Stage, evidence: Evidence) -> list[Count]:
@@ -168,15 +202,6 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column)
     return table
-
-
-def _workouts(stage: Stage) -> tuple[str, str]:
-    return stage.before.workout, stage.today.workout
-
-
-def _digests(stage: Stage, device: Device) -> list[str]:
-    """What the device makes of its own records, workout by workout."""
-    return [digest(state(folded(stage.user, name, device.log))) for name in _workouts(stage)]
 
 
 def _records_due(stage: Stage, evidence: Evidence) -> dict[str, Json]:

@@ -17,7 +17,7 @@ from fitai.engine.ops import Dot
 
 Json = dict[str, Any]
 
-_COLOURS = {"phone": "cyan", "watch": "magenta", "server": "yellow"}
+_COLOURS = {"phone": "cyan", "watch": "magenta", "server": "yellow", "merge": "green"}
 _VERDICTS = {"applied": "green", "merged": "cyan", "deferred": "yellow", "void": "red"}
 
 BURST_S = 0.02
@@ -54,8 +54,8 @@ class Screen:
         self.early_rests = 0
         self.rest_delays_ms: list[int] = []
         self.travel_ms: list[float] = []
-        self._console = console
         self.now_ms = now_ms
+        self._console = console
         self._started = time.perf_counter()
         self._narrator = Narrator()
         self._devices: dict[str, Device] = {}
@@ -85,14 +85,19 @@ class Screen:
         line.rstrip()
         self._print(line)
 
+    def named(self, entity: str) -> str:
+        """What an exercise entry or a set is called."""
+        return self._narrator.named(entity)
+
     # -- what devices tell -----------------------------------------------------------------------------
 
-    def wrote(self, device: Device, op: Json) -> None:
-        """An op went into the outbox."""
+    def wrote(self, device: Device, op: Json, since: float) -> None:
+        """An op is in the outbox."""
         self._devices[device.name] = device
         words = self._narrator.tell(op)
-        self._on_the_way[Dot(device.number, op["n"])] = _Op(words, device, time.perf_counter())
-        if not device.here:
+        assert device.number is not None, "the demo's devices sign in before they write"
+        self._on_the_way[Dot(device.number, op["n"])] = _Op(words, device, since)
+        if not (device.here or self.quiet):
             self.tell(device.name, words, "kept: no connection", style="italic")
 
     def has(self, device: Device, record: Json) -> None:
@@ -117,14 +122,14 @@ class Screen:
         elif insight["kind"] == "record":
             self._record(insight)
 
-    def came(self, device: Device, ready: Json) -> None:
+    def came(self, device: Device, online: Json) -> None:
         """The device is connected."""
         self._devices[device.name] = device
-        if not ready["resumed"]:
-            self.tell(device.name, f"connected, {device.codec} over WebSocket", f"device {ready['device']}")
+        if not online["resumed"]:
+            self.tell(device.name, f"connected, {device.codec} over WebSocket", f"device {device.number}")
             return
-        missed = ready["head"] - device.cursor
-        waiting = len(device.outbox)
+        missed = online["head"] - device.cursor
+        waiting = len(device.client.held.outbox)
         words = f"back with its cursor {device.cursor}: {missed} records to catch up, {waiting} ops to send"
         self.tell(device.name, words, "resumed")
 

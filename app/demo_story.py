@@ -1,4 +1,4 @@
-"""The workout that the demo plays, and what goes wrong in it."""
+"""The workout that the demo plays, what goes wrong in it, and what its devices do apart."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import Any
 
 from fitai.app.demo_device import Device, NothingCame
 from fitai.app.demo_link import Link
+from fitai.app.demo_merge import alternative_words, flag_words
 from fitai.app.demo_screen import BURST_S, Screen
 from fitai.app.demo_server import ServerProcess
 from fitai.app.demo_view import records_due
 from fitai.engine.kinds import set_id
+from fitai.engine.workout import digest
 
 Json = dict[str, Any]
 
@@ -68,17 +70,21 @@ class Plan:
 
 @dataclass(slots=True)
 class Stage:
-    """Everybody who plays."""
+    """Everybody who plays, and what happened to them.
+
+    met                 today's state document when the devices had met and nobody had chosen yet
+    rests, kills, cuts  that the story has produced
+    """
 
     user: str
     server: ServerProcess
     phone: Device
     watch: Device
-    phone_link: Link
-    watch_link: Link
+    links: Mapping[str, Link]
     screen: Screen
     before: Plan = field(default_factory=Plan)
     today: Plan = field(default_factory=Plan)
+    met: Json = field(default_factory=dict)
     rests: int = 0
     kills: int = 0
     cuts: int = 0
@@ -91,11 +97,12 @@ class Stage:
     async def agreed(self) -> None:
         """Wait until all that was written is acknowledged and on both devices, with what follows from it."""
         for device in self.devices:
-            await device.sent()
+            await device.reached(0)
         head = max(device.cursor for device in self.devices)
         for device in self.devices:
-            await device.until(partial(_reaches, device, head), f"it had record {head}")
-        due = records_due(self.user, self.before.workout, self.today.workout, self.phone.log)
+            await device.reached(head)
+        log = await self.phone.client.records()
+        due = records_due(self.user, self.before.workout, self.today.workout, log)
         with suppress(NothingCame):  # the proof at the end will say so
             for device in self.devices:
                 await device.until(partial(self._told, device, due), "it knew the records", INSIGHTS_S)
@@ -104,11 +111,26 @@ class Stage:
     def _told(self, device: Device, due: Json) -> bool:
         return device.records_told(self.today.workout) == due
 
+    async def cut(self, *devices: Device) -> None:
+        """Break the connections of devices, and wait until they have noticed."""
+        for device in devices:
+            self.cuts += 1
+            self.links[device.name].cut()
+        for device in devices:
+            await device.until(partial(_is_away, device), "it noticed")
+
+    async def mend(self, *devices: Device) -> None:
+        """Their network is back, and they are told so as a phone's system would."""
+        for device in devices:
+            self.links[device.name].mend()
+        for device in devices:
+            await device.client.connect()
+
     async def rest_over(self, op: Json, author: Device) -> None:
         """Wait until both devices have heard that the rest which `op` began is over."""
         self.rests += 1
         for device in self.devices:
-            await device.until(partial(_knows_rest_over, device, author.number, op["n"]), "the rest was over")
+            await device.until(partial(_knows_rest_over, device, author, op), "the rest was over")
 
 
 async def play(stage: Stage) -> None:
@@ -118,7 +140,9 @@ async def play(stage: Stage) -> None:
     await watch_away(stage)
     await lost_acknowledgement(stage)
     await killed_server(stage)
-    await finish(stage)
+    await basement(stage)
+    await meeting(stage)
+    await choice(stage)
 
 
 async def last_week(stage: Stage) -> None:
@@ -127,17 +151,19 @@ async def last_week(stage: Stage) -> None:
     phone, plan = stage.phone, stage.before
     start = stage.screen.now_ms() - WEEK_MS
     stage.screen.quiet = True
-    phone.write(
+    await phone.write(
         plan.workout,
         "workout.create",
         plan.creation("Strength", {"squat": 1, "bench press": 1, "barbell row": 1}),
         at=start,
     )
-    phone.write(plan.workout, "workout.start", {}, at=start)
+    await phone.write(plan.workout, "workout.start", {}, at=start)
     lifts: list[tuple[str, Load]] = [(plan.squat, (5, 100)), (plan.bench, (8, 60)), (plan.row, (8, 55))]
     for place, (entry, (reps, kg)) in enumerate(lifts, 1):
-        log_set(phone, plan, entry, 1, reps, kg, at=start + place * SET_MS)
-    phone.write(plan.workout, "workout.complete", {"rating": 7}, at=start + 4 * SET_MS)
+        await log_set(phone, plan, entry, 1, reps, kg, at=start + place * SET_MS)
+    await phone.write(plan.workout, "workout.complete", {"rating": 7}, at=start + 4 * SET_MS)
+    for device in stage.devices:
+        await device.client.connect()
     await stage.agreed()
     stage.screen.quiet = False
     stage.screen.tell(
@@ -151,17 +177,17 @@ async def under_way(stage: Stage) -> None:
     """Both devices log, with a rest between."""
     stage.screen.act("Today, on both devices at once")
     phone, watch, plan = stage.phone, stage.watch, stage.today
-    phone.write(
+    await phone.write(
         plan.workout,
         "workout.create",
-        plan.creation("Strength", {"squat": 4, "bench press": 2, "barbell row": 2}),
+        plan.creation("Strength", {"squat": 4, "bench press": 3, "barbell row": 3}),
     )
-    phone.write(plan.workout, "workout.start", {})
-    log_set(phone, plan, plan.squat, 1, 8, 60, type="warmup")
-    resting = log_set(phone, plan, plan.squat, 2, 5, 100, rpe=7, rest_s=1)
+    await phone.write(plan.workout, "workout.start", {})
+    await log_set(phone, plan, plan.squat, 1, 8, 60, type="warmup")
+    resting = await log_set(phone, plan, plan.squat, 2, 5, 100, rpe=7, rest_s=1)
     await stage.agreed()
     await stage.rest_over(resting, phone)
-    log_set(watch, plan, plan.squat, 3, 5, 102.5, rpe=8)
+    await log_set(watch, plan, plan.squat, 3, 5, 102.5, rpe=8)
     await stage.agreed()
 
 
@@ -169,14 +195,12 @@ async def watch_away(stage: Stage) -> None:
     """The watch loses its network, both go on, the watch comes back."""
     stage.screen.act("The watch loses its connection, and both go on")
     phone, watch, plan = stage.phone, stage.watch, stage.today
-    stage.cuts += 1
-    stage.watch_link.cut()
-    await watch.until(partial(_is_away, watch), "it noticed")
-    log_set(watch, plan, plan.squat, 4, 5, 105, rpe=9)
-    log_set(phone, plan, plan.bench, 1, 8, 60, rpe=7)
-    phone.write(plan.workout, "note.set", {"text": "Slept well, everything moves fast."})
-    await phone.sent()
-    stage.watch_link.mend()
+    await stage.cut(watch)
+    await log_set(watch, plan, plan.squat, 4, 5, 105, rpe=9)
+    await log_set(phone, plan, plan.bench, 1, 8, 60, rpe=7)
+    await phone.write(plan.workout, "note.set", {"text": "Slept well, everything moves fast."})
+    await phone.reached(0)
+    await stage.mend(watch)
     await stage.agreed()
 
 
@@ -184,15 +208,13 @@ async def lost_acknowledgement(stage: Stage) -> None:
     """The op arrives, its acknowledgement does not: the phone cannot know, and pushes it again."""
     stage.screen.act("An acknowledgement is lost on its way to the phone")
     phone, watch, plan = stage.phone, stage.watch, stage.today
-    stage.phone_link.swallow()
-    resting = log_set(phone, plan, plan.row, 1, 8, 57.5, rest_s=1)
+    stage.links["phone"].swallow()
+    resting = await log_set(phone, plan, plan.row, 1, 8, 57.5, rest_s=1)
     await watch.until(partial(_has, watch, phone, resting), "it saw the phone's set")
     stage.screen.tell("watch", "has the set already; the phone still waits for its acknowledgement")
-    stage.cuts += 1
-    stage.phone_link.cut()
-    await phone.until(partial(_is_away, phone), "it noticed")
+    await stage.cut(phone)
     answered = phone.duplicates
-    stage.phone_link.mend()
+    await stage.mend(phone)
     await stage.agreed()
     stage.screen.tell(
         "phone",
@@ -206,22 +228,26 @@ async def killed_server(stage: Stage) -> None:
     """kill -9 in the middle of a rest, with ops on their way."""
     stage.screen.act("The server is killed in the middle of a rest, with ops on their way")
     phone, watch, plan = stage.phone, stage.watch, stage.today
-    log_set(watch, plan, plan.bench, 2, 8, 62.5, rpe=8)
-    resting = log_set(phone, plan, plan.row, 2, 8, 57.5, rpe=8, rest_s=LONG_REST_S)
+    lifted = await log_set(watch, plan, plan.bench, 2, 8, 62.5, rpe=8)
+    await phone.until(
+        partial(_has, phone, watch, lifted), "it saw the watch's set"
+    )  # which ends no rest then
+    resting = await log_set(phone, plan, plan.row, 2, 8, 57.5, rpe=8, rest_s=LONG_REST_S)
     await stage.agreed()
-    phone.write(plan.workout, "note.set", {"text": "Next time 65 on the bench."}, entity=plan.bench)
+    await phone.write(plan.workout, "note.set", {"text": "Next time 65 on the bench."}, entity=plan.bench)
     heaviest = set_id(plan.workout, plan.slot(plan.squat, 4))
-    watch.write(plan.workout, "set.edit", {"field": "reps", "value": 6}, entity=heaviest)
+    await watch.write(plan.workout, "set.edit", {"field": "reps", "value": 6}, entity=heaviest)
     await asyncio.sleep(IN_FLIGHT_S)  # both are on their way; whether they arrive is chance
     stage.kills += 1
     await stage.server.kill()
     stage.screen.tell("server", "killed with SIGKILL", style="bold red")
     for device in stage.devices:
         await device.until(partial(_is_away, device), "it noticed")
-    watch.write(plan.workout, "note.set", {"text": "Six, not five: I counted again."}, entity=heaviest)
+    await watch.write(plan.workout, "note.set", {"text": "Six, not five: I counted again."}, entity=heaviest)
     before = stage.screen.elapsed_s
     port = await stage.server.start()
-    stage.phone_link.target = stage.watch_link.target = port
+    for link in stage.links.values():
+        link.target = port
     stage.screen.tell(
         "server",
         f"started again on the same data, in {stage.screen.elapsed_s - before:.2f} s",
@@ -231,14 +257,52 @@ async def killed_server(stage: Stage) -> None:
     await stage.rest_over(resting, phone)
 
 
-async def finish(stage: Stage) -> None:
-    """Done."""
-    stage.screen.act("The end of the workout")
-    stage.watch.write(stage.today.workout, "workout.complete", {"rating": 9})
+async def basement(stage: Stage) -> None:
+    """Neither knows of the other, and both do what can not stand beside what the other does."""
+    stage.screen.act("A basement without a network: phone and watch log apart, the same set too")
+    phone, watch, plan = stage.phone, stage.watch, stage.today
+    await stage.cut(phone, watch)
+    warmup = set_id(plan.workout, plan.slot(plan.squat, 1))
+    await log_set(phone, plan, plan.bench, 3, 8, 62.5)
+    await log_set(watch, plan, plan.bench, 3, 7, 62.5)
+    await watch.write(plan.workout, "set.remove", {}, entity=warmup)
+    await phone.write(plan.workout, "set.edit", {"field": "reps", "value": 10}, entity=warmup)
+    await phone.write(plan.workout, "workout.complete", {"rating": 9})
+    await log_set(watch, plan, plan.row, 3, 9, 57.5)
+    for device in stage.devices:
+        shown = await device.shows(plan.workout)
+        sets = sum(len(exercise["sets"]) for exercise in shown["exercises"])
+        stage.screen.tell(device.name, f"shows it {shown['status']}, with {sets} sets")
+
+
+async def meeting(stage: Stage) -> None:
+    """The network is back: nothing that somebody logged is lost, and what is open is said."""
+    stage.screen.act("They meet")
+    await stage.mend(*stage.devices)
     await stage.agreed()
+    stage.met = await stage.phone.shows(stage.today.workout)
+    names = {device.number: device.name for device in stage.devices if device.number is not None}
+    for alternative in stage.met["alternatives"]:
+        stage.screen.tell("merge", *alternative_words(alternative, stage.screen.named, names))
+    for flag in stage.met["flags"]:
+        stage.screen.tell("merge", *flag_words(flag, stage.screen.named, names))
 
 
-def log_set(
+async def choice(stage: Stage) -> None:
+    """One op settles a conflict, on all devices."""
+    stage.screen.act("A person chooses")
+    phone, workout = stage.phone, stage.today.workout
+    for alternative in stage.met["alternatives"]:
+        value = {"field": alternative["field"], "dot": alternative["others"][0]["dot"]}
+        await phone.write(workout, "conflict.choose", value, entity=alternative["entity"])
+    await stage.agreed()
+    for device in stage.devices:
+        stage.screen.tell(device.name, f"digest {await device.client.digest(workout)}")
+    served = await phone.client.ask("workout:get", {"workout": workout})
+    stage.screen.tell("server", f"digest {digest(served['state'])}")
+
+
+async def log_set(
     device: Device,
     plan: Plan,
     entry: str,
@@ -259,20 +323,17 @@ def log_set(
         "done": True,
         **more,
     }
-    return device.write(plan.workout, "set.log", value, at=at)
+    return await device.write(plan.workout, "set.log", value, at=at)
 
 
 def _is_away(device: Device) -> bool:
     return not device.here
 
 
-def _reaches(device: Device, seq: int) -> bool:
-    return device.cursor >= seq
-
-
 def _has(device: Device, author: Device, op: Json) -> bool:
-    return any(record["device"] == author.number and record["n"] == op["n"] for record in device.log)
+    return (author.number, op["n"]) in device.dots
 
 
-def _knows_rest_over(device: Device, number: int, n: int) -> bool:
-    return any(one["kind"] == "rest_over" and one["dot"] == [number, n] for one in device.told.values())
+def _knows_rest_over(device: Device, author: Device, op: Json) -> bool:
+    dot = [author.number, op["n"]]
+    return any(one["kind"] == "rest_over" and one["dot"] == dot for one in device.told.values())

@@ -39,9 +39,9 @@ class Narrator:
         """The exercise of an entry."""
         return self._exercises.get(str(entry).lower(), "an exercise")
 
-    def _named(self, record: Mapping[str, Any]) -> str:
-        """What the op's entity is called."""
-        id_ = str(record.get("entity") or "").lower()
+    def named(self, entity: Any) -> str:
+        """What an exercise entry or a set is called."""
+        id_ = str(entity or "").lower()
         return self._sets.get(id_) or self.exercise(id_)
 
     def _learn_exercise(self, entry: Any, exercise: Any) -> str:
@@ -114,14 +114,15 @@ def _edited(narrator: Narrator, record: Mapping[str, Any], value: Value) -> str:
         new = f"{_number(new['value'])} {new['unit']}"
     shown = "nothing" if new is None else new if isinstance(new, str) else json.dumps(new)
     entity = record.get("entity")
-    whose = "" if entity is None else f"{narrator._named(record)}: "
+    whose = "" if entity is None else f"{narrator.named(entity)}: "
     if entity is not None and field == "exercise":
         narrator._learn_exercise(entity, new)
     return f"{whose}{str(field).replace('_', ' ')} is now {shown}"
 
 
 def _noted(narrator: Narrator, record: Mapping[str, Any], value: Value) -> str:
-    where = f" on {narrator._named(record)}" if record.get("entity") is not None else ""
+    entity = record.get("entity")
+    where = "" if entity is None else f" on {narrator.named(entity)}"
     return f"note{where}: {value['text']}"
 
 
@@ -150,7 +151,7 @@ def _plain(words: str) -> Callable[[Narrator, Mapping[str, Any], Value], str]:
 
 def _about(words: str) -> Callable[[Narrator, Mapping[str, Any], Value], str]:
     """`words` with {} for what the entity is called."""
-    return lambda narrator, record, value: words.format(narrator._named(record))
+    return lambda narrator, record, value: words.format(narrator.named(record.get("entity")))
 
 
 def _because(value: Value) -> str:

@@ -119,8 +119,17 @@ class Client:
         """Open the file at `path`, or make it. Nothing is sent before `connect` or `sync`.
 
         `now_ms` is the device's clock, Unix ms; `codec` json or msgpack (socket only); a first sync of more
-        than `snapshot_over` records begins with a snapshot; `listener(event, payload)` hears insights,
-        telemetry and presence. Raises sqlite3.Error when the file is in use or is no such file.
+        than `snapshot_over` records begins with a snapshot. Raises sqlite3.Error when the file is in use or
+        is no such file.
+
+        `listener(event, payload)` hears, in the loop, what an app may want to show:
+
+            records    {records}: in the log and in the file now, own and foreign ones, in `seq` order; once
+                       more when an own one, whose `te` was an estimate, is known exactly
+            online     {head, resumed}: there is a connection
+            offline    {}: it is gone, by `disconnect` or by itself
+            pushed     the answer to a push
+            ops, bye, insight, telemetry, presence    as the protocol has them
         """
         thread = ThreadPoolExecutor(1, "fitai-client")
         loop = asyncio.get_running_loop()
@@ -293,7 +302,10 @@ class Client:
         return self._core.stopped
 
     async def connect(self) -> None:
-        """Get in touch and stay so, through whatever happens, until `disconnect`."""
+        """Get in touch and stay so, through whatever happens, until `disconnect`.
+
+        Called again, when the network is known to be back, it cuts the wait for the next attempt short.
+        """
         await self._take(m.Asked())
 
     async def disconnect(self) -> None:
@@ -308,18 +320,25 @@ class Client:
         before = self._core.wanted
         await self.connect()
         try:
-            await self.until(lambda: self.settled or self.stopped is not None, within_s)
+            await self.until(lambda: self.settled, within_s)
         finally:
             if not before:
                 await self.disconnect()
 
     async def until(self, holds: Callable[[], bool], within_s: float = 60.0) -> None:
-        """Wait until something holds; raises TimeoutError, or Stopped when it stopped without it."""
+        """Wait until something holds: of the client, or of what its listener heard.
+
+        It is looked at between steps only: what holds is written down, and the listener has heard of it.
+        Raises TimeoutError, or Stopped when the client has stopped and it does not hold.
+        """
         async with asyncio.timeout(within_s):
-            while not holds():
+            while True:
+                async with self._turn:
+                    if holds():
+                        return
+                if self.stopped is not None:
+                    raise Stopped(self.stopped)
                 await self._news.wait()
-        if self.stopped is not None:
-            raise Stopped(self.stopped)
 
     async def ask(self, event: str, payload: Json) -> Json:
         """An event of the socket that is no part of sync, such as workout:get; raises Offline."""
@@ -342,8 +361,30 @@ class Client:
     async def _take(self, event: Event, meta: Json | None = None) -> None:
         """One event: decide, save (and `meta` with it), then perform."""
         async with self._turn:
+            online = self.online
             _, commands = await self._step(lambda core: (None, core.handle(event)), meta)
             self._perform_all(commands)
+            self._tell_of(event)
+            if online and not self.online:
+                self._tell("offline", {})
+        self._changed()
+
+    def _tell_of(self, event: Event) -> None:
+        match event:
+            case m.Connected(head=head, resumed=resumed):
+                self._tell("online", {"head": head, "resumed": resumed})
+            case m.Told(epoch, first, to, records):
+                self._tell("ops", {"epoch": epoch, "from": first, "to": to, "records": records})
+            case m.Pushed(answer):
+                self._tell("pushed", answer)
+            case m.SaidBye(code, reconnect, after_ms):
+                self._tell("bye", {"code": code, "reconnect": reconnect, "after_ms": after_ms})
+
+    def _tell(self, event: str, payload: Json) -> None:
+        try:
+            self._listener(event, payload)
+        except Exception as error:  # the app's own; sync goes on without it
+            _log.error("client_listener_failed", told=event, exc_info=error)
         self._changed()
 
     async def _step(
@@ -365,7 +406,6 @@ class Client:
         result, commands = act(self._core)
         first = commands[0] if commands else None
         save = first if isinstance(first, m.Save) else m.Save()
-        commands = [command for command in commands if command is not save]
         save.meta = {**save.meta, **meta}
         if save:
             self._store.save(save)
@@ -393,7 +433,10 @@ class Client:
 
     def _perform_all(self, commands: list[Command]) -> None:
         for command in commands:
-            self._perform(command)
+            if not isinstance(command, m.Save):
+                self._perform(command)
+            elif command.rows:  # it is done, and so it may be told
+                self._tell("records", {"records": [row.body for row in command.rows]})
 
     def _perform(self, command: Command) -> None:
         line = self._line
@@ -431,7 +474,7 @@ class Client:
     def _transport(self, hear: Hear) -> Transport:
         if self._carrier == "rest":
             return RestTransport(self._http, hear, self._now_ms)
-        return SocketTransport(self._http, hear, self._now_ms, self.codec, self._listener)
+        return SocketTransport(self._http, hear, self._now_ms, self.codec, self._tell)
 
     def _drop_line(self) -> None:
         line, self._line = self._line, None

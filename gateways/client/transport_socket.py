@@ -15,7 +15,7 @@ from typing import Any
 import socketio
 
 from fitai.gateways.client import messages as m
-from fitai.gateways.client.account import Http
+from fitai.gateways.client.account import Http, Offline
 from fitai.gateways.client.messages import Event, Json
 from fitai.gateways.client.transport import Hear
 
@@ -90,14 +90,12 @@ class SocketTransport:
             await self._sio.emit("auth", {"token": token}, namespace=NAMESPACE)
 
     async def ask(self, event: str, payload: Json) -> Json:
-        """An event that is no part of sync, such as workout:get."""
-        answer: Json = await self._sio.call(event, payload, namespace=NAMESPACE, timeout=ANSWER_S)
+        """An event that is no part of sync, such as workout:get; raises Offline."""
+        try:
+            answer: Json = await self._sio.call(event, payload, namespace=NAMESPACE, timeout=ANSWER_S)
+        except socketio.exceptions.SocketIOError as error:
+            raise Offline(str(error) or "the connection is gone") from error
         return answer
-
-    async def emit(self, event: str, payload: Json) -> None:
-        """An event that nobody answers, such as telemetry."""
-        with suppress(socketio.exceptions.SocketIOError):
-            await self._sio.emit(event, payload, namespace=NAMESPACE)
 
     async def close(self) -> None:
         """Hang up; afterwards none of the library's tasks runs."""

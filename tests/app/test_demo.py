@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -29,6 +30,15 @@ def test_the_demo_proves_every_count_and_leaves_nothing(command, tmp_path):
     assert err == ""
     assert "killed with SIGKILL" in out
     assert "answered as duplicate" in out
+    assert "shows it completed, with 9 sets" in out
+    assert "shows it active, with 9 sets" in out
+    assert "bench press, set 3: reps 7 from the watch, and beside it 8 from the phone" in out
+    assert "squat, set 1: removed on the watch, edited on the phone" in out
+    late = re.search(r"merge  (.*) and (.*): logged on the watch, which did not know of the end", out)
+    assert late is not None
+    assert set(late.groups()) == {"bench press, set 3", "barbell row, set 3"}
+    assert len(set(re.findall(r"(?:phone|watch|server) +digest ([0-9a-f]{64})", out))) == 1
+    assert len(re.findall(r"(?:phone|watch|server) +digest ", out)) == 3
     assert "★ squat: heaviest load 102.5 kg" in out
     assert out.rstrip().splitlines()[-1].startswith("Every count is as it must be, after ")
     assert "OFF" not in out

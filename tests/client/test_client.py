@@ -83,12 +83,16 @@ async def adopt(server, client, user, device):
     await client.adopt(user, device, server.tokens.issue(user, device))
 
 
+def url_of(server):
+    return f"http://127.0.0.1:{server.port}"
+
+
 async def pair(server, make, **options):
     """Two clients of one person at a real node, signed in and not connected."""
     user = await server.user()
     clients = []
     for name, codec in (("phone", "json"), ("watch", "msgpack")):
-        client = await make(f"http://127.0.0.1:{server.port}", codec=codec, **options)
+        client = await make(url_of(server), codec=codec, **options)
         await adopt(server, client, user, await server.enrol(user, name))
         clients.append(client)
     return clients
@@ -125,6 +129,8 @@ async def test_it_works_at_once_without_a_server(make):
     assert await client.workouts() == [W]
     with pytest.raises(Offline):
         await client.register(*ADA, name="phone", platform="ios")
+    with pytest.raises(Offline):
+        await client.ask("workout:get", {"workout": W})
 
 
 async def test_what_was_logged_is_there_when_the_file_is_opened_again(make, tmp_path):
@@ -373,6 +379,9 @@ async def test_a_revoked_device_stops_and_its_ops_go_on_after_the_next_sign_in(m
     await phone.log("note.set", W, {"text": "still here"})
     with pytest.raises(Stopped):
         await phone.sync()
+    with pytest.raises(Stopped):
+        await phone.until(lambda: phone.settled)
+    await phone.until(lambda: phone.stopped is not None)
     await adopt(server, phone, phone.user, await server.enrol(phone.user, "phone again"))
     await phone.sync()
     await watch.sync()
@@ -430,3 +439,95 @@ async def test_the_file_of_a_running_client_is_its_own(make, tmp_path):
         await make("http://127.0.0.1:9", tmp_path / "one.db", opened=impatient)
     assert await client.workouts() == []
     await asyncio.sleep(0)
+
+
+# -- what the listener hears -----------------------------------------------------------------------------
+
+
+def heard(log, event):
+    return [payload for name, payload in log if name == event]
+
+
+async def test_the_listener_hears_of_every_record_in_order_when_it_is_in_the_file(make, server):
+    told: list[Any] = []
+    kept: list[Any] = []
+
+    def hear(event, payload):
+        if event == "records":
+            told.extend(payload["records"])
+            kept.extend(ear._store.at(one["seq"]).body for one in payload["records"])
+
+    phone, watch = await pair(server, make)
+    await begin(watch)
+    await watch.sync()
+    ear: Any = await make(url_of(server), listener=hear)
+    await adopt(server, ear, watch.user, await server.enrol(watch.user, "ear"))
+    await ear.log("note.set", W, {"text": "first"})
+    await ear.sync()
+    await phone.log("workout.complete", W, {})
+    await phone.sync()
+    await ear.sync()
+    assert kept == told
+    newest = {one["seq"]: one for one in told}
+    assert list(newest) == [1, 2, 3, 4, 5]
+    assert list(newest.values()) == await ear.records()
+
+
+async def test_the_listener_hears_of_connections_and_answers(make, server):
+    told: list[Any] = []
+    user = await server.user()
+    phone = await make(url_of(server), listener=lambda *said: told.append(said))
+    await adopt(server, phone, user, await server.enrol(user))
+    await begin(phone)
+    await phone.connect()
+    await phone.until(lambda: phone.settled)
+    (answer,) = heard(told, "pushed")
+    assert [result["verdict"] for result in answer["results"]] == ["applied"] * 3
+    await server.stop()
+    await phone.until(lambda: bool(heard(told, "offline")))
+    await server.start()
+    await phone.until(lambda: phone.settled)
+    await phone.disconnect()
+    lines = [name for name, _ in told if name in ("online", "bye", "offline")]
+    assert lines == ["online", "bye", "offline", "online", "offline"]
+    assert [one["resumed"] for one in heard(told, "online")] == [False, True]
+    assert [one["code"] for one in heard(told, "bye")] == ["draining"]
+
+
+async def test_waiting_may_be_for_what_the_listener_heard(make, server):
+    told: list[Any] = []
+    phone, watch = await pair(server, make)
+    ear = await make(url_of(server), listener=lambda *said: told.append(said))
+    await adopt(server, ear, watch.user, await server.enrol(watch.user, "ear"))
+    await ear.connect()
+    await ear.until(lambda: ear.settled)
+    await log_set(phone, await begin(phone))
+    await phone.sync()
+    await ear.until(lambda: any(one["kind"] == "totals" for one in heard(told, "insight")), 10)
+    assert {one["workout"] for one in heard(told, "insight")} == {W}
+
+
+async def test_a_listener_that_fails_does_not_stop_sync(make, server):
+    def fails(event, payload):
+        raise ValueError(event)
+
+    user = await server.user()
+    phone = await make(url_of(server), listener=fails)
+    await adopt(server, phone, user, await server.enrol(user))
+    await begin(phone)
+    await phone.sync(10)
+    assert (phone.held.cursor, phone.held.outbox) == (3, [])
+
+
+async def test_asking_again_cuts_the_wait_for_the_next_attempt_short(make, server):
+    hours = Patience(base_ms=HOUR, cap_ms=HOUR)
+    phone, _ = await pair(server, make, patience=hours, random=lambda: 1.0)
+    await phone.connect()
+    await phone.until(lambda: phone.settled)
+    await server.stop()
+    await phone.until(lambda: not phone.online)
+    await begin(phone)
+    await server.start()
+    await phone.connect()
+    await phone.until(lambda: phone.settled and phone.held.cursor == 3, 10)
+    assert phone.held.outbox == []
