@@ -71,12 +71,28 @@ MERGED = [
         "Three devices change three lines",
         "note",
         "any number of versions of one parent merge where they are apart",
+        start=[*TRAINING, note("squat\n-\nbench\n-\nrow", 30)],
+        phone=[note("squat 5\n-\nbench\n-\nrow", 90, PARENT)],
+        watch=[note("squat\n-\nbench\n-\nrow 8", 100, PARENT)],
+        tablet=[note("squat\n-\nbench 3\n-\nrow", 80, PARENT)],
+        shows={"note": "squat 5\n-\nbench 3\n-\nrow 8"},
+        flags=[merged("workout", "phone", "watch", "tablet")],
+    ),
+    *both(
+        "Two neighbouring lines changed on two devices: both versions are kept",
+        "note",
+        "changes without an unchanged line between them are one place",
         start=NOTED,
         phone=[note("warm up slowly\n5 x 5\ncool down", 90, PARENT)],
-        watch=[note("warm up\n5 x 5\ncool down well", 100, PARENT)],
-        tablet=[note("warm up\n5 x 5 @ 8\ncool down", 80, PARENT)],
-        shows={"note": "warm up slowly\n5 x 5 @ 8\ncool down well"},
-        flags=[merged("workout", "phone", "watch", "tablet")],
+        watch=[note("warm up\n5 x 6\ncool down", 100, PARENT)],
+        shows={"note": "warm up\n5 x 6\ncool down"},
+        alternatives=[
+            (
+                "workout.note",
+                [("watch", "warm up\n5 x 6\ncool down"), ("phone", "warm up slowly\n5 x 5\ncool down")],
+                "later",
+            )
+        ],
     ),
     *both(
         "Three versions of which two overlap: all three are kept",

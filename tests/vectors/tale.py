@@ -5,11 +5,11 @@
          watch=[edit("s1", 90, reps=6)],
          alternatives=[("s1.reps", [("phone", 8), ("watch", 6)], "later")])
 
-Everybody has seen `start`. What `phone`, `watch`, `tablet` and `server` say after it, they say apart: none
-has seen what another says there. `then` is a list of (device, op), each by somebody who has seen all before.
-`both` makes two cases, one for each order in which the phone's ops and the others' reach the log, and the two
-must give one state: who arrives first decides nothing. `told` takes a start and what follows it by devices
-that see everything: there the order is the point.
+Everybody has seen `start`. What `phone`, `watch` and `tablet` say after it, they say apart: none has seen what
+another says there. `then` is a list of (device, op), each by somebody who has seen all before. `both` makes two
+cases, one for each order in which the phone's ops and the others' reach the log, and the two must give one
+state: who arrives first decides nothing. `told` takes a start and what follows it by devices that see
+everything: there the order is the point. `contexts` leaves it to each step what it had seen.
 
 Times are seconds after BEGIN. Expectations are names and values, so that they can be read: what is shown in
 part (`shows`), what is there, gone, an alternative, a flag, refused or waiting in whole.
@@ -219,11 +219,12 @@ def both(
     phone: Sequence[Said] = (),
     watch: Sequence[Said] = (),
     tablet: Sequence[Said] = (),
-    server: Sequence[Said] = (),
+    waits_if_first: Sequence[tuple[str, str]] = (),
     **expected: Any,
 ) -> list[Case]:
-    """Two cases: the phone's ops reach the log first, or last."""
-    others = {"watch": watch, "tablet": tablet, "server": server}
+    """Two cases: the phone's ops reach the log first, or last. `waits_if_first` is what of the phone's waits
+    when it is first there."""
+    others = {"watch": watch, "tablet": tablet}
     apart = {device: said for device, said in others.items() if said}
     assert phone and apart, name
     begun = [Step("phone", said, seen) for seen, said in enumerate(start)]
@@ -233,9 +234,21 @@ def both(
     count = len(start) + len(mine) + len(theirs)
     after = [Step(device, said, count + number) for number, (device, said) in enumerate(then)]
     other = next(iter(apart))
+    orders = (
+        (f"{name}; the phone's arrives first", "phone first", [*mine, *theirs]),
+        (f"{name}; the {other}'s arrives first", "phone last", [*backwards, *mine]),
+    )
     return [
-        Case(f"{name}; the phone's arrives first", row, why, "phone first", [*begun, *mine, *theirs, *after], **expected),
-        Case(f"{name}; the {other}'s arrives first", row, why, "phone last", [*begun, *backwards, *mine, *after], **expected),
+        Case(
+            title,
+            row,
+            why,
+            order,
+            [*begun, *apart_steps, *after],
+            **({"waits": waits_if_first} if waits_if_first and order == "phone first" else {}),
+            **expected,
+        )
+        for title, order, apart_steps in orders
     ]
 
 
@@ -433,7 +446,7 @@ class Readable:
             if key == "of":
                 out["about"] = self._name(flag["entity"]) if flag.get("entity") else value
             elif key == "sets":
-                out[key] = [_set_name(id_) for id_ in value]
+                out[key] = sorted(_set_name(id_) for id_ in value)
             elif key == "devices":
                 out[key] = [DEVICE_NAMES[number] for number in value]
             elif key == "dots":

@@ -339,30 +339,44 @@ ABANDONED = [
 
 SEEN = len(TRAINING)
 YIELDS = [
-    *both(
-        "The server's idle pause beside a set of the phone has no effect",
+    *contexts(
+        "The server's idle pause has no effect once a set of the phone arrives that knew nothing of it",
         "server yields",
         "what the server did because nobody was there yields to somebody who was",
-        phone=[log("s2", 90, reps=4)],
-        server=[pause(920, reason="idle")],
+        Step("server", pause(920, reason="idle"), SEEN),
+        Step("phone", log("s2", 90, reps=4), SEEN),
+        order="phone last",
         there=BOTH_SETS,
         shows={"reason": None},
     ),
-    *both(
-        "The server's late completion beside any op of a person has no effect",
+    *contexts(
+        "The server's idle pause after the phone's set has arrived stands: the server has seen all that arrived",
+        "server yields",
+        "the server's op is written at the head of the log",
+        Step("phone", log("s2", 90, reps=4), SEEN),
+        Step("server", pause(990, reason="idle"), SEEN + 1),
+        order="phone first",
+        status="paused",
+        there=BOTH_SETS,
+        shows={"reason": "idle"},
+    ),
+    *contexts(
+        "The server's late completion has no effect beside any op of a person, an edit too",
         "server yields",
         "any op of a person in the workout, not only an edge",
-        phone=[edit("s1", 90, reps=6)],
-        server=[complete(21_600, reason="idle")],
+        Step("server", complete(21_600, reason="idle"), SEEN),
+        Step("phone", edit("s1", 90, reps=6), SEEN),
+        order="phone last",
         shows={"s1.reps": 6, "ended_at": None},
     ),
-    *both(
+    *contexts(
         "The server's abandoning beside a pause of a person: paused",
         "server yields",
         "the server's own op has no effect beside any op of a person",
+        Step("server", abandon(21_600, reason="idle"), SEEN - 1),
+        Step("phone", pause(90), SEEN - 1),
         start=TRAINING[:4],
-        phone=[pause(90)],
-        server=[abandon(21_600, reason="idle")],
+        order="phone last",
         status="paused",
         there=EMPTY,
     ),

@@ -9,8 +9,10 @@ from tests.vectors.tale import (
     PLANNED,
     TRAINING,
     WORKOUTS,
+    Step,
     add,
     both,
+    contexts,
     edit,
     id_of,
     log,
@@ -20,6 +22,7 @@ from tests.vectors.tale import (
     told,
 )
 
+SEEN = len(TRAINING)
 EMPTY = {"bench": [], "squat": []}
 
 
@@ -124,12 +127,23 @@ REMOVED = [
         watch=[op("workout.remove", 100)],
         shows={"removed": True},
     ),
-    *both(
-        "A workout removed beside the server's idle pause is removed",
+    *contexts(
+        "A workout that the server paused before a remove arrives that knew nothing of it is removed",
         "workout removed",
         "the server's own ops keep nothing alive",
-        phone=[op("workout.remove", 90)],
-        server=[op("workout.pause", 920, reason="idle")],
+        Step("server", op("workout.pause", 920, reason="idle"), SEEN),
+        Step("phone", op("workout.remove", 90), SEEN),
+        order="phone last",
+        shows={"removed": True},
+    ),
+    *contexts(
+        "A removed workout that the server completes late stays removed",
+        "workout removed",
+        "the server's own ops keep nothing alive",
+        Step("phone", op("workout.remove", 90), SEEN),
+        Step("server", op("workout.complete", 21_600, reason="idle"), SEEN + 1),
+        order="phone first",
+        status="completed",
         shows={"removed": True},
     ),
     *both(
