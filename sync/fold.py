@@ -347,17 +347,20 @@ def _plan(folded: Folded, stamp: Stamp, planned: PlannedEntry) -> None:
         folded.write(entry, f"plan:{one.slot}", one.target, stamp)
 
 
-def _edge(folded: Folded, op: Op, stamp: Stamp, value: Any) -> None:
-    """An edge that is illegal in its own context has no effect: one that waited for its workout to be created
-    was not judged by it before."""
+def _edge(folded: Folded, op: Op, stamp: Stamp, value: Any) -> bool:
+    """False where the edge is illegal in its own context, and so has no effect: one that waited (for its
+    workout to be created, or behind an op of a newer client) was not judged by it before."""
     w, line, edge = folded.w, folded.line, EDGE_OF[op.kind]
-    if edge in TABLE[line.state_seen(w, stamp)]:
+    stands = edge in TABLE[line.state_seen(w, stamp)]
+    if stands:
         reason = getattr(value, "reason", None)
         line.add(w, Event(edge, line.place(stamp), stamp, reason=reason))
+    return stands
 
 
 def _complete(folded: Folded, op: Op, stamp: Stamp, value: WorkoutComplete) -> None:
-    _edge(folded, op, stamp, value)
+    if not _edge(folded, op, stamp, value):
+        return
     if value.rating is not UNSET:
         folded.write(folded.w, "rating", value.rating, stamp)
     if value.note is not UNSET:
@@ -556,7 +559,7 @@ def _choose(folded: Folded, op: Op, stamp: Stamp, value: ConflictChoose) -> None
     folded.touch(op.entity, stamp)
 
 
-Handler = Callable[[Folded, Op, Stamp, Any], None]
+Handler = Callable[[Folded, Op, Stamp, Any], object]
 
 HANDLERS: Final[dict[str, Handler]] = {
     "workout.create": _create,
