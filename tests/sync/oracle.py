@@ -146,7 +146,7 @@ class Oracle:
                 yield Register("workout", None, "ended_at"), None
         elif fact.kind in ("workout.merge", "workout.unmerge"):
             yield Register(of, None, "merged_into"), value.get("into")
-        elif fact.kind == "workout.complete" and "rating" in value:
+        elif fact.kind == "workout.complete" and "rating" in value and self._legal(fact):
             yield Register(of, None, "rating"), value["rating"]
         elif fact.kind == "conflict.choose" and value["field"] != "note":
             yield from self._chosen(fact)
@@ -194,7 +194,7 @@ class Oracle:
     def _versions_of(self, fact: Fact) -> Iterator[tuple[Entity, Any]]:
         if fact.kind == "note.set":
             yield fact.entity, fact.value["text"]
-        elif fact.kind == "workout.complete" and "note" in fact.value:
+        elif fact.kind == "workout.complete" and "note" in fact.value and self._legal(fact):
             yield None, fact.value["note"]
         elif fact.kind == "conflict.choose" and fact.value["field"] == "note":
             named = self.by_dot.get(Dot(*fact.value["dot"]))
@@ -225,13 +225,11 @@ class Oracle:
         return bool(removes) and not _left(touches, removes)
 
     def _live_of_set(self, set_: str) -> list[Fact]:
-        kinds = ("set.log", "set.edit", "set.restore", "note.set", "conflict.choose")
-        touches = [fact for fact in self.facts if fact.entity == set_ and fact.kind in kinds]
+        touches = self._touches(set_, "set.log", "set.edit", "set.restore")
         return _left(touches, self._of_kind("set.remove", set_))
 
     def _live_of_entry(self, entry: str) -> list[Fact]:
-        kinds = ("exercise.add", "exercise.edit", "exercise.restore", "note.set", "conflict.choose")
-        touches = [fact for fact in self.facts if fact.entity == entry and fact.kind in kinds]
+        touches = self._touches(entry, "exercise.add", "exercise.edit", "exercise.restore")
         for fact in self.facts:
             if any(planned["entry"] == entry for planned in fact.value.get("plan") or ()):
                 touches.append(fact)
@@ -240,6 +238,15 @@ class Oracle:
             if any(write.value == entry for write in homes):
                 touches += self._live_of_set(set_)
         return _left(touches, self._of_kind("exercise.remove", entry))
+
+    def _touches(self, entity: str, *kinds: str) -> list[Fact]:
+        """The ops that show that somebody wants a thing: noting and choosing are among them for all."""
+        named = [fact for fact in self.facts if fact.entity == entity]
+        chosen = [f for f in named if f.kind == "conflict.choose" and self._chooses(f)]
+        return [fact for fact in named if fact.kind in (*kinds, "note.set")] + chosen
+
+    def _chooses(self, fact: Fact) -> bool:
+        return any(True for _ in (*self._chosen(fact), *self._versions_of(fact)))
 
     def _of_kind(self, kind: str, entity: Entity) -> list[Fact]:
         return [fact for fact in self.facts if fact.kind == kind and fact.entity == entity]
