@@ -170,21 +170,23 @@ SAYS: Mapping[str, Callable[[int, int], Json]] = {
 }
 """Choosing and a note's parent depend on what the device has seen, see `World.say`."""
 
-OFTEN = ("log", "edit set", "remove set", "remove exercise", "note", "choose", "edit set", "log")
-VERBS = (*SAYS, *OFTEN, "server", *("sync", "push", "pull") * 5, "hear")
+PLUMBING = ("sync", "push", "pull", "hear")
 
 
-def steps(most: int = 30) -> st.SearchStrategy[list[Step]]:
-    """Schedules of so many steps at most."""
+@st.composite
+def steps(draw: st.DrawFn, most: int = 50) -> list[Step]:
+    """Schedules of so many steps at most. Each is about a few verbs only, so that those meet each other often."""
+    verbs = draw(st.lists(st.sampled_from([*SAYS, "choose", "server"]), min_size=1, max_size=7, unique=True))
     step = st.builds(
         Step,
-        device=st.integers(1, DEVICES),
-        verb=st.sampled_from(VERBS),
+        device=st.integers(1, draw(st.integers(2, DEVICES))),
+        verb=st.one_of(st.sampled_from(verbs), st.sampled_from(verbs), st.sampled_from(PLUMBING)),
         a=st.integers(0, 5),
         b=st.integers(0, 29),
-        seconds=st.sampled_from([1, 1, 40, 0, 3_600, -3_600]),
+        seconds=st.sampled_from([1, 40, 0, 3_600, -3_600]),
     )
-    return st.lists(step, min_size=1, max_size=most)
+    count = draw(st.integers(1, most))
+    return draw(st.lists(step, min_size=count, max_size=count))
 
 
 class World:
