@@ -126,7 +126,7 @@ class Folded:
         seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
         judgement = judge(self.w, op, limits, seen)
         wrong = judgement.code == "illegal_edge"
-        if judgement.verdict is Verdict.APPLIED and op.kind == "conflict.choose":
+        if op.kind == "conflict.choose" and judgement.value is not None:
             wrong = not self._can_choose(op, stamp, judgement.value)
             if wrong:
                 detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
@@ -348,8 +348,8 @@ def _plan(folded: Folded, stamp: Stamp, planned: PlannedEntry) -> None:
 
 
 def _edge(folded: Folded, op: Op, stamp: Stamp, value: Any) -> bool:
-    """False where the edge is illegal in its own context, and so has no effect: one that waited (for its
-    workout to be created, or behind an op of a newer client) was not judged by it before."""
+    """False where the edge is illegal in its own context, and so has no effect: one that builds on an op of a
+    newer client was not judged by it before."""
     w, line, edge = folded.w, folded.line, EDGE_OF[op.kind]
     stands = edge in TABLE[line.state_seen(w, stamp)]
     if stands:

@@ -238,7 +238,7 @@ class World:
         elif step.verb == "server":
             self.act(step)
         elif step.verb == "choose":
-            self.choose(device, step.a * 30 + step.b)
+            self.choose(device, step.a * 30 + step.b, known=step.seconds != 0)
         else:
             said = SAYS[step.verb](step.a, step.b)
             if step.verb == "note" and step.seconds > 0:
@@ -292,20 +292,23 @@ class World:
         self.say(server, SAYS[("pause", "complete", "abandon")[step.a % 3]](0, 0))
         self.push(server, 1)
 
-    def choose(self, device: Device, which: int) -> None:
-        """Choose some value or text that the device knows of."""
-        known = [one for one in self.written.values() if one.raw["n"] <= device.clock.get(one.device, 0)]
-        choices = [(one.dot, *named) for one in known for named in _chooseable(one.raw)]
+    def choose(self, device: Device, which: int, *, known: bool) -> None:
+        """Choose some value or text, which the device knows of or not."""
+        ops = [one for one in self.written.values() if not known or self._knows(device, one)]
+        choices = [(one.dot, *named) for one in ops for named in _chooseable(one.raw)]
         if choices:
             dot, entity, name = choices[which % len(choices)]
             said: Json = {"kind": "conflict.choose", "value": {"field": name, "dot": list(dot)}}
             self.say(device, said if entity is None else {**said, "entity": entity})
 
+    def _knows(self, device: Device, one: Written) -> bool:
+        return one.raw["n"] <= device.clock.get(one.device, 0)
+
     def _parent(self, device: Device, said: Json) -> None:
         versions = [
             one.dot
             for one in self.written.values()
-            if one.raw["n"] <= device.clock.get(one.device, 0)
+            if self._knows(device, one)
             and one.raw["kind"] == "note.set"
             and one.raw.get("entity") == said.get("entity")
         ]
