@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +97,15 @@ def _saw(later: Written, earlier: Written) -> bool:
     return earlier.raw["n"] <= later.clock.get(earlier.device, 0)
 
 
+def other_clocks(world: World, order: random.Random) -> list[Record]:
+    """The same ops by devices whose wall clocks were off by up to ten years, each op by its own."""
+    stream = Stream()
+    for record in world.records:
+        off = order.choice([0, order.randint(-TEN_YEARS_S, TEN_YEARS_S)]) * 1000
+        stream.append(record.device, {**record.op.raw, "at": max(0, record.op.at + off)})
+    return stream.records
+
+
 # -- the set of records is all that counts -------------------------------------------------------------
 
 
@@ -160,10 +170,82 @@ def test_any_order_of_arrival_gives_the_same_values(world: World, order: random.
 @thorough
 @given(worlds, st.randoms(use_true_random=False))
 def test_any_wall_clock_gives_the_same_values(world: World, order: random.Random) -> None:
-    stream = Stream()
-    for record in world.records:
-        off = order.choice([0, order.randint(-TEN_YEARS_S, TEN_YEARS_S)]) * 1000
-        stream.append(record.device, {**record.op.raw, "at": max(0, record.op.at + off)})
-    told = document(stream.records)
+    records = other_clocks(world, order)
+    told = document(records)
     assert values(told) == values(document(world.records))
-    assert Oracle(WORKOUT, stream.records, world.clocks).complaints(told) == []
+    assert Oracle(WORKOUT, records, world.clocks).complaints(told) == []
+
+
+# -- what schedules have shown to be wrong once ---------------------------------------------------------
+
+SECOND, LATER, BACK = 1, 3_600, -3_600
+FOUND: dict[str, tuple[bool, list[Step]]] = {
+    "a set moves on from an exercise that it alone had kept": (
+        True,
+        [
+            Step(2, "log", 0, 9, SECOND),
+            Step(1, "remove exercise", 0, 0, 0),
+            Step(2, "edit set", 0, 27, LATER),
+        ],
+    ),
+    "a set logged elsewhere by somebody who had seen it keeps its old exercise no more": (
+        True,
+        [
+            Step(3, "log", 1, 24, LATER),
+            Step(3, "push", 1, 0, 40),
+            Step(4, "sync", 0, 0, 0),
+            Step(4, "log", 4, 19, SECOND),
+            Step(1, "remove exercise", 3, 0, BACK),
+        ],
+    ),
+    "an edit of a set that nobody logged keeps no exercise": (
+        True,
+        [Step(4, "edit set", 5, 7, LATER), Step(1, "remove exercise", 4, 0, LATER)],
+    ),
+    "who reopens a workout had not seen the end that was typed elsewhere": (
+        False,
+        [
+            Step(5, "start", 0, 0, 0),
+            Step(5, "complete", 0, 0, SECOND),
+            Step(5, "log", 0, 15, LATER),
+            Step(4, "edit workout", 0, 10, LATER),
+            Step(5, "sync", 0, 0, SECOND),
+        ],
+    ),
+    "a completion without a start, on one device before the other creates the workout": (
+        False,
+        [
+            Step(2, "create", 2, 7, 40),
+            Step(4, "complete", 2, 1, 40),
+            Step(4, "push", 0, 0, 40),
+        ],
+    ),
+    "a second start of one device, whose workout another created": (
+        False,
+        [Step(1, "create", 2, 18, SECOND), Step(2, "start", 0, 0, SECOND), Step(2, "start", 0, 0, SECOND)],
+    ),
+    "of two equal versions of a note only one names its parent": (
+        True,
+        [Step(2, "note", 0, 4, 0), Step(5, "choose", 0, 3, BACK), Step(3, "note", 0, 0, BACK)],
+    ),
+    "a set that had seen the server's completion, which then yields": (
+        True,
+        [
+            Step(2, "server", 1, 0, 0),
+            Step(3, "sync", 0, 0, LATER),
+            Step(4, "log", 3, 4, 0),
+            Step(3, "log", 0, 14, BACK),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("begun", "schedule"), FOUND.values(), ids=FOUND)
+def test_a_schedule_that_went_wrong_goes_right(begun: bool, schedule: list[Step]) -> None:
+    world = World(schedule, begun=begun)
+    told = document(world.records)
+    assert Oracle(WORKOUT, world.records, world.clocks).complaints(told) == []
+    for seed in range(20):
+        order = random.Random(seed)
+        assert but_rests(document(arrive(world.written.values(), order))) == but_rests(told)
+        assert values(document(other_clocks(world, order))) == values(told)
