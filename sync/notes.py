@@ -103,7 +103,7 @@ class Note:
 
     def _origin(self) -> Version | None:
         """The newest parent that is named and that all standing versions had seen: no other such one had seen
-        it. Of several the greatest dot's, since neither clocks nor the order of arrival have a say in a text."""
+        it. Of several the greatest dot's: neither clocks nor the order of arrival have a say in a text."""
         named = {one.parent for one in self._standing if one.parent is not None}
         known = [found for dot in named if (found := self.find(dot)) is not None]
         common = [one for one in known if all(saw(each.stamp, one.stamp) for each in self._standing)]

@@ -29,7 +29,7 @@ def test_judging_reads_only(book):
 
 @pytest.mark.parametrize("edge", ["pause", "resume", "complete"])
 def test_an_edge_that_its_author_had_no_ground_for_is_void_before_its_workout_is_there_too(book, edge):
-    """What its author had seen is all that it is judged by: whether the create came before decides nothing."""
+    # What its author had seen is all that it is judged by: whether the create came before decides nothing.
     assert book(f"workout.{edge}").code == "illegal_edge"
 
 

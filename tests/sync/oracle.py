@@ -5,8 +5,8 @@ op, compares each with every other, and knows of causality only the full vector 
 under: `a` is before `b` if and only if `a.n <= clock(b)[a.device]`. Positions in the log, bases and what lies
 beyond them do not occur here.
 
-    no silent loser   every accepted value is shown, or stands as an alternative, or was replaced by an op that
-                      had seen it, or went with something that was removed by an op that had seen it
+    no silent loser   every accepted value is shown, or stands as an alternative, or was replaced by an op
+                      that had seen it, or went with what was removed by an op that had seen it
     no ghost          and nothing else is shown
 """
 
@@ -25,9 +25,9 @@ Clock = Mapping[int, int]
 Entity = str | None
 SERVER = 0
 
-SET_FIELDS = (
-    "type reps load rpe rir duration_ms distance_m side assisted rest_s done exercise_entry slot".split()
-)
+SET_FIELDS = "type reps load rpe rir duration_ms distance_m side assisted rest_s done exercise_entry"
+ENTRY_FIELDS = "exercise position superset target"
+WORKOUT_FIELDS = "title template units tz"
 EDGES = {
     "workout.start": "active",
     "workout.resume": "active",
@@ -36,7 +36,8 @@ EDGES = {
     "workout.complete": "completed",
     "workout.abandon": "abandoned",
 }
-LEGAL = {
+GIVEN = {"exercise.add": ENTRY_FIELDS, "exercise.move": "position superset"}
+LEGAL: Mapping[str, set[str]] = {
     "planned": {"workout.start", "workout.abandon"},
     "active": {"workout.pause", "workout.complete", "workout.abandon"},
     "paused": {"workout.resume", "workout.complete", "workout.abandon"},
@@ -107,8 +108,8 @@ class Oracle:
             if r.verdict != "void" and r.op.kind in KINDS and r.op.v == 1
         ]
         self.by_dot = {fact.dot: fact for fact in self.facts}
-        self.sets = {f.entity for f in self.facts if f.kind == "set.log"}
-        self.entries = {f.entity for f in self.facts if f.kind == "exercise.add"}
+        self.sets = {f.entity or "" for f in self.facts if f.kind == "set.log"}
+        self.entries = {f.entity or "" for f in self.facts if f.kind == "exercise.add"}
         self.entries |= {planned["entry"] for f in self.facts for planned in f.value.get("plan") or ()}
 
     def _entity(self, record: Record) -> Entity:
@@ -127,40 +128,37 @@ class Oracle:
                 found[register].append(Write(fact, value))
         return found
 
-    def _writes_of(self, fact: Fact) -> Iterator[tuple[Register, Any]]:
+    def _writes_of(self, fact: Fact) -> Iterable[tuple[Register, Any]]:
         of, _, what = fact.kind.partition(".")
-        value, entity = fact.value, fact.entity
+        value, here = fact.value, Register(of, fact.entity, "")
         if what == "edit":
-            yield Register(of, entity, value["field"]), value.get("value")
-        elif fact.kind == "workout.create":
-            yield from self._created(value)
-        elif fact.kind in ("exercise.add", "exercise.move"):
-            for field in ("exercise", "position", "superset", "target"):
-                if field in value and (what == "add" or field in ("position", "superset")):
-                    yield Register(of, entity, field), value[field]
-        elif fact.kind == "set.log":
-            for field in SET_FIELDS:
-                if field in value and (field != "slot" or value["slot"] is not None):
-                    yield Register(of, entity, field), value[field]
-            if self._reopens(fact):
-                yield Register("workout", None, "ended_at"), None
-        elif fact.kind in ("workout.merge", "workout.unmerge"):
-            yield Register(of, None, "merged_into"), value.get("into")
-        elif fact.kind == "workout.complete" and "rating" in value and self._legal(fact):
-            yield Register(of, None, "rating"), value["rating"]
-        elif fact.kind == "conflict.choose" and value["field"] != "note":
-            yield from self._chosen(fact)
+            return [(here._replace(field=value["field"]), value.get("value"))]
+        if what in ("merge", "unmerge"):
+            return [(here._replace(field="merged_into"), value.get("into"))]
+        if fact.kind in GIVEN:
+            return _given(here, value, GIVEN[fact.kind])
+        if fact.kind == "workout.complete":
+            return _given(here, value, "rating" if self._legal(fact) else "")
+        if fact.kind in ("workout.create", "set.log", "conflict.choose"):
+            tell = {"create": self._created, "log": self._logged, "choose": self._chosen}
+            return tell[what](fact)
+        return ()
 
-    def _created(self, value: Json) -> Iterator[tuple[Register, Any]]:
-        for field in ("title", "template", "units", "tz"):
-            if field in value:
-                yield Register("workout", None, field), value[field]
-        for planned in value.get("plan") or ():
-            for field in ("exercise", "position", "superset", "target"):
-                if planned.get(field) is not None:
-                    yield Register("exercise", planned["entry"], field), planned[field]
+    def _created(self, fact: Fact) -> Iterator[tuple[Register, Any]]:
+        yield from _given(Register("workout", None, ""), fact.value, WORKOUT_FIELDS)
+        for planned in fact.value.get("plan") or ():
+            entry = Register("exercise", planned["entry"], "")
+            yield from ((w, given) for w, given in _given(entry, planned, ENTRY_FIELDS) if given is not None)
             for one in planned.get("sets", ()):
-                yield Register("exercise", planned["entry"], f"plan:{one['slot']}"), one.get("target")
+                yield entry._replace(field=f"plan:{one['slot']}"), one.get("target")
+
+    def _logged(self, fact: Fact) -> Iterator[tuple[Register, Any]]:
+        here = Register("set", fact.entity, "")
+        yield from _given(here, fact.value, SET_FIELDS)
+        if fact.value.get("slot") is not None:
+            yield here._replace(field="slot"), fact.value["slot"]
+        if self._reopens(fact):
+            yield Register("workout", None, "ended_at"), None
 
     def _chosen(self, fact: Fact) -> Iterator[tuple[Register, Any]]:
         named = self.by_dot.get(Dot(*fact.value["dot"]))
@@ -418,6 +416,13 @@ class _Inspection:
             new = [line for line in write.value.split("\n") if line not in old]
             if lost := [line for line in new if line not in text.split("\n")]:
                 yield f"the note of {entity} has lost the lines {lost}"
+
+
+def _given(of: Register, value: Json, fields: str) -> Iterator[tuple[Register, Any]]:
+    """A write for each of these fields that an op gives; what it leaves out it does not write."""
+    for field in fields.split():
+        if field in value:
+            yield of._replace(field=field), value[field]
 
 
 def unseen(writes: Sequence[Write]) -> list[Write]:

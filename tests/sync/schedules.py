@@ -2,7 +2,7 @@
 
 A schedule is a list of small steps, so that what fails can be made small. Each device has its own view of the
 log: the run that it has applied, its own ops, and what it heard from another device directly (a phone that
-relays a watch). What an op's author had seen is kept as a full vector clock, which is the truth that the tests
+relays a watch). What an op's author had seen is kept as a full vector clock: the truth by which the tests
 measure the compact contexts against. Ids come from small pools, so that everything collides.
 """
 
@@ -99,7 +99,9 @@ _WORKOUT_FIELDS: Mapping[str, Sequence[Any]] = {
 
 def _log(a: int, b: int) -> Json:
     value: Json = {"exercise_entry": ENTRIES[b % 3], "type": ("working", "warmup")[b % 2]}
-    value |= ({}, {"reps": 5}, {"reps": 8}, {"done": False}, {"rest_s": 60}, {"done": True, "reps": None})[b % 6]
+    value |= ({}, {"reps": 5}, {"reps": 8}, {"done": False}, {"rest_s": 60}, {"done": True, "reps": None})[
+        b % 6
+    ]
     if a % 3 < 2:
         return {"kind": "set.log", "value": {**value, "slot": SLOTS[a % 3]}}
     return {"kind": "set.log", "value": value, "entity": SETS[2]}
@@ -114,7 +116,10 @@ def _add(a: int, b: int) -> Json:
 def _create(a: int, b: int) -> Json:
     slots = [{"slot": slot, "target": (None, {"reps": 5})[b % 2]} for slot in SLOTS[: a % 3]]
     plan = [{"entry": ENTRIES[0], "exercise": "squat", "position": "a0", "sets": slots}]
-    return {"kind": "workout.create", "value": ({}, {"title": "A"}, {"plan": plan}, {"title": "B", "plan": plan})[b % 4]}
+    return {
+        "kind": "workout.create",
+        "value": ({}, {"title": "A"}, {"plan": plan}, {"title": "B", "plan": plan})[b % 4],
+    }
 
 
 def _note(a: int, b: int) -> Json:
@@ -175,7 +180,7 @@ PLUMBING = ("sync", "push", "pull", "hear")
 
 @st.composite
 def steps(draw: st.DrawFn, most: int = 50) -> list[Step]:
-    """Schedules of so many steps at most. Each is about a few verbs only, so that those meet each other often."""
+    """Schedules of so many steps at most. Each is about a few verbs only, so that they meet often."""
     verbs = draw(st.lists(st.sampled_from([*SAYS, "choose", "server"]), min_size=1, max_size=7, unique=True))
     step = st.builds(
         Step,
@@ -190,7 +195,7 @@ def steps(draw: st.DrawFn, most: int = 50) -> list[Step]:
 
 
 class World:
-    """Devices, and the stream that all of them write to. `written` are all ops in the order they were said."""
+    """Devices, and the stream that all of them write to. `written` are all ops as they were said."""
 
     def __init__(self, schedule: Sequence[Step], *, begun: bool = True) -> None:
         self.stream = Stream()
@@ -246,7 +251,7 @@ class World:
             self.say(device, said)
 
     def say(self, device: Device, said: Json) -> None:
-        """Write an op into the outbox, with the device's context as base or, where it heard more, as clock."""
+        """Write an op into the outbox, its context as base or, where the device heard more, as clock."""
         device.n += 1
         clock = dict(device.clock)
         raw: Json = {"n": device.n, "workout": WORKOUT, "at": device.now, **said}

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fitai.engine.ops import Dot, Record
+from fitai.engine.ops import Record
 from fitai.engine.workout import digest, state
 from fitai.sync.fold import Folded, fold
 from fitai.sync.place import SERVER
 from tests.sync.oracle import Oracle, clocks_of
-from tests.sync.schedules import BEGIN, WORKOUT, Step, World, Written, steps
+from tests.sync.schedules import WORKOUT, Step, World, Written, steps
 from tests.sync.stream import OWNER, Stream
 
 Json = dict[str, Any]
@@ -48,10 +48,10 @@ def values(told: Json) -> Json:
     return {"there": sorted(str(key[:2]) for key in alone), "beside": beside, "alone": alone}
 
 
-_BY_TIME = frozenset(
-    "sets plan position at dot rev phase rest started_at ended_at created_at updated_at totals flags reason "
-    "alternatives exercises".split()
-)
+_BY_TIME = {
+    *("position", "plan", "at", "dot", "rev", "phase", "rest", "reason", "totals", "flags", "alternatives"),
+    *("started_at", "ended_at", "created_at", "updated_at", "exercises", "sets"),
+}
 """Where a thing stands, when it was and what that adds up to are for the clocks to say."""
 
 
@@ -64,7 +64,7 @@ def _things(told: Json) -> Iterable[tuple[str, str | None, Json]]:
 
 
 def but_rests(told: Json) -> Json:
-    """A state document without what rests come to: whether a set starts one is decided in the order of the log."""
+    """A state document without rests: whether a set starts one is decided in the order of the log."""
     totals = {key: value for key, value in told["totals"].items() if key not in ("work_ms", "rest_ms")}
     return {**told, "rest": None, "phase": None, "rev": None, "totals": totals}
 
@@ -80,7 +80,9 @@ def arrive(written: Iterable[Written], order: random.Random) -> list[Record]:
         ready = [one for one in waiting if _ready(stream, one, server)]
         one = order.choice(ready)
         clock = {str(device): n for device, n in one.clock.items()}
-        stream.append(one.device, {key: value for key, value in one.raw.items() if key != "base"} | {"clock": clock})
+        stream.append(
+            one.device, {key: value for key, value in one.raw.items() if key != "base"} | {"clock": clock}
+        )
         waiting.remove(one)
         server = [other for other in server if other is not one]
     return stream.records
@@ -90,7 +92,9 @@ def _ready(stream: Stream, one: Written, server: Sequence[Written]) -> bool:
     mine = {one.device: one.raw["n"] - 1}
     if not stream.holds({**one.clock, **mine}):
         return False
-    return not any(other is not one and not _saw(other, one) and other.device != one.device for other in server)
+    return not any(
+        other is not one and not _saw(other, one) and other.device != one.device for other in server
+    )
 
 
 def _saw(later: Written, earlier: Written) -> bool:

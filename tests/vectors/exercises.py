@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from tests.vectors.tale import PLANNED, TRAINING, add, both, edit, log, move, op, remove, restore, settled, told
+from tests.vectors.tale import (
+    PLANNED,
+    TRAINING,
+    add,
+    both,
+    edit,
+    log,
+    move,
+    op,
+    remove,
+    restore,
+    settled,
+    told,
+)
 
 SQUAT_ONLY = {"squat": []}
 TURNED = {"squat": [], "bench": ["s1"]}

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from fitai.engine.workout import Limits
-from tests.vectors.tale import PLANNED, TRAINING, Step, both, contexts, edit, kg, log, note, op, remove, settled, told
+from tests.vectors.tale import (
+    PLANNED,
+    TRAINING,
+    Step,
+    both,
+    contexts,
+    edit,
+    kg,
+    log,
+    note,
+    op,
+    remove,
+    settled,
+    told,
+)
 
 SEEN = len(TRAINING)
 YEARS = 10 * 365.25 * 86_400

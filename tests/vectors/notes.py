@@ -45,7 +45,11 @@ MERGED = [
         watch=[note("warm up\n5 x 4\ncool down", 90, PARENT)],
         shows={"note": "warm up\n5 x 6\ncool down"},
         alternatives=[
-            ("workout.note", [("phone", "warm up\n5 x 6\ncool down"), ("watch", "warm up\n5 x 4\ncool down")], "later")
+            (
+                "workout.note",
+                [("phone", "warm up\n5 x 6\ncool down"), ("watch", "warm up\n5 x 4\ncool down")],
+                "later",
+            )
         ],
     ),
     *both(

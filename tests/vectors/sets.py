@@ -347,7 +347,11 @@ STANDS = [
         "A set moved to two other exercises is shown in the later one",
         "where a set stands",
         "the exercise of a set is a register like any other, while all of them are there",
-        start=[*PLANNED, log(None, 20, slot=1, reps=5), op("exercise.add", 25, "row", exercise="row", position="a2")],
+        start=[
+            *PLANNED,
+            log(None, 20, slot=1, reps=5),
+            op("exercise.add", 25, "row", exercise="row", position="a2"),
+        ],
         phone=[edit("slot 1", 90, exercise_entry="squat")],
         watch=[edit("slot 1", 100, exercise_entry="row")],
         there={"bench": [], "squat": [], "row": ["slot 1"]},

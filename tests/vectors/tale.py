@@ -5,11 +5,11 @@
          watch=[edit("s1", 90, reps=6)],
          alternatives=[("s1.reps", [("phone", 8), ("watch", 6)], "later")])
 
-Everybody has seen `start`. What `phone`, `watch` and `tablet` say after it, they say apart: none has seen what
-another says there. `then` is a list of (device, op), each by somebody who has seen all before. `both` makes two
-cases, one for each order in which the phone's ops and the others' reach the log, and the two must give one
-state: who arrives first decides nothing. `told` takes a start and what follows it by devices that see
-everything: there the order is the point. `contexts` leaves it to each step what it had seen.
+Everybody has seen `start`. What `phone`, `watch` and `tablet` say after it, they say apart: none has seen
+what another says there. `then` is a list of (device, op), each by somebody who has seen all before. `both`
+makes two cases, one for each order in which the phone's ops and the others' reach the log, and the two must
+give one state: who arrives first decides nothing. `told` takes a start and what follows it by devices that
+see everything: there the order is the point. `contexts` leaves it to each step what it had seen.
 
 Times are seconds after BEGIN. Expectations are names and values, so that they can be read: what is shown in
 part (`shows`), what is there, gone, an alternative, a flag, refused or waiting in whole.
@@ -197,7 +197,12 @@ PLANNED = (
         0,
         title="Push",
         plan=[
-            {"entry": id_of("bench"), "exercise": "bench", "position": "a0", "sets": [{"slot": 1}, {"slot": 2}]},
+            {
+                "entry": id_of("bench"),
+                "exercise": "bench",
+                "position": "a0",
+                "sets": [{"slot": 1}, {"slot": 2}],
+            },
             {"entry": id_of("squat"), "exercise": "squat", "position": "a1"},
         ],
     ),
@@ -238,18 +243,12 @@ def both(
         (f"{name}; the phone's arrives first", "phone first", [*mine, *theirs]),
         (f"{name}; the {other}'s arrives first", "phone last", [*backwards, *mine]),
     )
-    return [
-        Case(
-            title,
-            row,
-            why,
-            order,
-            [*begun, *apart_steps, *after],
-            **({"waits": waits_if_first} if waits_if_first and order == "phone first" else {}),
-            **expected,
-        )
+    cases = [
+        Case(title, row, why, order, [*begun, *apart_steps, *after], **expected)
         for title, order, apart_steps in orders
     ]
+    cases[0].waits = waits_if_first or cases[0].waits
+    return cases
 
 
 def told(
@@ -266,7 +265,9 @@ def told(
     return [Case(name, row, why, "seen", played, **expected)]
 
 
-def contexts(name: str, row: str, why: str, *steps: Step, start: Sequence[Said] = TRAINING, **expected: Any) -> list[Case]:
+def contexts(
+    name: str, row: str, why: str, *steps: Step, start: Sequence[Said] = TRAINING, **expected: Any
+) -> list[Case]:
     """One case whose steps say themselves what each had seen."""
     begun = [Step("phone", said, seen) for seen, said in enumerate(start)]
     return [Case(name, row, why, expected.pop("order", "seen"), [*begun, *steps], **expected)]
@@ -333,12 +334,33 @@ def vector(case: Case) -> Json:
 
 def wire(record: Record) -> Json:
     """The record as every device sees it, with its context where that is not simply the op's own base."""
-    out = record.wire()
-    out.pop("context", None)
-    if record.op.base != record.base or record.beyond:
-        beyond = {str(device): n for device, n in (record.beyond or {}).items()}
-        out["context"] = {"base": record.base, "beyond": beyond}
-    return out
+    told = record.wire()
+    if record.beyond:
+        told["context"] = {"base": record.base, "beyond": {str(d): n for d, n in record.beyond.items()}}
+    elif record.base != record.op.base:
+        told["context"] = {"base": record.base}
+    assert set(told) <= set(_FIELDS), told
+    return {name: told[name] for name in _FIELDS if name in told}
+
+
+_FIELDS = (
+    *(
+        "seq",
+        "rev",
+        "device",
+        "n",
+        "base",
+        "clock",
+        "context",
+        "kind",
+        "v",
+        "workout",
+        "entity",
+        "value",
+        "at",
+    ),
+    *("te", "verdict", "code", "detail"),
+)
 
 
 def _document(records: Sequence[Record], workout: str) -> Json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.vectors.tale import PLANNED, TRAINING, Step, both, contexts, edit, flag, log, op, remove, told
 
 PAUSED = (*TRAINING, op("workout.pause", 30))
@@ -21,7 +23,7 @@ def resume(at: float):
     return op("workout.resume", at)
 
 
-def complete(at: float, **value: object):
+def complete(at: float, **value: Any):
     return op("workout.complete", at, **value)
 
 
@@ -350,9 +352,9 @@ YIELDS = [
         shows={"reason": None},
     ),
     *contexts(
-        "The server's idle pause after the phone's set has arrived stands: the server has seen all that arrived",
+        "The server's idle pause after the phone's set has arrived stands",
         "server yields",
-        "the server's op is written at the head of the log",
+        "the server's op is written at the head of the log: it has seen all that arrived",
         Step("phone", log("s2", 90, reps=4), SEEN),
         Step("server", pause(990, reason="idle"), SEEN + 1),
         order="phone first",

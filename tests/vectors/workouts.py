@@ -28,7 +28,12 @@ EMPTY = {"bench": [], "squat": []}
 
 def planned(at: float, target: dict[str, Any], **fields: Any):
     """A workout of a calendar, created by whoever opens it first: bench with slot 1."""
-    entry = {"entry": id_of("bench"), "exercise": "bench", "position": "a0", "sets": [{"slot": 1, "target": target}]}
+    entry = {
+        "entry": id_of("bench"),
+        "exercise": "bench",
+        "position": "a0",
+        "sets": [{"slot": 1, "target": target}],
+    }
     return op("workout.create", at, plan=[entry], **fields)
 
 
