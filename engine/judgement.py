@@ -71,11 +71,11 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
         check = _LIMIT_CHECKS.get(op.kind)
         if check is not None:
             check(w, op, value, limits)
-        if (not w.created and op.kind != "workout.create") or _waits(w, op, value):
-            return Judgement(Verdict.DEFERRED, value=value)
         edge = EDGE_OF.get(op.kind)
         if edge is not None:
-            after(seen or w.state, edge)
+            after(seen or w.state, edge)  # what its author had seen is known, whatever is to come
+        if (not w.created and op.kind != "workout.create") or _waits(w, op, value):
+            return Judgement(Verdict.DEFERRED, value=value)
     except BadValue as bad:
         return Judgement(Verdict.VOID, bad.code, bad.detail)
     except _LimitReached as reached:

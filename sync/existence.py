@@ -51,7 +51,7 @@ def settle_entry(w: Workout, entry: Entry) -> None:
 def holding(w: Workout, entry: Entry) -> Iterator[Stamp]:
     """The touches of the entry's sets that no removal of the entry had seen."""
     for row in w.sets.values():
-        if not row.removed and entry.id in homes(row):
+        if row.known and not row.removed and entry.id in homes(row):
             for one in row.live.values():
                 if not any(saw(gone, one) for gone in entry.removes):
                     yield one

@@ -126,7 +126,7 @@ class Folded:
         seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
         judgement = judge(self.w, op, limits, seen)
         wrong = judgement.code == "illegal_edge"
-        if judgement.verdict is Verdict.APPLIED and op.kind == "conflict.choose":
+        if op.kind == "conflict.choose" and judgement.value is not None:
             wrong = not self._can_choose(op, stamp, judgement.value)
             if wrong:
                 detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
@@ -178,6 +178,15 @@ class Folded:
         elif self._contested:
             self._contested.pop((cell.of, cell.id, field), None)
 
+    def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
+        """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
+        left = existence.homes(row)
+        self.write(row, "exercise_entry", home, stamp)
+        for id_ in left:
+            self._settle_if_removed(id_)
+        if type(row.by["exercise_entry"]) is list:
+            existence.settle_home(self.w, row)
+
     def note(self, entity: str | None, text: str | None, stamp: Stamp, parent: Dot | None) -> None:
         """Write a version of a note."""
         self._note_of(entity).write(Version(stamp, text, parent))
@@ -193,9 +202,7 @@ class Folded:
         existence.touch(row, stamp)
         existence.settle(row)
         for home in existence.homes(row):
-            entry = self.w.entries.get(home)
-            if entry is not None and entry.removes:
-                self.settle_entry(entry)
+            self._settle_if_removed(home)
 
     def touch(self, entity: str | None, stamp: Stamp) -> None:
         """Somebody did something with a set or an exercise entry, whichever it is; None is the workout, which
@@ -222,9 +229,7 @@ class Folded:
         existence.settle(cell)
         if isinstance(cell, SetRow):
             for home in existence.homes(cell):
-                entry = self.w.entries.get(home)
-                if entry is not None and entry.removes:
-                    self.settle_entry(entry)
+                self._settle_if_removed(home)
 
     def settle_entry(self, entry: Entry) -> None:
         """An entry may have come or gone, and with it the place of sets that stand in several."""
@@ -256,6 +261,11 @@ class Folded:
                 self.w.sets[row.id] = self.w.sets.pop(row.id)
             row.key = key
             self._sets_in_order = False
+
+    def _settle_if_removed(self, id_: str) -> None:
+        entry = self.w.entries.get(id_)
+        if entry is not None and entry.removes:
+            self.settle_entry(entry)
 
     def _gather_strays(self, cell: Cell) -> None:
         for stamp in self._strays.pop(cell.id, ()):
@@ -337,17 +347,20 @@ def _plan(folded: Folded, stamp: Stamp, planned: PlannedEntry) -> None:
         folded.write(entry, f"plan:{one.slot}", one.target, stamp)
 
 
-def _edge(folded: Folded, op: Op, stamp: Stamp, value: Any) -> None:
-    """An edge that is illegal in its own context has no effect: one that waited for its workout to be created
-    was not judged by it before."""
+def _edge(folded: Folded, op: Op, stamp: Stamp, value: Any) -> bool:
+    """False where the edge is illegal in its own context, and so has no effect: one that builds on an op of a
+    newer client was not judged by it before."""
     w, line, edge = folded.w, folded.line, EDGE_OF[op.kind]
-    if edge in TABLE[line.state_seen(w, stamp)]:
+    stands = edge in TABLE[line.state_seen(w, stamp)]
+    if stands:
         reason = getattr(value, "reason", None)
         line.add(w, Event(edge, line.place(stamp), stamp, reason=reason))
+    return stands
 
 
 def _complete(folded: Folded, op: Op, stamp: Stamp, value: WorkoutComplete) -> None:
-    _edge(folded, op, stamp, value)
+    if not _edge(folded, op, stamp, value):
+        return
     if value.rating is not UNSET:
         folded.write(folded.w, "rating", value.rating, stamp)
     if value.note is not UNSET:
@@ -417,8 +430,13 @@ def _restore_exercise(folded: Folded, op: Op, stamp: Stamp, value: Any) -> None:
 def _log_set(folded: Folded, op: Op, stamp: Stamp, value: SetLog) -> None:
     w, line = folded.w, folded.line
     row = folded.set(op.entity or set_id(w.id, value.slot if value.slot is not None else ""))
-    if "ended_at" in w.by and STATUS[line.state_seen(w, stamp)] in ("completed", "abandoned"):
-        registers.clear(w, "ended_at", stamp)  # who reopens a workout takes its typed end back
+    if registers.knew(w, "ended_at", stamp) and STATUS[line.state_seen(w, stamp)] in (
+        "completed",
+        "abandoned",
+    ):
+        folded.write(
+            w, "ended_at", None, stamp
+        )  # who reopens a workout takes back the typed end that they knew
     _write_log(folded, row, stamp, value)
     folded.touch_set(row, stamp)
     key = line.place(stamp)
@@ -430,14 +448,12 @@ def _log_set(folded: Folded, op: Op, stamp: Stamp, value: SetLog) -> None:
 
 def _write_log(folded: Folded, row: SetRow, stamp: Stamp, value: SetLog) -> None:
     row.known = True
-    folded.write(row, "exercise_entry", value.exercise_entry, stamp)
+    folded.put(row, value.exercise_entry, stamp)
     folded.write(row, "type", value.type, stamp)
     for field in _LOGGED_FIELDS:
         given = getattr(value, field)
         if given is not UNSET and (given is not None or field != "slot"):
             folded.write(row, field, _plain(field, given), stamp)
-    if type(row.by["exercise_entry"]) is list:
-        existence.settle_home(folded.w, row)
 
 
 def _date_set(row: SetRow, stamp: Stamp, key: Key, value: SetLog) -> None:
@@ -501,9 +517,10 @@ _SIDE_INDEX: Final[Mapping[str | None, int]] = {"left": 1, "right": 2}
 
 def _edit_set(folded: Folded, op: Op, stamp: Stamp, value: Edit) -> None:
     row = folded.set(op.entity)
-    folded.write(row, value.field, _plain(value.field, value.value), stamp)
     if value.field == "exercise_entry":
-        existence.settle_home(folded.w, row)
+        folded.put(row, value.value, stamp)
+    else:
+        folded.write(row, value.field, _plain(value.field, value.value), stamp)
     folded.touch_set(row, stamp)
 
 
@@ -538,16 +555,16 @@ def _choose(folded: Folded, op: Op, stamp: Stamp, value: ConflictChoose) -> None
         return
     if isinstance(named, Version):
         folded.note(op.entity, named.text, stamp, named.stamp.dot)
+    elif value.field == "exercise_entry":
+        folded.put(folded.set(op.entity), named.value, stamp)
     else:
         cell = folded.w.cell(op.entity)
         assert cell is not None, "what it names was found in it"
         folded.write(cell, value.field, named.value, stamp)
-        if value.field == "exercise_entry" and isinstance(cell, SetRow):
-            existence.settle_home(folded.w, cell)
     folded.touch(op.entity, stamp)
 
 
-Handler = Callable[[Folded, Op, Stamp, Any], None]
+Handler = Callable[[Folded, Op, Stamp, Any], object]
 
 HANDLERS: Final[dict[str, Handler]] = {
     "workout.create": _create,

@@ -88,26 +88,27 @@ class Note:
 
     def _merged(self, versions: Sequence[Version]) -> str | None:
         """All versions in one text, or None where that would be guessing."""
-        origin = self._origin(versions)
-        if origin is None or origin.text is None:
+        origin = self._origin()
+        texts = [one.text for one in versions if one.text is not None]
+        if origin is None or origin.text is None or len(texts) < len(versions):
             return None
         begun = origin.text.split("\n")
         result = begun
-        for one in sorted(versions, key=lambda one: one.stamp.dot):
-            if one.text is None:
-                return None
-            merged = merge_lines(begun, result, one.text.split("\n"))
+        for text in sorted(texts):
+            merged = merge_lines(begun, result, text.split("\n"))
             if merged is None:
                 return None
             result = merged
         return "\n".join(result)
 
-    def _origin(self, versions: Sequence[Version]) -> Version | None:
-        """The newest named parent that every version names or had seen."""
-        named = {one.parent for one in versions if one.parent is not None}
+    def _origin(self) -> Version | None:
+        """The newest parent that is named and that all standing versions had seen: no other such one had seen
+        it. Of several the greatest dot's: neither clocks nor the order of arrival have a say in a text."""
+        named = {one.parent for one in self._standing if one.parent is not None}
         known = [found for dot in named if (found := self.find(dot)) is not None]
-        common = [one for one in known if all(saw(each.stamp, one.stamp) for each in versions)]
-        return max(common, key=lambda one: one.stamp.seq, default=None)
+        common = [one for one in known if all(saw(each.stamp, one.stamp) for each in self._standing)]
+        newest = [one for one in common if not any(saw(other.stamp, one.stamp) for other in common)]
+        return max(newest, key=lambda one: one.stamp.dot, default=None)
 
 
 def merge_lines(begun: list[str], ours: list[str], theirs: list[str]) -> list[str] | None:

@@ -53,10 +53,9 @@ def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
         cell.show(field, value)
 
 
-def clear(cell: Cell, field: str, stamp: Stamp) -> None:
-    """Take back what an op had seen of a register, by writing null in its name; nothing where it is empty."""
-    if field in cell.by:
-        write(cell, field, None, stamp)
+def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
+    """Whether an op had seen any write of a register, one that stands or one that was replaced."""
+    return any(saw(stamp, one.stamp) for one in (*writes(cell, field), *cell.past.get(field, ())))
 
 
 def writes(cell: Cell, field: str) -> list[Write]:

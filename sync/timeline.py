@@ -182,9 +182,13 @@ class Timeline:
         return [event for event in self.events if event.trigger == "log" and _beside(event, ends)]
 
     def _last_seen(self, stamp: Stamp) -> Event | None:
-        """The last event in order that an op had seen: since places never go back along causality, the one
-        with the greatest time."""
-        return next((event for event in reversed(self.events) if saw(stamp, event.stamp)), None)
+        """The last event in order that an op had seen, also where it had no effect later: since places never
+        go back along causality, the one with the greatest time."""
+        last = next((event for event in reversed(self.events) if saw(stamp, event.stamp)), None)
+        yielded = [event for event in self.own if event.beside and saw(stamp, event.stamp)]
+        if not yielded:
+            return last
+        return max([last, *yielded] if last is not None else yielded, key=_key)
 
     def _saw_all(self, stamp: Stamp) -> bool:
         for latest in self._latest.values():

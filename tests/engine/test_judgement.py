@@ -27,7 +27,21 @@ def test_judging_reads_only(book):
     assert book.state == before
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("workout.create",)])
+@pytest.mark.parametrize("edge", ["pause", "resume", "complete"])
+def test_an_edge_that_its_author_had_no_ground_for_is_void_before_its_workout_is_there_too(book, edge):
+    # What its author had seen is all that it is judged by: whether the create came before decides nothing.
+    assert book(f"workout.{edge}").code == "illegal_edge"
+
+
+def test_choosing_what_its_author_had_not_seen_is_void_before_its_target_is_there_too(book, id_of):
+    assert book("conflict.choose", entity=id_of("e"), field="reps", dot=[2, 1]).code == "bad_value"
+
+
+_JUDGED_BY_CONTEXT = {"workout.pause", "workout.resume", "workout.complete", "conflict.choose"}
+_WAITING = sorted(KINDS.keys() - {"workout.create", *_JUDGED_BY_CONTEXT})
+
+
+@pytest.mark.parametrize("kind", _WAITING)
 def test_everything_waits_for_its_workout(book, kind, id_of):
     values = {
         "workout.edit": {"field": "title", "value": "x"},
@@ -40,7 +54,6 @@ def test_everything_waits_for_its_workout(book, kind, id_of):
         "rest.start": {"seconds": 1},
         "rest.extend": {"seconds": 1},
         "note.set": {"text": "x"},
-        "conflict.choose": {"field": "x", "dot": [1, 1]},
     }
     assert book(kind, entity=id_of("e"), **values.get(kind, {})).verdict == "deferred"
 
@@ -56,7 +69,6 @@ def test_everything_waits_for_its_workout(book, kind, id_of):
         ("set.remove", {}),
         ("set.restore", {}),
         ("note.set", {"text": "x"}),
-        ("conflict.choose", {"field": "reps", "dot": [1, 1]}),
     ],
 )
 def test_an_op_on_what_no_op_has_made_waits(book, kind, value, id_of):
