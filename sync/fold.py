@@ -46,7 +46,7 @@ from fitai.engine.kinds import (
     known,
     set_id,
 )
-from fitai.engine.machine import STATUS, TABLE
+from fitai.engine.machine import ABANDONED, COMPLETED, TABLE
 from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
 from fitai.engine.timers import RestDue
 from fitai.engine.units import plain
@@ -430,13 +430,9 @@ def _restore_exercise(folded: Folded, op: Op, stamp: Stamp, value: Any) -> None:
 def _log_set(folded: Folded, op: Op, stamp: Stamp, value: SetLog) -> None:
     w, line = folded.w, folded.line
     row = folded.set(op.entity or set_id(w.id, value.slot if value.slot is not None else ""))
-    if registers.knew(w, "ended_at", stamp) and STATUS[line.state_seen(w, stamp)] in (
-        "completed",
-        "abandoned",
-    ):
-        folded.write(
-            w, "ended_at", None, stamp
-        )  # who reopens a workout takes back the typed end that they knew
+    if registers.knew(w, "ended_at", stamp) and line.state_seen(w, stamp) in (COMPLETED, ABANDONED):
+        # Who reopens a workout takes back the typed end that they knew.
+        folded.write(w, "ended_at", None, stamp)
     _write_log(folded, row, stamp, value)
     folded.touch_set(row, stamp)
     key = line.place(stamp)

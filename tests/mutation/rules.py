@@ -230,17 +230,17 @@ RULES = [
         "            events.append(event)\n            self._step(w, event)\n",
     ),
     Rule(
-        "an edge that waited for its workout is judged when it takes effect",
+        "an edge that built on an unknown op is judged when that is known",
         "sync/fold.py",
-        "if edge in TABLE[line.state_seen(w, stamp)]:",
-        "if True:",
+        "stands = edge in TABLE[line.state_seen(w, stamp)]",
+        "stands = True",
     ),
     # Notes.
     Rule(
         "notes with a common origin are merged",
         "sync/notes.py",
-        "        if origin is None or origin.text is None:\n",
-        "        if True:\n",
+        "if origin is None or origin.text is None or len(texts) < len(versions):",
+        "if True:",
     ),
     Rule(
         "what two changed in different ways is not guessed",
@@ -251,7 +251,7 @@ RULES = [
     Rule(
         "versions are merged only over what all had seen",
         "sync/notes.py",
-        "if all(saw(each.stamp, one.stamp) for each in versions)]",
+        "if all(saw(each.stamp, one.stamp) for each in self._standing)]",
         "if True]",
     ),
     # Choices and what is told.
