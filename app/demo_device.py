@@ -235,27 +235,15 @@ class Device:
             self._watcher.has(self, record)
 
     def _acknowledge(self, result: Json) -> None:
-        """An own op has its place. What the server decided about it is in the answer; the rest follows:
-        revisions are contiguous, and the clock of this device is the server's."""
+        """An own op has its place. What the server decided about it is in the answer."""
         op = self.outbox.pop(0)
         if op["n"] != result["n"]:
             self.refusals.append(
                 {"code": "strange_answer", "message": f"op {op['n']} was answered as {result}"}
             )
         self.acknowledged += 1
-        verdict = result["first"] if result["verdict"] == "duplicate" else result
         self.duplicates += result["verdict"] == "duplicate"
-        self._te = max(self._te, op["at"])
-        self._take(
-            {
-                **op,
-                "seq": result["seq"],
-                "rev": self._revs.get(op["workout"], 0) + 1,
-                "device": self.number,
-                "te": self._te,
-                **{key: verdict[key] for key in ("verdict", "code", "detail") if key in verdict},
-            }
-        )
+        self._take({**op, "device": self.number, "seq": result["seq"], **result.get("first", result)})
 
     # -- what goes -----------------------------------------------------------------------------------
 

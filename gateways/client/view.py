@@ -15,7 +15,6 @@ from fitai.engine.workout import Limits
 from fitai.gateways.client.ledger import UNSIGNED, Held, op_of
 from fitai.gateways.client.messages import Json, Row
 from fitai.sync import log
-from fitai.sync.log import Position
 from fitai.sync.place import Folded, Placer, fold
 from fitai.sync.wire import WireLimits, decode_op, op_hash
 
@@ -63,8 +62,7 @@ def _shown(held: Held) -> int:
 
 def _place(here: Folded, workout: str, held: Held, waiting: Sequence[Json], now: int) -> None:
     author = UNSIGNED if held.author is None else held.author
-    position = held.positions.get(author, Position())
-    placer = Placer(_shown(held), 0, {author: position}, {workout: here}, Limits())
+    placer = Placer(_shown(held), 0, {author: held.position}, {workout: here}, Limits())
     for raw in waiting:
         op, _ = decode_op({"base": 0, **raw}, WIDE)
         placer.place(author, op, log.context(op, placer.position(author)), now, held.offset_ms)

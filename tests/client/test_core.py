@@ -37,9 +37,9 @@ def live(request):
     return request.param
 
 
-@pytest.fixture(params=[True, False], ids=["te told", "te estimated"])
-def stream(request):
-    return Stream(told_te=request.param)
+@pytest.fixture
+def stream():
+    return Stream()
 
 
 def test_an_op_is_in_the_outbox_and_in_the_state_before_anybody_was_asked(stream):
