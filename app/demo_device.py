@@ -74,8 +74,6 @@ class Device:
         self.refusals: list[Json] = []
         self._token = token
         self._epoch: str | None = None
-        self._te = 0
-        self._revs: dict[str, int] = {}
         self._now_ms = now_ms
         self._watcher = watcher
         self._news = asyncio.Event()
@@ -231,7 +229,6 @@ class Device:
             self.holes += 1
         if record["seq"] == self.cursor + 1:
             self.log.append(record)
-            self._revs[record["workout"]] = record["rev"]
             self._watcher.has(self, record)
 
     def _acknowledge(self, result: Json) -> None:
