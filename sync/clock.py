@@ -9,11 +9,12 @@ Two clocks are ordered when one has seen all that the other has (`a >= b`, a *de
 each knows something that the other does not, and they are *concurrent* (`a // b`). There is no third case
 and no time of day in it: a phone whose date is ten years off has the same clock as any other.
 
-**Why the log hardly ever stores one.** A clock grows with the number of devices, and systems that carry it in
-every op soon cut it down. Here the server puts all accepted ops into one order, and a device applies that order
-from its start: what it has seen of others is a *prefix* of the stream. One number, `base`, names this
+**Why the log hardly ever stores one.** A clock grows with the number of devices, and systems that carry it
+in every op soon cut it down. Here the server puts all accepted ops into one order, and a device applies that
+order from its start: what it has seen of others is a *prefix* of the stream. One number, `base`, names this
 prefix, and with it the counter of every device in it. Add the device's own earlier ops, and the vector clock
-is complete. Two conditions carry this, and each fails at once when it is broken (tests/sync/test_causality.py):
+is complete. Two conditions carry this, and conflicts are overlooked or invented as soon as one is broken
+(tests/sync/test_causality.py):
 
 - `base` is the end of the *contiguous* run that was applied. The place of an own op that was acknowledged
   over a hole is not one: below it lie records that nobody here has seen.
@@ -25,11 +26,11 @@ something that lies beyond its base. It says so by its whole clock, and `log.com
 longest prefix which it covers and at most one entry per device *beyond* it. Nothing is rounded, neither up
 (that would hide a conflict, and with it somebody's value) nor down (that would invent one).
 
-**Why nothing is pruned.** To drop the entry of a device "not seen for long" is to forget what was seen of it: its
-ops, when they return, look newer than they are, or older. Here there is nothing to win by it. As soon as the
-base reaches what an entry names, the entry says nothing that the base does not, and `log.shorten` takes it
-away without loss. So a retired device costs later ops nothing, and one that comes back after two years is
-still merged exactly.
+**Why nothing is pruned.** To drop the entry of a device "not heard of for long" is to forget what was seen
+of it: values that a write had replaced come back beside it. Here nothing is won by that. As soon as the base
+reaches what an entry names, the entry says nothing that the base does not, and `log.shorten` takes it away
+without loss. So a retired device costs later ops nothing, and one that comes back after two years is still
+merged exactly.
 """
 
 from __future__ import annotations

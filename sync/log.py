@@ -107,8 +107,9 @@ def require(clock: VectorClock, own: int, here: VectorClock) -> None:
 def compress(clock: VectorClock, own: int, start: int, tail: Iterable[tuple[int, Dot]]) -> Context:
     """Rule 3: the context that a full clock names.
 
-    `own` is the author's device (it has seen all of its own), `start` the base that it had before, and
-    `tail` the (seq, dot) of all records after `start`, in order.
+    `clock` holds what the device had seen beyond its base before, too. `own` is the author's device (it has
+    seen all of its own), `start` the base that it had before, and `tail` the (seq, dot) of all records after
+    `start`, in order.
     """
     base, contiguous = start, True
     beyond: dict[int, int] = {}

@@ -33,6 +33,7 @@ UNSIGNED = 2**31 - 1
 
 DEPTH = 64
 
+
 @dataclass(slots=True)
 class Held:
     """Where we stand; what the store keeps besides the records.
@@ -85,6 +86,7 @@ class Known(Protocol):
 
     def clock(self, upto: int) -> dict[int, int]:
         """{device: n} of the newest op of each device in the log up to a seq."""
+
 
 META = (
     "user",
@@ -274,7 +276,7 @@ class Ledger:
         self.held.user, self.held.device = user, device
 
     def forked(self, device: int, fork_at: int) -> None:
-        """We are a device of our own, and the server knows that it has seen its parent's ops below `fork_at`."""
+        """We are a device of our own. The server knows that it has seen its parent's ops below `fork_at`."""
         self.held.device = device
         self._become(device, fork_at - 1)
 

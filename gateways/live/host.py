@@ -279,12 +279,11 @@ class Host:
 
     async def name_context(self, device: int, clock: Mapping[int, int]) -> Context:
         """What a full vector clock says in positions of this log; raises Refusal later {missing}."""
-        named = VectorClock(clock)
+        start = self.position(device)
+        seen = VectorClock(clock) | (start.beyond or {})
         here = VectorClock({author: position.next_n - 1 for author, position in self._positions.items()})
-        log.require(named, device, here)
-        start = self.position(device).base
-        tail = [entry async for entry in self._dots(start)]
-        return log.compress(named, device, start, tail)
+        log.require(seen, device, here)
+        return log.compress(seen, device, start.base, [entry async for entry in self._dots(start.base)])
 
     async def _dots(self, after: int) -> AsyncIterator[tuple[int, Dot]]:
         while page := await self._hosts.log.dots(self.stream, after, DOTS):

@@ -1,7 +1,7 @@
 """A server in memory with the rules of the real one: `sync.log` and `sync.place`, without a database.
 
 `Stream` answers pushes, pulls, snapshots and forks by the protocol's text, as data. What a client meets
-rarely can be made to happen: `rewind` (a backup was restored), `room` (only so many ops are accepted at once).
+rarely can be made to happen: `rewind` (a backup was restored), `room` (so many ops are accepted at once).
 """
 
 from __future__ import annotations
@@ -140,9 +140,10 @@ class Stream:
         return log.retried(op, stored, placer.position(device).next_n)
 
     def _name(self, device: int, clock: dict[int, int]) -> Context:
-        named, here = VectorClock(clock), VectorClock()
+        start = self.position(device)
+        seen, here = VectorClock(clock) | (start.beyond or {}), VectorClock()
         for record in self.records:
             here |= {record.device: record.op.n}
-        log.require(named, device, here)
-        start = self.position(device).base
-        return log.compress(named, device, start, [(record.seq, record.dot) for record in self.records[start:]])
+        log.require(seen, device, here)
+        tail = [(record.seq, record.dot) for record in self.records[start.base :]]
+        return log.compress(seen, device, start.base, tail)

@@ -65,7 +65,8 @@ def test_a_retry_is_a_duplicate_with_the_first_answer_whatever_its_base_and_spel
     again = op(4, base=8, value={"seconds": 60.0, "reason": "tired"})
     told = log.result(stored)
     assert told == {
-        "n": 4, "seq": 9, "rev": 3, "te": 1_000, "verdict": "void", "context": {"base": 5, "beyond": {"2": 7}},
+        "n": 4, "seq": 9, "rev": 3, "te": 1_000, "verdict": "void",
+        "context": {"base": 5, "beyond": {"2": 7}},
         "code": "illegal_edge", "detail": {"from": "planned", "trigger": "start"},
     }  # fmt: skip
     assert log.retried(again, stored, 5) == {

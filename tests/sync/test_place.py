@@ -73,7 +73,9 @@ def test_an_op_that_has_not_seen_another_device_s_record_of_the_workout_is_merge
 def test_an_op_of_an_unknown_kind_is_deferred_at_its_place_and_blocks_nothing_behind_it() -> None:
     place = placer(empty())
     kinds = ["workout.create", "mood.set", "workout.start"]
-    records = [place.place(1, op(n, kind), Context(0, None), now=1, offset=0) for n, kind in enumerate(kinds, 1)]
+    records = [
+        place.place(1, op(n, kind), Context(0, None), now=1, offset=0) for n, kind in enumerate(kinds, 1)
+    ]
     assert [r.verdict for r in records] == [Verdict.APPLIED, Verdict.DEFERRED, Verdict.APPLIED]
     assert [(r.seq, r.rev) for r in records] == [(1, 1), (2, 2), (3, 3)]
 
