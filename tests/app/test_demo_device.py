@@ -63,7 +63,7 @@ def ack(*results, **more):
 
 
 def result(n, seq, verdict="applied", **more):
-    return {"n": n, "seq": seq, "verdict": verdict, **more}
+    return {"n": n, "seq": seq, "rev": seq, "te": NOW, "verdict": verdict, **more}
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_an_op_whose_answer_was_lost_is_pushed_again_and_known_once(device
     await turn()
     assert device._sio.pushed == [[1], [1]]
     device._on_ops(ops({**foreign(1), "device": 1}))
-    device._sio.answer(ack(result(1, 1, "duplicate", first={"verdict": "applied"})))
+    device._sio.answer(ack(result(1, 1, "duplicate", first={"rev": 1, "te": NOW, "verdict": "applied"})))
     assert (device.cursor, device.duplicates, device.acknowledged, device.outbox) == (1, 1, 1, [])
     assert (device.connects, device.resumes, device.holes) == (2, 1, 0)
 
