@@ -45,6 +45,7 @@ from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Append, HeadMoved
 from fitai.persistence.database import Unavailable
 from fitai.sync import log
+from fitai.sync.clock import VectorClock
 from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
 from fitai.sync.place import SERVER, Placer
@@ -285,18 +286,11 @@ class Host:
 
     async def name_context(self, device: int, clock: Mapping[int, int]) -> Context:
         """What a full vector clock says in positions of this log; raises Refusal later {missing}."""
-        missing = {str(d): n for d, n in clock.items() if d != device and n >= self.position(d).next_n}
-        if missing:
-            raise Refusal(
-                "later", "this clock names ops that are not here yet", retry_after_ms=1000, missing=missing
-            )
-        start = self.position(device).base
-        tail = [entry async for entry in self._dots(start)]
-        places = {dot: seq for seq, dot in tail}
-        ahead = [Dot(d, n) for d, n in clock.items() if Dot(d, n) in places]
-        named = log.compress(clock, device, start, tail, ahead)
-        past = {d: n for d, n in (named.beyond or {}).items() if places[Dot(d, n)] > named.base}
-        return Context(named.base, past or None)
+        start = self.position(device)
+        seen = VectorClock(clock) | (start.beyond or {})
+        here = VectorClock({author: position.next_n - 1 for author, position in self._positions.items()})
+        log.require(seen, device, here)
+        return log.compress(seen, device, start.base, [entry async for entry in self._dots(start.base)])
 
     async def _dots(self, after: int) -> AsyncIterator[tuple[int, Dot]]:
         while page := await self._hosts.log.dots(self.stream, after, DOTS):

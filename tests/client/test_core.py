@@ -37,9 +37,9 @@ def live(request):
     return request.param
 
 
-@pytest.fixture(params=[True, False], ids=["te told", "te estimated"])
-def stream(request):
-    return Stream(told_te=request.param)
+@pytest.fixture
+def stream():
+    return Stream()
 
 
 def test_an_op_is_in_the_outbox_and_in_the_state_before_anybody_was_asked(stream):
@@ -254,6 +254,61 @@ def test_a_sign_in_as_another_device_sends_what_waits_under_the_new_name(stream,
     assert [(r.device, r.op.n) for r in stream.records[3:]] == [(old, 4), (new, 1)]
     assert stream.records[4].beyond == {old: 4} or stream.records[4].base == 4
     assert stream.records[4].verdict == "applied"
+
+
+def test_what_waits_under_a_new_name_is_shown_offline_as_it_will_be(stream, live, tmp_path):
+    """Its own ops of the time before are in its context already, of a sign-in as of a fork."""
+    phone, other = Phone(stream, tmp_path / "phone.db", live=live), Phone(stream, live=live)
+    old = phone.sign_in()
+    other.sign_in()
+    other.write("workout.create", V)
+    other.settle()
+    entry = begin(phone)
+    entity = str(uuid.uuid4())
+    set_log(phone, entry, 5, entity=entity)
+    phone.settle()
+    copy = Phone(stream, live=live)
+    phone.store._db.backup(copy.store._db)
+    copy.core = copy._core()
+    set_log(phone, entry, 8)
+    phone.settle()
+    for each in (phone, copy):
+        each.lose()
+        each.write("set.edit", W, {"field": "reps", "value": 6}, entity)
+    phone.sign_in()
+    for each, seen in ((phone, 5), (copy, 4)):
+        each.tell(m.Asked())
+        while each.held.author == old:
+            each.reach() if each.asked else each.arrive()
+        each.lose()
+        assert each.held.position.beyond[old] == seen
+        each.die() if each is phone else None
+        assert each.held.position.beyond[old] == seen
+        before = each.digests()
+        each.settle()
+        assert before == each.digests()
+    agree(stream, phone, copy)
+
+
+def test_after_a_restore_no_clock_names_what_is_not_there_any_more(stream, live):
+    """What another device wrote is lost for good, and our first op under a new name had seen it."""
+    phone, other = Phone(stream, live=live), Phone(stream, live=live)
+    phone.sign_in()
+    other.sign_in()
+    begin(phone)
+    agree(stream, phone, other)
+    other.write("workout.pause", W)
+    agree(stream, other, phone)
+    phone.lose()
+    phone.write("workout.resume", W)
+    phone.sign_in()
+    phone.tell(m.Asked())
+    while not phone.held.unsaid:
+        phone.reach() if phone.asked else phone.arrive()
+    phone.lose()
+    stream.rewind(2)
+    agree(stream, phone)
+    assert [r.op.kind for r in stream.records][-1] == "workout.resume"
 
 
 def test_after_a_restored_backup_what_was_acknowledged_is_offered_again(stream, live):

@@ -54,7 +54,9 @@ async def test_a_restored_copy_forks_and_loses_nothing_of_either(ada, connect):
     new = await connect(forked)
     assert new.ready["next_n"] == 1
     ack = await new.push({**held, "n": 1})
-    assert ack["results"] == [{"n": 1, "seq": 5, "verdict": "merged"}], "the phone's last sets were unseen"
+    [result] = ack["results"]
+    assert (result["n"], result["seq"]) == (1, 5)
+    assert result["verdict"] == "merged", "the phone's last sets were unseen"
 
     state = (await phone.call("workout:get", {"workout": workout}))["state"]
     assert {row["id"] for row in state["exercises"][0]["sets"]} == set(sets)
@@ -74,6 +76,38 @@ async def test_a_forks_context_holds_what_its_parent_wrote_before_they_parted(ad
     assert answer.body["results"][0]["verdict"] == "applied", "all of this workout was in its context"
     [record] = await records(ada, forked.person.device)
     assert (record.base, record.beyond) == (1, {ada.device: 2})
+
+
+async def test_every_device_is_told_a_context_that_is_not_the_op_s_own_base(ada, connect):
+    """A fork, a base that was raised and a full clock: by the acknowledgement, a socket, and a pull."""
+    other = await connect(await ada.api.login(ada, name="Watch"))
+    workout = new_id()
+    await other.push(*(other.op("workout.create", workout) for _ in range(3)))
+    phone = RestDevice(ada)
+    await phone.push(phone.op("workout.start", workout, base=1))
+    forked = RestDevice(await fork(ada, 2))
+    ops = [
+        forked.op("workout.pause", workout, base=0),
+        forked.op("workout.resume", workout, base=2),
+        forked.op("workout.pause", workout, base=0),
+        forked.op("workout.resume", workout, clock={str(other.device): 3}),
+        forked.op("workout.pause", workout, base=8),
+    ]
+    del ops[3]["base"]
+    parent = {str(ada.device): 1}
+    raised = {"base": 2, "beyond": parent}
+    contexts = [{"base": 1, "beyond": parent}, raised, raised, {"base": 7}, None]
+    answers = [await forked.push(op) for op in ops]
+    retries = [await forked.push(op) for op in ops]
+    await other.told(9)
+    pulled = (await forked.pull(after=4))["records"]
+    for tellings in (
+        [answer.body["results"][0] for answer in answers],
+        [answer.body["results"][0]["first"] for answer in retries],
+        [record for record in other.records() if record["seq"] > 4],
+        pulled,
+    ):
+        assert [told.get("context") for told in tellings] == contexts
 
 
 async def test_a_fork_had_not_seen_what_its_parent_wrote_after_they_parted(ada):
