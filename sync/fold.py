@@ -75,7 +75,7 @@ class Folded:
 
     w           its cells, in which what is derived may not be up to date: `workout` settles them
     line        its timeline
-    latest      per device (seq, n) of its newest record here
+    latest      per device the stamp of its newest record here
     rests_over  rests of which a record showed that they had ended by their deadline: nobody may have been
     told
                 of those yet
@@ -98,7 +98,7 @@ class Folded:
     def __init__(self, workout: str, owner: str) -> None:
         self.w = Workout(workout, owner)
         self.line = Timeline()
-        self.latest: dict[int, tuple[int, int]] = {}
+        self.latest: dict[int, Stamp] = {}
         self.rests_over: list[RestDue] = []
         self._notes: dict[str | None, Note] = {}
         self._contested: dict[tuple[str, str, str], Cell] = {}
@@ -143,11 +143,11 @@ class Folded:
             return
         w.seq = record.seq
         w.rev = record.rev
-        self.latest[record.device] = (record.seq, op.n)
+        stamp = self.latest[record.device] = record.stamp
         if record.verdict == Verdict.VOID:
             return
         if not known(op):
-            self._unknown.append(record.stamp)
+            self._unknown.append(stamp)
             return
         if value is None:
             try:
@@ -155,7 +155,6 @@ class Folded:
             except BadValue:
                 return  # judged void by this version, not by the one that wrote the record
         self._stale = True
-        stamp = record.stamp
         self._watch_rest(record.te)
         if record.device != SERVER:
             if self.line.own:

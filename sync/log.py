@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fitai.engine.ops import Dot, Op, Record, Verdict
+from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync.clock import VectorClock
 from fitai.sync.wire import Refusal, op_hash
 
@@ -137,22 +137,14 @@ def shorten(context: Context, places: Mapping[Dot, int]) -> Context:
     return Context(base, left or None)
 
 
-def saw(context: Context, author: int, seq: int, dot: Dot) -> bool:
-    """Whether an op with this context by `author` had seen the record `dot` at `seq`."""
-    if seq <= context.base or dot.device == author:
-        return True
-    return context.beyond is not None and dot.n <= context.beyond.get(dot.device, 0)
+def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
+    """`applied` when an op had seen every record of its workout by other devices, else `merged`.
 
-
-def placed(context: Context, author: int, latest: Mapping[int, tuple[int, int]]) -> Verdict:
-    """`applied` when the op had seen every record of its workout by other devices, else `merged`.
-
-    `latest` holds, per device, (seq, n) of that device's newest record in the workout.
+    `latest` are each device's newest record in the workout.
     """
-    for device, (seq, n) in latest.items():
-        if not saw(context, author, seq, Dot(device, n)):
-            return Verdict.MERGED
-    return Verdict.APPLIED
+    if all(one.device == stamp.device or saw(stamp, one) for one in latest):
+        return Verdict.APPLIED
+    return Verdict.MERGED
 
 
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitai.engine.ops import Dot, Op, Record, Verdict
+from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync import log
 from fitai.sync.clock import VectorClock
 from fitai.sync.log import Context, Position
@@ -86,9 +86,9 @@ def test_a_full_clock_is_compressed_to_its_longest_prefix_and_what_lies_beyond()
     tail = [(1, Dot(1, 1)), (2, Dot(2, 1)), (3, Dot(3, 1)), (4, Dot(2, 2)), (5, Dot(2, 3)), (6, Dot(1, 2))]
     named = log.compress(VectorClock({2: 2}), own=1, start=0, tail=tail)
     assert named == Context(2, {2: 2})
-    assert log.saw(named, 1, 4, Dot(2, 2))
-    assert not log.saw(named, 1, 3, Dot(3, 1))
-    assert not log.saw(named, 1, 5, Dot(2, 3))
+    later = Stamp(seq=7, device=1, n=3, te=0, base=named.base, beyond={**(named.beyond or {})})
+    seen = [dot for seq, dot in tail if saw(later, Stamp(seq, dot.device, dot.n, 0, 0))]
+    assert seen == [Dot(1, 1), Dot(2, 1), Dot(2, 2), Dot(1, 2)]
 
 
 def test_a_clock_that_covers_everything_is_a_base_and_one_that_covers_nothing_too() -> None:
@@ -116,10 +116,14 @@ def test_an_entry_is_dropped_as_soon_as_the_base_covers_it_and_not_before() -> N
 
 
 def test_applied_means_that_all_of_other_devices_was_seen() -> None:
-    latest = {1: (4, 2), 2: (3, 1)}
-    assert log.placed(Context(3, None), 1, latest) is Verdict.APPLIED
-    assert log.placed(Context(2, None), 1, latest) is Verdict.MERGED
-    assert log.placed(Context(2, {2: 1}), 1, latest) is Verdict.APPLIED
+    latest = [Stamp(seq=4, device=1, n=2, te=0, base=0), Stamp(seq=3, device=2, n=1, te=0, base=0)]
+
+    def verdict(base, beyond=None):
+        return log.placed(Stamp(seq=5, device=1, n=3, te=0, base=base, beyond=beyond), latest)
+
+    assert verdict(3) is Verdict.APPLIED
+    assert verdict(2) is Verdict.MERGED
+    assert verdict(2, {2: 1}) is Verdict.APPLIED
 
 
 @given(st.integers(), st.integers(), st.none() | st.integers(), st.integers())
