@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fitai.engine.ops import Dot, Op, Record, Verdict
-from fitai.sync.wire import Refusal, op_hash
+from fitai.sync.wire import MAX_INT, Refusal, op_hash
 
 
 class Position(NamedTuple):
@@ -119,6 +119,7 @@ def placed(context: Context, author: int, latest: Mapping[int, tuple[int, int]])
 
 
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:
-    """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt."""
-    te = min(at + offset, received)
+    """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt. Two
+    absurd clocks do not add up to a time that JSON clients can not name."""
+    te = min(max(-MAX_INT, at + offset), received)
     return te if previous is None else max(te, min(previous, received))

@@ -7,7 +7,7 @@ outbox in the moment in which its record enters the log, whether an acknowledgem
 So an own record that comes is held against the first op of the outbox: the same content, and the op has
 arrived. Another content, and somebody else writes under our name (a restored backup, a clone): we are in
 **doubt**, and the core will fork us when we have seen the whole log, since only then do we know which of our
-ops arrived before.
+ops arrived before, from here or from the copy that held them too.
 
 **Beginning again.** The server's log can be another one than ours: a new epoch after a restore. The cursor
 goes back to 0 and the log is learnt anew. As long as record after record is the same as the one we have at
@@ -217,7 +217,7 @@ class Ledger:
             if same({**held.outbox[0], "n": record["n"]}, record):
                 self._arrived(record, record["seq"])
             return
-        if record["device"] != held.author or self.doubt:
+        if record["device"] != held.author:
             return
         if not held.outbox or record["n"] < held.outbox[0]["n"]:
             held.next_n = max(held.next_n, record["n"] + 1)

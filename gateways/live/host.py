@@ -423,6 +423,8 @@ class Host:
             for connection in list(self.connections):
                 if connection.identity.device == message["device"]:
                     connection.bye("revoked")
+        elif kind == "named":
+            self.presence.named(message["device"], message["name"])
         if message.get("node") == self._hosts.node:
             return
         if kind == "head" and message["head"] > self.head:
