@@ -360,12 +360,19 @@ class Ledger:
         self.held.user, self.held.device = user, device
 
     def forked(self, device: int, fork_at: int) -> None:
-        """We are a device of our own, which has seen its parent's ops below `fork_at`."""
+        """We are a device of our own, which has seen its parent's ops below `fork_at`.
+
+        When it has written already, it is the fork of another copy, made while ours was under way: what both
+        held has arrived, and where the two differ we are in doubt once more.
+        """
         held = self.held
         if held.author is not None:
             held.forks = {**held.forks, device: (held.author, fork_at - 1)}
         held.device = device
-        self.renumber()
+        self._number_as(device, 1)
+        for row in self._known.by(device, 0):
+            if row.seq <= held.cursor:
+                self._own_record(row.body)
 
     def renumber(self) -> None:
         """Number the outbox under the device that we are now, after what that has in the log already.
@@ -376,7 +383,6 @@ class Ledger:
         held = self.held
         old = held.author
         assert held.device is not None, "signed in before the ops are numbered"
-        start = held.positions.get(held.device, Position()).next_n
         if (
             held.outbox
             and old is not None
@@ -384,12 +390,15 @@ class Ledger:
             and "clock" not in held.outbox[0]
         ):
             held.outbox[0] = self._with_clock(held.outbox[0], old)
-        names = {
-            (UNSIGNED if old is None else old, op["n"]): (held.device, start + i)
-            for i, op in enumerate(held.outbox)
-        }
-        held.author, self.doubt = held.device, False
-        self._number_from(start, names, held.device)
+        self._number_as(held.device, held.positions.get(held.device, Position()).next_n)
+
+    def _number_as(self, device: int, start: int) -> None:
+        """The outbox is this device's from now on, numbered from `start`."""
+        held = self.held
+        old = UNSIGNED if held.author is None else held.author
+        names = {(old, op["n"]): (device, start + i) for i, op in enumerate(held.outbox)}
+        held.author, self.doubt = device, False
+        self._number_from(start, names, device)
 
     def _with_clock(self, op: Json, old: int) -> Json:
         if "clock" in op:

@@ -203,6 +203,9 @@ async def test_places_of_records_by_name(db, stream, appender, make_record):
             Dot(7, 2): 3,
         }
         assert await log.places(stream.id, []) == {}
+        many = [Dot(device, n) for device in range(1, 60) for n in range(1, 60)]
+        assert await log.places(stream.id, many) == await log.places(stream.id, many[::-1])
+        assert Dot(1, 1) in await log.places(stream.id, many)
 
 
 async def test_a_fork_starts_with_what_its_parent_had_written_and_seen(db, stream, appender, make_record):
