@@ -139,15 +139,14 @@ class Log:
             ).order_by(RecordRow.n)
         )
 
-    async def dots(self, stream: int, after: int, limit: int) -> list[tuple[int, Dot]]:
-        """The (seq, dot) of at most `limit` records with seq > `after`, in seq order."""
+    async def firsts(self, stream: int, after: int) -> dict[int, int]:
+        """{device: the counter of its first record with seq > `after`}."""
         query = (
-            select(RecordRow.seq, RecordRow.device, RecordRow.n)
+            select(RecordRow.device, func.min(RecordRow.n))
             .where(RecordRow.stream == stream, RecordRow.seq > after)
-            .order_by(RecordRow.seq)
-            .limit(limit)
+            .group_by(RecordRow.device)
         )
-        return [(seq, Dot(device, n)) for seq, device, n in (await self._session.execute(query)).all()]
+        return {device: n for device, n in (await self._session.execute(query)).all()}
 
     async def places(self, stream: int, dots: Iterable[Dot]) -> dict[Dot, int]:
         """The seqs of records by name, of those that are in the log."""
