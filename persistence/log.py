@@ -142,11 +142,11 @@ class Log:
     async def firsts(self, stream: int, after: int) -> dict[int, int]:
         """{device: the counter of its first record with seq > `after`}."""
         query = (
-            select(RecordRow.device, func.min(RecordRow.n))
+            select(RecordRow.device, func.min(RecordRow.n).label("n"))
             .where(RecordRow.stream == stream, RecordRow.seq > after)
             .group_by(RecordRow.device)
         )
-        return {device: n for device, n in (await self._session.execute(query)).all()}
+        return {row.device: row.n for row in (await self._session.execute(query)).all()}
 
     async def places(self, stream: int, dots: Iterable[Dot]) -> dict[Dot, int]:
         """The seqs of records by name, of those that are in the log."""

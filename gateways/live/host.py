@@ -291,9 +291,9 @@ class Host:
         return Context(named.base, past or None)
 
     async def _landmarks(self, own: int, clock: Mapping[int, int], start: int) -> list[tuple[int, Dot]]:
-        """(seq, dot) of the records after `start` that decide what a clock of the device `own` covers: of each
-        other device the last that it had seen and the first that it had not, and the end of what lies before
-        all of the latter. So a clock costs the same in a log of any length."""
+        """(seq, dot) of the records after `start` that decide what a clock of the device `own` covers: of
+        each other device the last that it had seen and the first that it had not, and the end of what lies
+        before all of the latter. So a clock costs the same in a log of any length."""
         others = {d: p.next_n - 1 for d, p in self._positions.items() if d != own}
         seen = {d: min(n, clock.get(d, 0)) for d, n in others.items()}
         unseen, places = await self._edges(seen, others)

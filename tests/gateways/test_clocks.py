@@ -11,7 +11,7 @@ from tests.gateways.conftest import new_id
 
 
 def seen_by(records, author, clock, start):
-    """The seqs that a clock covers, record by record: all up to the base before, own ones, and by the clock."""
+    """The seqs that were seen, record by record: up to the base before, own ones, and by the clock."""
     return {
         r.seq for r in records if r.seq <= start or r.device == author or r.op.n <= clock.get(r.device, 0)
     }
