@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync.clock import VectorClock
-from fitai.sync.wire import Refusal, op_hash
+from fitai.sync.wire import MAX_INT, Refusal, op_hash
 
 
 class Position(NamedTuple):
@@ -148,6 +148,7 @@ def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
 
 
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:
-    """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt."""
-    te = min(at + offset, received)
+    """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt. Two
+    absurd clocks do not add up to a time that JSON clients can not name."""
+    te = min(max(-MAX_INT, at + offset), received)
     return te if previous is None else max(te, min(previous, received))

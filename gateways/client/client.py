@@ -512,8 +512,14 @@ class Client:
         install_id = await self._lasting("fork_install_id")
         try:
             session = await self._account.fork(str(self._meta["access_token"]), fork_at, install_id)
-        except (Denied, Offline) as error:
-            _log.warning("client_fork_failed", error=str(error))
+        except Denied as denied:
+            if denied.code == "already_exists":  # kept from a fork at another place, and of no use for this
+                await self._remember({"fork_install_id": None})
+            _log.warning("client_fork_failed", error=str(denied))
+            self._events.put_nowait((None, m.Forked(None, fork_at, denied.code)))
+            return
+        except Offline as offline:
+            _log.warning("client_fork_failed", error=str(offline))
             self._events.put_nowait((None, m.Forked(None, fork_at)))
             return
         mine = {"install_id": install_id, "fork_install_id": None}

@@ -448,7 +448,7 @@ class Core:
         if isinstance(self._question, m.Fork):
             self._question = None
         if event.device is None:
-            self._wait()
+            self._refused_request({"code": event.code})
             return
         self.ledger.forked(event.device, event.fork_at)
         self._hang_up()

@@ -7,7 +7,7 @@ outbox in the moment in which its record enters the log, whether an acknowledgem
 So an own record that comes is held against the first op of the outbox: the same content, and the op has
 arrived. Another content, and somebody else writes under our name (a restored backup, a clone): we are in
 **doubt**, and the core will fork us when we have seen the whole log, since only then do we know which of our
-ops arrived before.
+ops arrived before, from here or from the copy that held them too.
 
 **Beginning again.** The server's log can be another one than ours: a new epoch after a restore. The cursor
 goes back to 0 and the log is learnt anew. As long as record after record is the same as the one we have at
@@ -207,7 +207,7 @@ class Ledger:
             if same({**held.outbox[0], "n": record["n"]}, record):
                 self._arrived(record, record["seq"])
             return
-        if record["device"] != held.author or self.doubt:
+        if record["device"] != held.author:
             return
         if not held.outbox or record["n"] < held.outbox[0]["n"]:
             held.next_n = max(held.next_n, record["n"] + 1)
@@ -276,9 +276,16 @@ class Ledger:
         self.held.user, self.held.device = user, device
 
     def forked(self, device: int, fork_at: int) -> None:
-        """We are a device of our own. The server knows that it has seen its parent's ops below `fork_at`."""
+        """We are a device of our own. The server knows that it has seen its parent's ops below `fork_at`.
+
+        When it has written already, it is the fork of another copy, made while ours was under way: what both
+        held has arrived, and where the two differ we are in doubt once more.
+        """
         self.held.device = device
-        self._become(device, fork_at - 1)
+        self._become(device, fork_at - 1, 1)
+        for row in self._known.by(device, 0):
+            if row.seq <= self.held.cursor:
+                self._own_record(row.body)
 
     def renumber(self) -> None:
         """Number the outbox under the device that we are now, after what that has in the log already. Ids,
@@ -286,13 +293,15 @@ class Ledger:
         held = self.held
         assert held.device is not None, "signed in before the ops are numbered"
         first = held.outbox[0]["n"] if held.outbox else held.next_n
-        self._become(held.device, min(first, held.position.next_n) - 1)
+        there = held.positions.get(held.device, Position()).next_n
+        self._become(held.device, min(first, held.position.next_n) - 1, there)
         held.unsaid = bool(held.former)
 
-    def _become(self, device: int, n: int) -> None:
-        """Go on as `device`, which has seen the ops 1..n that we wrote as the present author."""
+    def _become(self, device: int, n: int, start: int) -> None:
+        """Go on as `device`, numbered from `start`, which has seen the ops 1..n that we wrote as the present
+        author."""
         held = self.held
-        old, start = held.author, held.positions.get(device, Position()).next_n
+        old = held.author
         if old is not None and old != device:
             held.former = dict(VectorClock(self._beyond(old, n)) | held.former | {old: n})
             held.former.pop(device, None)

@@ -112,11 +112,12 @@ class Paged:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """The server enrolled this copy as a device of its own, which parts from the old one at `fork_at`; the
-    device is None when the server could not be reached."""
+    """The server enrolled this copy as a device of its own, which parts from the old one at `fork_at`; or it
+    did not, and `code` says why (`unavailable` when it could not be reached)."""
 
     device: int | None
     fork_at: int
+    code: str = "unavailable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -60,7 +60,6 @@ _log = structlog.get_logger(__name__)
 
 BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 32  # folds that a host keeps, those used last
-DOTS = 5_000  # names of records read at once to place a full vector clock
 PAGE_BYTES = 256 * 1024  # of JSON in one page of records
 ALIASING = ("workout.merge", "workout.unmerge", "conflict.choose")  # kinds that may say what is merged
 RETRIES = 16  # lost races for the head before a batch is told to come later
@@ -290,13 +289,30 @@ class Host:
         seen = VectorClock(clock) | (start.beyond or {})
         here = VectorClock({author: position.next_n - 1 for author, position in self._positions.items()})
         log.require(seen, device, here)
-        return log.compress(seen, device, start.base, [entry async for entry in self._dots(start.base)])
+        return log.compress(seen, device, start.base, await self._landmarks(device, seen, start.base))
 
-    async def _dots(self, after: int) -> AsyncIterator[tuple[int, Dot]]:
-        while page := await self._hosts.log.dots(self.stream, after, DOTS):
-            for entry in page:
-                yield entry
-            after = page[-1][0]
+    async def _landmarks(self, own: int, clock: Mapping[int, int], start: int) -> list[tuple[int, Dot]]:
+        """(seq, dot) of the records after `start` that decide what a clock of the device `own` covers: of
+        each other device the last that it had seen and the first that it had not, and the end of what lies
+        before all of the latter. So a clock costs the same in a log of any length."""
+        others = {d: p.next_n - 1 for d, p in self._positions.items() if d != own}
+        seen = {d: min(n, clock.get(d, 0)) for d, n in others.items()}
+        unseen, places = await self._edges(seen, others)
+        if any(places[dot] <= start for dot in unseen):
+            # The base before had seen more than the clock tells.
+            firsts = await self._hosts.log.firsts(self.stream, start)
+            seen = {d: max(n, firsts.get(d, others[d] + 1) - 1) for d, n in seen.items()}
+            unseen, places = await self._edges(seen, others)
+        end = min((places[dot] - 1 for dot in unseen), default=self.head)
+        found = [(seq, dot) for dot, seq in places.items() if seq > start]
+        return sorted([*found, (end, Dot(own, 0))] if end > start else found)
+
+    async def _edges(
+        self, seen: Mapping[int, int], others: Mapping[int, int]
+    ) -> tuple[set[Dot], dict[Dot, int]]:
+        """The first dots that were not seen, and the seqs of these and of the last that were."""
+        unseen = {Dot(d, n + 1) for d, n in seen.items() if n < others[d]}
+        return unseen, await self.places([*unseen, *(Dot(d, n) for d, n in seen.items() if n)])
 
     # -- the worker --------------------------------------------------------------------------------
 
@@ -433,6 +449,8 @@ class Host:
             for connection in list(self.connections):
                 if connection.identity.device == message["device"]:
                     connection.bye("revoked")
+        elif kind == "named":
+            self.presence.named(message["device"], message["name"])
         if message.get("node") == self._hosts.node:
             return
         if kind == "head" and message["head"] > self.head:

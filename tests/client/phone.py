@@ -10,13 +10,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from fitai.engine.ops import Stamp, saw
 from fitai.engine.workout import digest
 from fitai.gateways.client import messages as m
 from fitai.gateways.client import view
 from fitai.gateways.client.core import Core, Patience
+from fitai.gateways.client.messages import Row
 from fitai.gateways.client.store import Store
-from fitai.sync import log
-from fitai.sync.log import Context
 from tests.client.stand_in import Stream
 
 Json = dict[str, Any]
@@ -183,9 +183,6 @@ def agree(stream: Stream, *phones: Phone) -> None:
 
 def seen(stream: Stream, record: Any) -> list[int]:
     """The seqs of the records that the author of a record had seen, whichever way its context is written."""
-    context = Context(record.base, record.beyond)
-    return [
-        r.seq
-        for r in stream.records[: record.seq - 1]
-        if r.seq <= context.base or log.saw(context, record.device, r.seq, r.dot)
-    ]
+    n = record.n if isinstance(record, Row) else record.op.n
+    author = Stamp(record.seq, record.device, n, record.te, record.base, record.beyond)
+    return [r.seq for r in stream.records[: record.seq - 1] if saw(author, r.stamp)]

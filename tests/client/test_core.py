@@ -228,6 +228,26 @@ def test_a_copy_that_is_told_of_an_equivocation_forks_at_the_first_op_that_diffe
     assert stream.forks[copy.held.device].beyond == {phone.held.device: 4}
 
 
+def test_an_op_that_a_copy_has_sent_for_us_is_not_sent_again_under_another_name(stream, live):
+    """The copy held it too, sent it and went on; we find our counter used up and are in doubt."""
+    phone = Phone(stream, live=live)
+    device = phone.sign_in()
+    entry = begin(phone)
+    phone.settle()
+    phone.lose()
+    common = set_log(phone, entry, 5)
+    copy = Phone(stream, live=live)
+    phone.store._db.backup(copy.store._db)
+    copy.core = copy._core()
+    set_log(copy, entry, 6)
+    agree(stream, copy)
+    agree(stream, phone, copy)
+    sets = [record for record in stream.records if record.op.kind == "set.log"]
+    assert [record.op.value["reps"] for record in sets] == [5, 6]
+    assert sets[0].op.raw["entity"] == common["entity"]
+    assert phone.held.device == copy.held.device == device, "nothing differs: nobody has to fork"
+
+
 def test_a_dot_that_names_an_op_which_is_numbered_anew_goes_with_it(stream):
     phone = Phone(stream)
     phone.write("workout.create", W)

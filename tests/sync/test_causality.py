@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fitai.engine.ops import Dot, Op
+from fitai.engine.ops import Dot, Op, Stamp, saw
 from fitai.sync import log
 from fitai.sync.clock import VectorClock
 from fitai.sync.log import Context, Position
@@ -237,9 +237,11 @@ def _op(written: Written) -> Op:
 
 def before(a: Placed, b: Placed) -> bool:
     """The protocol's sentence: under the base, under an entry, or an earlier op of the same device."""
-    if a.dot.device == b.dot.device:
-        return a.dot.n < b.dot.n
-    return log.saw(b.context, b.dot.device, a.seq, a.dot)
+    return saw(_stamp(b), _stamp(a))
+
+
+def _stamp(placed: Placed) -> Stamp:
+    return Stamp(placed.seq, *placed.dot, 0, placed.context.base, {**(placed.context.beyond or {})})
 
 
 def disagreements(world: World) -> list[tuple[Dot, Dot]]:

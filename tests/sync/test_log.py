@@ -12,7 +12,7 @@ from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync import log
 from fitai.sync.clock import VectorClock
 from fitai.sync.log import Context, Position
-from fitai.sync.wire import Refusal, WireLimits, decode_op, op_hash
+from fitai.sync.wire import MAX_INT, Refusal, WireLimits, decode_op, op_hash
 
 WORKOUT = "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"
 
@@ -134,3 +134,7 @@ def test_effective_time_lies_between_the_previous_op_and_receipt(
     assert te <= received
     if previous is not None and previous <= received:
         assert te >= previous
+
+
+def test_two_absurd_clocks_do_not_add_up_to_a_time_that_json_can_not_name() -> None:
+    assert log.effective_time(-MAX_INT, -MAX_INT, None, 1_700_000_000_000) == -MAX_INT

@@ -206,6 +206,55 @@ async def test_an_entry_stays_for_as_long_as_the_base_lies_below_it(ada, api):
     assert [(r.base, r.beyond) for r in found] == [(0, {ada.device: 1}), (1, {ada.device: 1}), (2, None)]
 
 
+# -- names, and the way out ------------------------------------------------------------------------------
+
+
+async def _renamed(api, ada, watch):
+    answer = await ada.call("PATCH", f"/auth/devices/{watch.device}", {"name": "Left wrist"})
+    assert answer.status == 200
+
+
+async def _signed_in_under_another_name(api, ada, watch):
+    await api.login(ada, name="Left wrist", install_id="the watch")
+
+
+@pytest.mark.parametrize("how", [_renamed, _signed_in_under_another_name])
+async def test_a_new_name_is_seen_at_once_by_all_devices_that_are_here(api, ada, bob, connect, how):
+    watch = await api.login(ada, name="Watch", install_id="the watch")
+    phone, wrist, strange = await connect(ada), await connect(watch), await connect(bob)
+    await phone.event("presence", lambda p: len(p["devices"]) == 2)
+    await how(api, ada, watch)
+    for wire in (phone, wrist):
+        told = await wire.event("presence", lambda p: "Left wrist" in [d["name"] for d in p["devices"]])
+        assert [(d["device"], d["name"]) for d in told["devices"]] == [
+            (ada.device, "Phone"),
+            (watch.device, "Left wrist"),
+        ]
+    await strange.call("clock", {"t0": 1})
+    assert "Left wrist" not in str(strange.packets)
+
+
+async def test_a_name_of_a_device_that_is_not_here_is_no_news(api, ada, connect):
+    watch = await api.login(ada, name="Watch")
+    phone = await connect(ada)
+    await _renamed(api, ada, watch)
+    await phone.call("clock", {"t0": 1})
+    assert [len(p["devices"]) for p in phone.events("presence")] == [1]
+
+
+async def test_a_device_that_revokes_itself_is_shown_out_and_its_tokens_are_dead(api, ada, connect):
+    watch = await api.login(ada, name="Watch")
+    phone, wrist = await connect(ada), await connect(watch)
+    assert (await watch.call("DELETE", f"/auth/devices/{watch.device}")).status == 204
+    await wrist.gone()
+    assert wrist.events("bye") == [{"code": "revoked", "reconnect": False, "after_ms": 0}]
+    assert (await watch.call("GET", "/auth/devices")).code == "device_revoked"
+    assert (await RestDevice(watch).push(phone.op("workout.create", new_id(), n=1))).code == "device_revoked"
+    refreshed = await api.call("POST", "/auth/refresh", {"refresh_token": watch.refresh_token})
+    assert refreshed.code == "invalid_refresh_token"
+    assert (await phone.call("clock", {"t0": 1}))["t0"] == 1, "the others stay"
+
+
 # -- coming back -------------------------------------------------------------------------------------
 
 
