@@ -258,12 +258,20 @@ class Ledger:
             self._part(record["seq"] - 1)
 
     def _part(self, at: int) -> None:
-        """Both logs are the same up to `at`, and not beyond."""
-        held = self.held
-        lost = [] if held.author is None else self._known.by(held.author, at)
-        first = held.outbox[0]["n"] if held.outbox else held.next_n
-        again = [{**op_of(row.body), "base": row.base} for row in lost if row.n < first]
-        held.outbox = [_rebased(op, at) for op in [*again, *held.outbox]]
+        """Both logs are the same up to `at`, and not beyond. What we wrote since, under whatever name, is
+        written again under the one that we have."""
+        held, author = self.held, self.held.author
+        if author is not None:
+            first = held.outbox[0]["n"] if held.outbox else held.next_n
+            names = {**held.former, author: first - 1}
+            own = [row for device in names for row in self._known.by(device, at)]
+            lost = sorted((row for row in own if row.n <= names[row.device]), key=lambda row: row.seq)
+            dots = [*((row.device, row.n) for row in lost), *((author, op["n"]) for op in held.outbox)]
+            again = [{**op_of(row.body), "base": row.base} for row in lost]
+            held.outbox = [*again, *held.outbox]
+            start = held.positions.get(author, Position()).next_n
+            self._number_from(start, {dot: (author, start + i) for i, dot in enumerate(dots)}, author)
+        held.outbox = [_rebased(op, at) for op in held.outbox]
         there = self._known.clock(at)
         held.former = {device: min(n, there.get(device, 0)) for device, n in held.former.items()}
         held.unsaid = any(held.former.values())

@@ -310,6 +310,27 @@ def test_what_waits_under_a_new_name_is_shown_offline_as_it_will_be(stream, live
     agree(stream, phone, copy)
 
 
+def test_after_a_restore_what_was_written_under_an_old_name_is_offered_again_under_the_new(stream, live):
+    """Nobody signs in as the old device any more, and its notes are named by dots."""
+    phone = Phone(stream, live=live)
+    old = phone.sign_in()
+    entry = begin(phone)
+    set_log(phone, entry, 5)
+    phone.write("note.set", W, {"text": "one"})
+    phone.settle()
+    new = phone.sign_in()
+    phone.settle()
+    phone.write("note.set", W, {"text": "two", "parent": [old, 5]})
+    agree(stream, phone)
+    phone.lose()
+    set_log(phone, entry, 6)
+    stream.rewind(3)
+    agree(stream, phone)
+    assert [(r.device, r.op.n) for r in stream.records[3:]] == [(new, n) for n in (1, 2, 3, 4)]
+    assert [r.op.value.get("reps") or r.op.value["text"] for r in stream.records[3:]] == [5, "one", "two", 6]
+    assert stream.records[5].op.value["parent"] == [new, 2]
+
+
 def test_after_a_restore_no_clock_names_what_is_not_there_any_more(stream, live):
     """What another device wrote is lost for good, and our first op under a new name had seen it."""
     phone, other = Phone(stream, live=live), Phone(stream, live=live)
