@@ -302,7 +302,8 @@ class Folded:
     def named(self, entity: str | None, field: str, dot: Dot) -> Write | Version | None:
         """What an op wrote to a field or a note."""
         if field == "note":
-            return self._note_of(entity).find(dot)
+            note = self._notes.get(entity)
+            return None if note is None else note.find(dot)
         cell = self.w.cell(entity)
         return None if cell is None else registers.find(cell, field, dot)
 
