@@ -40,6 +40,7 @@ from fitai.gateways.client.transport import Hear, Transport
 from fitai.gateways.client.transport_rest import RestTransport
 from fitai.gateways.client.transport_socket import Listener, SocketTransport
 from fitai.gateways.tasks import spawn
+from fitai.sync.fold import Folded
 from fitai.sync.wire import WireLimits, decode_op
 
 _log = structlog.get_logger(__name__)
@@ -274,8 +275,11 @@ class Client:
             kept = self._store.state(workout)
             if kept is not None:
                 return kept  # the log has not come as far yet
+        return view.document(workout, self._store.aliasing(), self._fold)
+
+    def _fold(self, workout: str) -> Folded:
         rows, waiting = self._store.of(workout), self._store.outbox(workout)
-        return view.document(view.folded(workout, held, rows, waiting, self._now_ms))
+        return view.folded(workout, self._core.held, rows, waiting, self._now_ms)
 
     def _digest(self, workout: str | None) -> str:
         if workout is not None:

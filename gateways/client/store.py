@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from fitai.engine.combine import ALIASING
 from fitai.engine.ops import Dot
 from fitai.gateways.client.ledger import META, Held
 from fitai.gateways.client.messages import Json, Row, Save, Void
@@ -36,6 +37,7 @@ CREATE INDEX IF NOT EXISTS outbox_workout ON outbox (workout);
 CREATE TABLE IF NOT EXISTS quarantine (
     device INTEGER NOT NULL, n INTEGER NOT NULL, seq INTEGER, code TEXT NOT NULL, detail BLOB NOT NULL,
     op BLOB NOT NULL, PRIMARY KEY (device, n, code)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS aliasing (workout TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS states (workout TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID
 """
 
@@ -158,6 +160,10 @@ class Store:
         )
         return [workout for workout, _ in self._db.execute(sql)]
 
+    def aliasing(self) -> list[str]:
+        """The workouts of which an op may have said that they are merged into another."""
+        return [workout for (workout,) in self._db.execute("SELECT workout FROM aliasing ORDER BY workout")]
+
     def state(self, workout: str) -> Json | None:
         """A workout's state from the snapshot."""
         found = self._db.execute("SELECT state FROM states WHERE workout = ?", (workout,)).fetchone()
@@ -189,11 +195,18 @@ def _statements(save: Save) -> Iterator[tuple[str, Sequence[Any]]]:
         yield "DELETE FROM outbox", ()
     for op in save.added if save.rewritten is None else save.rewritten:
         yield "INSERT INTO outbox VALUES (?, ?, ?)", (op["n"], op["workout"].lower(), orjson.dumps(op))
+    for workout in _aliasing(save):
+        yield "INSERT OR IGNORE INTO aliasing VALUES (?)", (workout,)
     for void in save.void:
         why, body = orjson.dumps(void.detail), orjson.dumps(void.op)
         values = (void.device, void.n, void.seq, void.code, why, body)
         yield "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?)", values
     yield from _meta(save.meta)
+
+
+def _aliasing(save: Save) -> set[str]:
+    said = [row.body for row in save.rows] + save.added + (save.rewritten or [])
+    return {op["workout"].lower() for op in said if op["kind"] in ALIASING}
 
 
 def _meta(meta: Json) -> Iterator[tuple[str, Sequence[Any]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from fitai.engine import combine
 from fitai.engine import workout as engine
 from fitai.engine.workout import Limits
 from fitai.gateways.client.ledger import UNSIGNED, Held
@@ -33,9 +34,21 @@ def folded(
     return here
 
 
-def document(here: Folded) -> Json | None:
-    """The state document, or None when there is nothing to show."""
-    return engine.state(here.workout) if here.workout.created else None
+def document(workout: str, aliasing: Iterable[str], fold_of: Callable[[str], Folded]) -> Json | None:
+    """The state document of a workout with what is merged into it, or None when there is nothing to show.
+
+    `aliasing` are the workouts that may be merged into another, `fold_of` folds one.
+    """
+    own = fold_of(workout).workout
+    if not own.created:
+        return None
+    aliases = {}
+    for name in aliasing:
+        other = fold_of(name).workout
+        if other.merged_into is not None and combine.alias(other, fold_of(other.merged_into).workout):
+            aliases[name] = other.merged_into
+    others = [fold_of(name).workout for name in combine.sources(aliases, workout)]
+    return engine.state(combine.combined(own, others))
 
 
 def _shown(held: Held) -> int:

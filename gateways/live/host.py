@@ -61,7 +61,6 @@ _log = structlog.get_logger(__name__)
 BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 32  # folds that a host keeps, those used last
 PAGE_BYTES = 256 * 1024  # of JSON in one page of records
-ALIASING = ("workout.merge", "workout.unmerge", "conflict.choose")  # kinds that may say what is merged
 RETRIES = 16  # lost races for the head before a batch is told to come later
 
 
@@ -338,7 +337,7 @@ class Host:
         batch: list[Job] = []
         while self._jobs and len(batch) < BATCH:
             batch.append(self._jobs.popleft())
-            if batch[-1].kinds.intersection(ALIASING):
+            if batch[-1].kinds & combine.ALIASING:
                 break
         return batch
 
@@ -515,7 +514,7 @@ class Host:
     async def _follow(self, records: Iterable[Record]) -> None:
         """Tell what follows from new records, of their workouts and of those that show them."""
         names = {record.op.workout for record in records}
-        aliasing = {record.op.workout for record in records if record.op.kind in ALIASING}
+        aliasing = {record.op.workout for record in records if record.op.kind in combine.ALIASING}
         aliasing |= {name for name, into in self._merges.items() if into in names}
         changed = set(names)
         for name in aliasing:
@@ -523,10 +522,7 @@ class Host:
         await self.following.follow(changed | {self.root(name) for name in names})
 
     async def _learn_alias(self, name: str) -> set[str]:
-        """Take over what a workout's fold says of its merging; the workouts whose views have changed.
-
-        While the one named was never created, or is removed, a merged workout stands for itself.
-        """
+        """Take over what a workout's fold says of its merging; the workouts whose views have changed."""
         await self.load(name)
         before, into = self.root(name), self.folds[name].w.merged_into
         self._merges.pop(name, None)
@@ -534,7 +530,7 @@ class Host:
         if into is not None:
             await self.load(into)
             self._merges[name] = into
-            if self.folds[into].w.created and not self.folds[into].w.removed:
+            if combine.alias(self.folds[name].w, self.folds[into].w):
                 self._aliases[name] = into
         changed = {before, self.root(name)} if before != self.root(name) else set()
         self.following.regrouped(changed)
@@ -552,7 +548,7 @@ class Host:
                 self._aliases[merge.workout] = merge.into
         for name in await self._hosts.projector.touched(self.stream):
             self.following.changed(name)
-        for name in await self._hosts.projector.touched(self.stream, ALIASING):
+        for name in await self._hosts.projector.touched(self.stream, combine.ALIASING):
             await self._learn_alias(name)
 
     async def load(self, name: str) -> None:

@@ -17,6 +17,7 @@ from fitai.gateways.client import view
 from fitai.gateways.client.core import Core, Patience
 from fitai.gateways.client.messages import Row
 from fitai.gateways.client.store import Store
+from fitai.sync.fold import Folded
 from tests.client.stand_in import Stream
 
 Json = dict[str, Any]
@@ -160,8 +161,11 @@ class Phone:
     # -- what a test looks at ----------------------------------------------------------------------------
 
     def state(self, workout: str) -> Json | None:
+        return view.document(workout, self.store.aliasing(), self._fold)
+
+    def _fold(self, workout: str) -> Folded:
         rows, waiting = self.store.of(workout), self.store.outbox(workout)
-        return view.document(view.folded(workout, self.held, rows, waiting, self.now))
+        return view.folded(workout, self.held, rows, waiting, self.now)
 
     def digests(self) -> dict[str, str]:
         return {name: digest(self.state(name) or {}) for name in sorted(self.store.workouts())}

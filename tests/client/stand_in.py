@@ -10,6 +10,7 @@ import copy
 import uuid
 from typing import Any
 
+from fitai.engine import combine
 from fitai.engine.ops import Dot, Record
 from fitai.engine.workout import Limits, digest, state
 from fitai.sync import log
@@ -100,7 +101,19 @@ class Stream:
 
     def digests(self) -> dict[str, str]:
         names = {record.op.workout for record in self.records}
-        return {name: digest(state(self._fold(name).workout)) for name in sorted(names)}
+        return {name: digest(self._shown(name, names)) for name in sorted(names)}
+
+    def _shown(self, name: str, names: set[str]) -> Json:
+        """A workout's document with what is merged into it, as a host shows it."""
+        all_of_them = {name: self._fold(name).workout for name in names}
+        aliases = {
+            w.id: w.merged_into
+            for w in all_of_them.values()
+            if w.merged_into in names and combine.alias(w, all_of_them[w.merged_into])
+        }
+        others = [all_of_them[other] for other in combine.sources(aliases, name)]
+        own = all_of_them[name]
+        return state(combine.combined(own, others)) if own.created else {}
 
     def rewind(self, seq: int, epoch: str = "second") -> None:
         """A backup of the log as it was at `seq` is restored."""

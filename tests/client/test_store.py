@@ -52,6 +52,7 @@ def open_mortal(path):
 
 def row(seq, device=1, workout=W, beyond=None):
     body = {"n": seq, "seq": seq, "device": device, "verdict": "applied"}
+    body |= {"workout": workout, "kind": "rest.skip"}
     return Row(seq, device, seq, workout, 0, beyond, 1000 + seq, seq, body)
 
 
@@ -72,7 +73,7 @@ def test_everything_of_a_save_is_there_afterwards(store):
     save = Save(
         meta={"cursor": 2, "epoch": "e", "former": {1: 4}, "device": 3, "author": 1},
         rows=[row(1), row(2, 2, beyond={1: 1})],
-        added=[{"n": 3, "workout": W}, {"n": 4, "workout": W}],
+        added=[{"n": 3, "workout": W, "kind": "rest.skip"}, {"n": 4, "workout": W, "kind": "rest.skip"}],
         void=[void],
     )
     store.save(save)
@@ -111,9 +112,11 @@ def test_workouts_come_with_the_last_changed_first(store):
 
 
 def test_a_save_that_fails_leaves_nothing_behind(store):
-    store.save(Save(added=[{"n": 1, "workout": W}]))
+    store.save(Save(added=[{"n": 1, "workout": W, "kind": "rest.skip"}]))
     with pytest.raises(sqlite3.IntegrityError):
-        store.save(Save(rows=[row(1)], added=[{"n": 1, "workout": W}], meta={"cursor": 1}))
+        store.save(
+            Save(rows=[row(1)], added=[{"n": 1, "workout": W, "kind": "rest.skip"}], meta={"cursor": 1})
+        )
     assert (store.at(1), store.held().cursor, len(store.outbox())) == (None, 0, 1)
 
 
