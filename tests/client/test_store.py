@@ -103,7 +103,11 @@ def test_a_cut_forgets_what_lay_beyond_and_comes_before_the_new_rows(store):
 def test_workouts_come_with_the_last_changed_first(store):
     states = [{"id": "old", "title": "Legs"}]
     store.save(
-        Save(rows=[row(1, workout="a"), row(2, workout="b")], added=[{"n": 1, "workout": "c"}], states=states)
+        Save(
+            rows=[row(1, workout="a"), row(2, workout="b")],
+            added=[{"n": 1, "workout": "c", "kind": "rest.skip"}],
+            states=states,
+        )
     )
     assert store.workouts() == ["c", "b", "a", "old"]
     assert store.state("old") == states[0]
