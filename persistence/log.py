@@ -20,6 +20,7 @@ from fitai.sync.log import Position
 from fitai.sync.wire import normal
 
 _DEPTH = 64  # deeper than any op that was ever accepted
+_NAMED = 500  # workouts in one question: databases bound how much a statement may name
 
 # The newest record of each device, one index seek per device: the recursion steps from device to device.
 _POSITIONS = text(
@@ -122,6 +123,16 @@ class Log:
         if upto is not None:
             query = query.where(RecordRow.seq <= upto)
         return await self._records(query.order_by(RecordRow.rev))
+
+    async def workouts_records(self, stream: int, workouts: Sequence[str]) -> dict[str, list[Record]]:
+        """All records of each of these workouts, in order; an empty list for one that has none."""
+        found: dict[str, list[Record]] = {workout: [] for workout in workouts}
+        for start in range(0, len(workouts), _NAMED):
+            named = RecordRow.workout.in_(workouts[start : start + _NAMED])
+            query = _RECORD.where(RecordRow.stream == stream, named)
+            for record in await self._records(query.order_by(RecordRow.workout, RecordRow.rev)):
+                found[record.op.workout].append(record)
+        return found
 
     async def voids(self, stream: int, below: int | None, limit: int) -> list[Record]:
         """At most `limit` records that were refused, with seq < `below`, the newest first."""
