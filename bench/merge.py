@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
+import msgspec
 
 from bench import peers, report, workload
 from bench.peers import Peer
@@ -63,7 +63,7 @@ class Ours:
 
     def push(self, device: int, body: bytes) -> None:
         """Take one push, from its bytes."""
-        push = decode_push(msgpack.unpackb(body), self._wire)
+        push = decode_push(msgspec.msgpack.decode(body), self._wire)
         last = self._placer
         placer = Placer(last.head, last.last_rt, last.positions, self.folds, self._limits)
         for op in log.admit(push.ops, placer.position(device), placer.seen).fresh:
