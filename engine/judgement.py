@@ -75,14 +75,14 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
         if edge is not None:
             after(seen or w.state, edge)  # what its author had seen is known, whatever is to come
         if (not w.created and op.kind != "workout.create") or _waits(w, op, value):
-            return Judgement(Verdict.DEFERRED, value=value)
+            return Judgement(Verdict.DEFERRED, None, None, value)
     except BadValue as bad:
         return Judgement(Verdict.VOID, bad.code, bad.detail)
     except _LimitReached as reached:
         return Judgement(Verdict.VOID, "limit", reached.detail)
     except IllegalEdge as illegal:
         return Judgement(Verdict.VOID, "illegal_edge", illegal.detail)
-    return Judgement(Verdict.APPLIED, value=value)
+    return Judgement(Verdict.APPLIED, None, None, value)
 
 
 def _waits(w: Workout, op: Op, value: Any) -> bool:
@@ -112,7 +112,7 @@ def _room_for_entry(w: Workout, op: Op, value: Any, limits: Limits) -> None:
 
 
 def _room_for_set(w: Workout, op: Op, value: SetLog | Edit, limits: Limits) -> None:
-    if len(w.sets) < limits.sets:
+    if op.entity in w.sets or len(w.sets) < limits.sets:
         return
     slot = value.slot if isinstance(value, SetLog) else None
     id_ = op.entity if op.entity is not None or slot is None else set_id(w.id, slot)

@@ -60,6 +60,13 @@ def saw(later: Stamp, earlier: Stamp) -> bool:
     return later.beyond is not None and earlier.n <= later.beyond.get(earlier.device, 0)
 
 
+def outranks(a: Stamp, b: Stamp) -> bool:
+    """Whether of two concurrent values that of `a` is shown: the order of `rank`."""
+    if a.te != b.te:
+        return a.te > b.te
+    return (a.device, a.n) > (b.device, b.n)
+
+
 class Verdict(StrEnum):
     """What became of an op that has a place in the log.
 

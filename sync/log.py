@@ -75,6 +75,8 @@ def check_retry(op: Op, stored: Record, next_n: int) -> None:
 def context(op: Op, position: Position, named: Context | None = None) -> Context:
     """The context of a new op, rule 2: its base (or what its clock `named`) and all that the device's
     previous op had seen."""
+    if named is None and position.beyond is None:
+        return Context(max(op.base or 0, position.base), None)
     base = named.base if named is not None else op.base or 0
     beyond = dict(position.beyond or {})
     for device, n in ((named.beyond if named is not None else None) or {}).items():
@@ -112,8 +114,9 @@ def placed(context: Context, author: int, latest: Mapping[int, tuple[int, int]])
 
     `latest` holds, per device, (seq, n) of that device's newest record in the workout.
     """
+    base = context.base
     for device, (seq, n) in latest.items():
-        if not saw(context, author, seq, Dot(device, n)):
+        if seq > base and not saw(context, author, seq, Dot(device, n)):
             return Verdict.MERGED
     return Verdict.APPLIED
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fitai.engine.entities import Cell, Write
-from fitai.engine.ops import Dot, Stamp, saw
+from fitai.engine.ops import Dot, Stamp, outranks, saw
 
 KEPT: Final = 16
 """Replaced writes that a register remembers, to be chosen again."""
@@ -37,7 +37,15 @@ def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
         cell.by[field] = stamp
         cell.show(field, value)
         return
-    writes = [Write(held, cell.shown(field))] if isinstance(held, Stamp) else held
+    if isinstance(held, Stamp):
+        if saw(stamp, held):
+            _remember(cell, field, [Write(held, cell.shown(field))])
+            cell.by[field] = stamp
+            cell.show(field, value)
+            return
+        writes = [Write(held, cell.shown(field))]
+    else:
+        writes = held
     standing: list[Write] = []
     replaced: list[Write] = []
     for one in writes:
@@ -68,7 +76,11 @@ def writes(cell: Cell, field: str) -> list[Write]:
 
 def greatest(standing: list[Write]) -> Write:
     """The write that is shown."""
-    return max(standing, key=lambda one: one.stamp.rank)
+    shown = standing[0]
+    for one in standing:
+        if outranks(one.stamp, shown.stamp):
+            shown = one
+    return shown
 
 
 def find(cell: Cell, field: str, dot: Dot) -> Write | None:
@@ -78,6 +90,9 @@ def find(cell: Cell, field: str, dot: Dot) -> Write | None:
 
 
 def _remember(cell: Cell, field: str, replaced: list[Write]) -> None:
-    past = cell.past.setdefault(field, [])
-    past += replaced
-    del past[:-KEPT]
+    past = cell.past.get(field)
+    if past is None:
+        cell.past[field] = replaced
+    else:
+        past += replaced
+        del past[:-KEPT]
