@@ -125,6 +125,8 @@ class Folded:
         """What becomes of an op that is to be the next record; reads only."""
         seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
         judgement = judge(self.w, op, limits, seen)
+        if judgement.verdict is Verdict.APPLIED and op.kind != "conflict.choose":
+            return judgement
         wrong = judgement.code == "illegal_edge"
         if op.kind == "conflict.choose" and judgement.value is not None:
             wrong = not self._can_choose(op, stamp, judgement.value)

@@ -33,32 +33,32 @@ KEPT: Final = 16
 def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
     """Write a field; `value` is plain JSON and shared with the register from now on."""
     held = cell.by.get(field)
-    if held is None:
+    if type(held) is list:
+        _write_beside(cell, field, held, Write(stamp, value))
+    elif held is not None and not saw(stamp, held):
+        cell.by[field] = [Write(held, cell.shown(field)), Write(stamp, value)]
+        if outranks(stamp, held):
+            cell.show(field, value)
+    else:
+        if held is not None:
+            _remember(cell, field, [Write(held, cell.shown(field))])
         cell.by[field] = stamp
         cell.show(field, value)
-        return
-    if isinstance(held, Stamp):
-        if saw(stamp, held):
-            _remember(cell, field, [Write(held, cell.shown(field))])
-            cell.by[field] = stamp
-            cell.show(field, value)
-            return
-        writes = [Write(held, cell.shown(field))]
-    else:
-        writes = held
-    standing: list[Write] = []
-    replaced: list[Write] = []
-    for one in writes:
-        (replaced if saw(stamp, one.stamp) else standing).append(one)
+
+
+def _write_beside(cell: Cell, field: str, held: list[Write], new: Write) -> None:
+    """Write a field in which several writes stand."""
+    replaced = [one for one in held if saw(new.stamp, one.stamp)]
+    standing = [one for one in held if not saw(new.stamp, one.stamp)]
     if replaced:
         _remember(cell, field, replaced)
     if standing:
-        standing.append(Write(stamp, value))
+        standing.append(new)
         cell.by[field] = standing
         cell.show(field, greatest(standing).value)
     else:
-        cell.by[field] = stamp
-        cell.show(field, value)
+        cell.by[field] = new.stamp
+        cell.show(field, new.value)
 
 
 def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
