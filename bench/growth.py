@@ -1,11 +1,13 @@
 """Does an op cost more where there are many already?
 
-**Question.** Four people have 1,000, 10,000, 100,000 and 1,000,000 ops in their logs, a life of workouts each, with
-the projections that belong to them. What does each pay for a live op in a workout that is going on, for a batch
-of 500 from a phone that was away, and for the first op after a while, for which the server has to open the log?
+**Question.** Four people have 1,000, 10,000, 100,000 and 1,000,000 ops in their logs, years of workouts each,
+with the projections that belong to them. What does each pay for a live op in a workout that is going on, for
+a batch of 500 from a phone that was away, and for the first op after a while, for which the server has to
+open the log?
 
-**Figure.** The cost at 1,000,000 as a part of the cost at 1,000: flat is 1. The four take turns in one database,
-op by op and batch by batch, so that neither the machine's mood nor the size of the file tells them apart.
+**Figure.** The cost at 1,000,000 as a part of the cost at 1,000: flat is 1. The four take turns in one
+database, op by op and batch by batch, so that neither the machine's mood nor the size of the file tells them
+apart.
 
 **Control.** Each log holds what was seeded and what was pushed, in one order.
 
@@ -116,10 +118,10 @@ def _seed(db: Database, stream: int, person: Person) -> None:
                 person.pushed += 1
                 rows["records"].append(record | _record(op, person.pushed, rev))
                 if op["kind"] == "workout.start":
-                    place = {"workout": workout, "seq": person.pushed, "started_at": op["at"]}
-                    rows["workouts"] += [one | place | {"happened_at": op["at"]} for one in models["workouts"]]
                     began = {"workout": workout, "started_at": op["at"]}
                     rows["exercise_bests"] += [one | began for one in models["exercise_bests"]]
+                    began |= {"seq": person.pushed, "happened_at": op["at"]}
+                    rows["workouts"] += [one | began for one in models["workouts"]]
             for name, its in rows.items():
                 _insert(connection, name, its)
         head = {"head": person.pushed, "stream": stream}
@@ -171,8 +173,7 @@ def measure(sizes: Sequence[int], live: int, batches: int) -> list[Figure]:
     for what in people[0].spent:
         if what.startswith("begin"):
             continue
-        for person in people:
-            figures.append(Figure.of(f"{what}: {person.size:,} ops", "ms", person.spent[what]))
+        figures += [Figure.of(f"{what}: {one.size:,} ops", "ms", one.spent[what]) for one in people]
         first, last = (figures[place].median for place in (-len(people), -1))
         asked = "flat: about 1" if "follows" not in what else ""
         figures.append(Figure.of(f"{what}: most to least", "ratio", [last / first], asked))

@@ -7,8 +7,8 @@ full sync: decoded, checked, judged, folded, hashed, stored?
 **Peer.** The very rows that the push stored, inserted by SQLAlchemy in transactions of 500 into a new
 database of the same schema, the same engine and the same settings: the least that storing them costs.
 
-**Figure.** Our rate as a part of the bare insert's: at least 15 %, aim 30 %. The two take turns, batch by batch,
-alone. What follows an answer (insights, projections) is done before the next batch and told beside it.
+**Figure.** Our rate as a part of the bare insert's: at least 15 %, aim 30 %. The two take turns, batch by
+batch, alone. What follows an answer (insights, projections) is done before the next batch and told beside it.
 
 **Control.** Every op is in the log once, in order, and the peer's table holds the same rows.
 

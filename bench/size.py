@@ -1,15 +1,15 @@
 """How many bytes does an op cost on the way, besides the ids that it has to name?
 
-**Question.** What does a client upload for an op: in a push of 500, as msgpack in a zstd frame, and for a lone
-op, as msgpack? Two workloads: the map writes of `bench.merge`, and whole workouts with loads and efforts.
+**Question.** What does a client upload for an op: in a push of 500, as msgpack in a zstd frame, and for a
+lone op, as msgpack? Two workloads: the map writes of `bench.merge`, and workouts with loads and efforts.
 
-**Besides ids.** An op names a workout, mostly an entity, sometimes one more: UUIDs as text, whose bits nobody can
-compress. A batch's ids are what a frame of the same ids alone, in their order, comes to. A lone op's are what
-they take in it: 36 bytes of text and 2 that say so.
+**Besides ids.** An op names a workout, mostly an entity, sometimes one more: UUIDs as text, whose bits nobody
+can compress. A batch's ids are what a frame of the same ids alone, in their order, comes to. A lone op's are
+what they take in it: 36 bytes of text and 2 that say so.
 
-**Figure.** At most 12 bytes an op in a batch of map writes, aim 8; at most 80 for a lone one. The shapes are the
-protocol's. Free are the order of fields, which says the same with fewer changes of subject when what differs
-stands together, and the compressor's level: batches go out when a network is back, so the phone has the time.
+**Figure.** At most 12 bytes an op in a batch of map writes, aim 8; at most 80 for a lone one. The shapes are
+the protocol's; free are the order of fields (`bench.workload`) and the compressor's level. A batch goes out
+once, when a network is back, so the phone has the time.
 
 **Control.** What the server decodes from the frame are the ops; the same batch in JSON.
 
@@ -37,13 +37,14 @@ LEVEL = 19
 _ID_BYTES = 38
 
 
-def batches(runs: int) -> dict[str, list[list[Op]]]:
-    """Per workload the batches of `runs` seeds, from the midst of a life: counters and bases are not small."""
+def batches(runs: int) -> dict[str, list[Sequence[Op]]]:
+    """Per workload the batches of `runs` seeds, from the midst of a log: counters and bases are not small."""
     first = 20_000
-    edits = [
-        [{**op, "n": op["n"] + first} for op in workload.map_writes(run, BATCH).written[0]] for run in range(runs)
+    early = [workload.map_writes(run, BATCH).written[0] for run in range(runs)]
+    edits: list[Sequence[Op]] = [[{**op, "n": op["n"] + first} for op in its] for its in early]
+    logged: list[Sequence[Op]] = [
+        list(workload.sessions(run, BATCH, first=first, base=2 * first)) for run in range(runs)
     ]
-    logged = [list(workload.sessions(run, BATCH, first=first, base=2 * first)) for run in range(runs)]
     return {"map writes": edits, "workouts": logged}
 
 

@@ -21,7 +21,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -432,7 +432,7 @@ def _encodable(typed: Any) -> None:
 
 
 def _edit(body: dict[str, Any], kind: Kind) -> Edit:
-    field = body.get("field")
+    field: Any = body.get("field")
     type_ = _EDITS[kind.name].get(field) if type(field) is str else None
     if type_ is None:
         named = _convert(body, Edit).field

@@ -118,7 +118,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     te       effective time, Unix ms: display and tie-break, never causality
     rt       receipt time, Unix ms; never goes back within a stream
     verdict  applied, merged, deferred or void; `code` and `detail` say why for void
-    hash     16 bytes over the op without base and clock; equal for a retry, different for an equivocation
+    hash     16 bytes over the op without base and clock, equal for a retry, different for an equivocation;
+             empty until it is stored
     """
 
     op: Op

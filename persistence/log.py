@@ -17,7 +17,7 @@ from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import Device, RecordRow, Stream, clean
 from fitai.sync.log import Position
-from fitai.sync.wire import normal
+from fitai.sync.wire import hash_of, normal
 
 _DEPTH = 64  # deeper than any op that was ever accepted
 _NAMED = 500  # workouts in one question: databases bound how much a statement may name
@@ -251,7 +251,7 @@ def row_of(stream: int, record: Record) -> tuple[Any, ...]:
         record.verdict.value,
         record.code,
         None if record.detail is None else orjson.dumps(record.detail),
-        record.hash,
+        hash_of(record),
         orjson.dumps(op.raw),
     )
 
@@ -311,5 +311,5 @@ def _place(record: Record) -> tuple[Any, ...]:
         record.te,
         record.rt,
         record.verdict,
-        record.hash,
+        hash_of(record),
     )

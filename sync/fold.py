@@ -150,23 +150,16 @@ class Folded:
         if record.verdict == Verdict.VOID:
             return
         if value is None:
-            if not known(op):
-                self._unknown.append(record.stamp)
+            value = self._read(record)
+            if value is None:
                 return
-            try:
-                value = decode_value(op)
-            except BadValue:
-                return  # judged void by this version, not by the one that wrote the record
         self._stale = True
         if stamp is None:
             stamp = record.stamp
         if w.rest is not None:
             self._watch_rest(w.rest, record.te)
         if record.device != SERVER:
-            if self.line.own:
-                self.line.yield_to(stamp)
-            if op.kind not in _NO_TOUCH:
-                existence.touch(w, stamp)
+            self._heard(op, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
         if w.last_te is None or record.te > w.last_te:
             w.last_te = record.te
@@ -292,6 +285,23 @@ class Folded:
         w.alternatives = conflicts.alternatives(w, contested, self._notes)
         w.flags = conflicts.flags(w, self.line, self._removed.values(), self._notes)
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
+
+    def _heard(self, op: Op, stamp: Stamp) -> None:
+        """A person has been here."""
+        if self.line.own:
+            self.line.yield_to(stamp)
+        if op.kind not in _NO_TOUCH:
+            existence.touch(self.w, stamp)
+
+    def _read(self, record: Record) -> Any:
+        """The decoded value of a record that has a say; None for one that has not."""
+        if not known(record.op):
+            self._unknown.append(record.stamp)
+            return None
+        try:
+            return decode_value(record.op)
+        except BadValue:
+            return None  # judged void by this version, not by the one that wrote the record
 
     def _watch_rest(self, rest: Rest, te: int) -> None:
         if rest.remaining_ms is None and te >= rest.ends_at:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fitai.engine.ops import Dot, Op, Record, Verdict
-from fitai.sync.wire import Refusal, op_hash
+from fitai.sync.wire import Refusal, hash_of, op_hash
 
 
 class Position(NamedTuple):
@@ -63,7 +63,7 @@ def admit(ops: Sequence[Op], position: Position, head: int) -> Admission:
 
 def check_retry(op: Op, stored: Record, next_n: int) -> None:
     """Raise Refusal equivocation unless the stored record of this counter has the same content."""
-    if op_hash(op.raw) != stored.hash:
+    if op_hash(op.raw) != hash_of(stored):
         raise Refusal(
             "equivocation",
             f"op {op.n} of this device is already another one; fork the device",

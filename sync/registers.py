@@ -33,7 +33,7 @@ KEPT: Final = 16
 def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
     """Write a field; `value` is plain JSON and shared with the register from now on."""
     held = cell.by.get(field)
-    if type(held) is list:
+    if isinstance(held, list):
         _write_beside(cell, field, held, Write(stamp, value))
     elif held is not None and not saw(stamp, held):
         cell.by[field] = [Write(held, cell.shown(field)), Write(stamp, value)]

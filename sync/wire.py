@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 import orjson
 
-from fitai.engine.ops import Op
+from fitai.engine.ops import Op, Record
 
 MAX_INT = 2**53 - 1  # the largest integer that every JSON client can name
 
@@ -208,6 +208,11 @@ def op_hash(raw: Mapping[str, Any]) -> bytes:
     if not _flat(content):
         content = normal(content, 64)
     return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def hash_of(record: Record) -> bytes:
+    """`op_hash` of a record's op; worked out only for those that are stored, or pushed again."""
+    return record.hash or op_hash(record.op.raw)
 
 
 def _flat(content: dict[str, Any]) -> bool:

@@ -28,7 +28,6 @@ from fitai.persistence.workouts import Asked
 from fitai.sync.fold import fold
 
 if TYPE_CHECKING:
-    from fitai.engine.entities import Workout
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.host import Host
     from fitai.gateways.live.hosts import Hosts
