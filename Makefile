@@ -47,8 +47,9 @@ mutate: $(STAMP) ## each rule of the merge switched off in turn: does a test not
 docs: $(STAMP) ## write the generated parts of the documents anew
 	@$(BIN)/python tests/test_docs.py
 
-bench: ## the load suite
-	@echo "The load suite is not there yet."
+bench: $(STAMP) ## measurements beside peers, into bench/results; one: make bench ARGS='merge --runs 3'
+	@$(PIP_INSTALL) --require-hashes -r requirements-bench.lock
+	@$(BIN)/python -m bench $(ARGS)
 
 wheel: $(STAMP) ## a wheel in dist/
 	@rm -rf build
@@ -60,13 +61,15 @@ lock: ## bring the lock files up to what pyproject.toml allows today
 		.cache/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION); }
 	@$(MAKE) lock-with UV=.cache/uv-$(UV_VERSION)/bin/uv
 
-COMPILE = $(UV) pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+LOCKED = --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
+COMPILE = $(UV) pip compile pyproject.toml $(LOCKED)
 
 .PHONY: lock-with
 lock-with:
 	$(COMPILE) --extra ai --output-file requirements.lock
 	$(COMPILE) --extra ai --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(UV) pip compile --group bench $(LOCKED) --constraint requirements-dev.lock --output-file requirements-bench.lock
 	cd tests/js && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean: ## remove what was made, but never data/

@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final, NamedTuple
 
+from msgspec import Struct
+
 from fitai.engine.machine import PLANNED
 from fitai.engine.ops import Dot, Stamp
 from fitai.engine.units import thousandths, to_ug
@@ -37,7 +39,7 @@ class Slot(NamedTuple):
     target: dict[str, Any] | None
 
 
-class Write(NamedTuple):
+class Write(Struct, frozen=True, gc=False):
     """A value and who wrote it."""
 
     stamp: Stamp

@@ -68,37 +68,46 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
         return Judgement(Verdict.DEFERRED)
     try:
         value = decode_value(op)
-        check = _LIMIT_CHECKS.get(op.kind)
-        if check is not None:
-            check(w, op, value, limits)
+        room, waits = _RULES.get(op.kind, _NO_RULES)
+        if room is not None:
+            room(w, op, value, limits)
         edge = EDGE_OF.get(op.kind)
         if edge is not None:
             after(seen or w.state, edge)  # what its author had seen is known, whatever is to come
-        if (not w.created and op.kind != "workout.create") or _waits(w, op, value):
-            return Judgement(Verdict.DEFERRED, value=value)
+        if (not w.created and op.kind != "workout.create") or (waits is not None and waits(w, op, value)):
+            return Judgement(Verdict.DEFERRED, None, None, value)
     except BadValue as bad:
         return Judgement(Verdict.VOID, bad.code, bad.detail)
     except _LimitReached as reached:
         return Judgement(Verdict.VOID, "limit", reached.detail)
     except IllegalEdge as illegal:
         return Judgement(Verdict.VOID, "illegal_edge", illegal.detail)
-    return Judgement(Verdict.APPLIED, value=value)
+    return Judgement(Verdict.APPLIED, None, None, value)
 
 
-def _waits(w: Workout, op: Op, value: Any) -> bool:
-    """Whether the op names an entity that no op has made yet."""
-    kind = op.kind
-    if kind == "set.log":
-        return not _entry_known(w, value.exercise_entry)
-    if op.entity is None or kind == "exercise.add":
-        return False
-    if kind.startswith("set."):
-        row = w.sets.get(op.entity)
-        moves = kind == "set.edit" and value.field == "exercise_entry"
-        return row is None or not row.known or (moves and not _entry_known(w, value.value))
-    if kind.startswith("exercise."):
-        return not _entry_known(w, op.entity)
-    return kind in ("note.set", "conflict.choose") and not w.knows(op.entity)
+# Whether an op names an entity that no op has made yet.
+
+
+def _log_waits(w: Workout, op: Op, value: SetLog) -> bool:
+    return not _entry_known(w, value.exercise_entry)
+
+
+def _set_waits(w: Workout, op: Op, value: Any) -> bool:
+    row = w.sets.get(op.entity or "")
+    return row is None or not row.known
+
+
+def _set_edit_waits(w: Workout, op: Op, value: Edit) -> bool:
+    moves = value.field == "exercise_entry"
+    return _set_waits(w, op, value) or (moves and not _entry_known(w, value.value))
+
+
+def _entry_waits(w: Workout, op: Op, value: Any) -> bool:
+    return not _entry_known(w, op.entity or "")
+
+
+def _either_waits(w: Workout, op: Op, value: Any) -> bool:
+    return op.entity is not None and not w.knows(op.entity)
 
 
 def _entry_known(w: Workout, id_: str) -> bool:
@@ -112,7 +121,7 @@ def _room_for_entry(w: Workout, op: Op, value: Any, limits: Limits) -> None:
 
 
 def _room_for_set(w: Workout, op: Op, value: SetLog | Edit, limits: Limits) -> None:
-    if len(w.sets) < limits.sets:
+    if op.entity in w.sets or len(w.sets) < limits.sets:
         return
     slot = value.slot if isinstance(value, SetLog) else None
     id_ = op.entity if op.entity is not None or slot is None else set_id(w.id, slot)
@@ -142,17 +151,22 @@ def _room_for_note(w: Workout, op: Op, value: Any, limits: Limits) -> None:
             raise _LimitReached("notes", most)
 
 
-_LIMIT_CHECKS: Final[Mapping[str, Callable[[Workout, Op, Any, Limits], None]]] = {
-    "workout.create": _room_for_plan,
-    "workout.complete": _room_for_note,
-    "note.set": _room_for_note,
-    "exercise.add": _room_for_entry,
-    "exercise.edit": _room_for_entry,
-    "exercise.move": _room_for_entry,
-    "exercise.remove": _room_for_entry,
-    "exercise.restore": _room_for_entry,
-    "set.log": _room_for_set,
-    "set.edit": _room_for_set,
-    "set.remove": _room_for_set,
-    "set.restore": _room_for_set,
+_Room = Callable[[Workout, Op, Any, Limits], None]
+_Waits = Callable[[Workout, Op, Any], bool]
+
+_NO_RULES: Final = (None, None)
+_RULES: Final[Mapping[str, tuple[_Room | None, _Waits | None]]] = {
+    "workout.create": (_room_for_plan, None),
+    "workout.complete": (_room_for_note, None),
+    "note.set": (_room_for_note, _either_waits),
+    "conflict.choose": (None, _either_waits),
+    "exercise.add": (_room_for_entry, None),
+    "exercise.edit": (_room_for_entry, _entry_waits),
+    "exercise.move": (_room_for_entry, _entry_waits),
+    "exercise.remove": (_room_for_entry, _entry_waits),
+    "exercise.restore": (_room_for_entry, _entry_waits),
+    "set.log": (_room_for_set, _log_waits),
+    "set.edit": (_room_for_set, _set_edit_waits),
+    "set.remove": (_room_for_set, _set_waits),
+    "set.restore": (_room_for_set, _set_waits),
 }

@@ -21,7 +21,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -351,11 +351,12 @@ def decode_value(op: Op) -> Struct:
     """
     kind = KINDS[op.kind]
     body = op.value if not kind.upcasts else _newest(op, kind.upcasts)
-    value: Struct = _convert(body, kind.value_type)
     if kind.entity == "required" and op.entity is None:
+        _convert(body, kind.value_type)  # a wrong value is told first
         raise BadValue("entity", "is required")
     if kind.fields:
-        return _edit(cast("Edit", value), kind.fields)
+        return _edit(body, kind)
+    value: Struct = _convert(body, kind.value_type)
     if op.kind in _CHECKS:
         _CHECKS[op.kind](op, value)
     return value
@@ -378,30 +379,34 @@ def set_id(workout: str, slot: int | str) -> str:
     return str(uuid.uuid5(uuid.UUID(workout), str(slot)))
 
 
-def _convert(value: Any, type_: Any, prefix: str = "") -> Any:
-    try:
-        typed = msgspec.convert(value, type_)
-    except (msgspec.ValidationError, RecursionError):
-        typed = _convert_whole_floats(value, type_, prefix)
-    except UnicodeEncodeError:
-        raise BadValue(prefix or "value", "is not valid text") from None
-    _encodable(typed, prefix or "value")
+def _convert(value: Any, type_: Any) -> Any:
+    typed = _typed(value, type_)
+    _encodable(typed)
     return typed
 
 
-def _convert_whole_floats(value: Any, type_: Any, prefix: str) -> Any:
+def _typed(value: Any, type_: Any) -> Any:
+    try:
+        return msgspec.convert(value, type_)
+    except (msgspec.ValidationError, RecursionError):
+        return _convert_whole_floats(value, type_)
+    except UnicodeEncodeError:
+        raise BadValue("value", "is not valid text") from None
+
+
+def _convert_whole_floats(value: Any, type_: Any) -> Any:
     """The second try, with 60.0 read as 60; it is off the usual path, since most clients send integers."""
     try:
         return msgspec.convert(_whole(value), type_)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
         missing = _MISSING.fullmatch(reason)
-        parts = (prefix, path.rstrip("`").lstrip("."), missing[1] if missing else "")
+        parts = (path.rstrip("`").lstrip("."), missing[1] if missing else "")
         raise BadValue(".".join(part for part in parts if part) or "value", reason) from None
     except RecursionError:
-        raise BadValue(prefix or "value", "is nested too deeply") from None
+        raise BadValue("value", "is nested too deeply") from None
     except UnicodeEncodeError:
-        raise BadValue(prefix or "value", "is not valid text") from None
+        raise BadValue("value", "is not valid text") from None
 
 
 def _whole(value: Any) -> Any:
@@ -418,23 +423,47 @@ def _quotable(reason: str) -> str:
     return reason[:200].encode("utf-8", "replace").decode()
 
 
-def _encodable(typed: Any, field: str) -> None:
+def _encodable(typed: Any) -> None:
     """Refuse text that no JSON can carry (lone surrogates): it would break every reader of the state."""
     try:
         msgspec.json.encode(typed)
     except (UnicodeEncodeError, OverflowError, TypeError, ValueError):
-        raise BadValue(field, "is not valid text") from None
+        raise BadValue("value", "is not valid text") from None
 
 
-def _edit(edit: Edit, fields: Mapping[str, Any]) -> Edit:
-    if edit.field not in fields:
-        raise BadValue("field", f"{edit.field[:40]!r} is none of {', '.join(fields)}")
-    value = _convert(edit.value, fields[edit.field], "value")
+def _edit(body: dict[str, Any], kind: Kind) -> Edit:
+    field: Any = body.get("field")
+    type_ = _EDITS[kind.name].get(field) if type(field) is str else None
+    if type_ is None:
+        named = _convert(body, Edit).field
+        raise BadValue("field", f"{named[:40]!r} is none of {', '.join(kind.fields)}")
+    value = _typed(body, type_).value
+    if type(value) not in _TEXTLESS:
+        _encodable(value)
+    check = _FIELD_CHECKS.get(field)
+    if check is not None:
+        try:
+            value = check(value)
+        except ValueError as error:
+            raise BadValue("value", str(error)) from None
+    return Edit(field, value)
+
+
+def _edit_type(field: str, type_: Any) -> type[Struct]:
+    """`Edit` as it is for one field. A value that is left out is null, where null may be."""
     try:
-        value = _FIELD_CHECKS[edit.field](value) if edit.field in _FIELD_CHECKS else value
-    except ValueError as error:
-        raise BadValue("value", str(error)) from None
-    return Edit(edit.field, value)
+        msgspec.convert(None, type_)
+    except msgspec.ValidationError:
+        return msgspec.defstruct(f"Edit_{field}", [("value", type_)], frozen=True, gc=False)
+    return msgspec.defstruct(f"Edit_{field}", [("value", type_, None)], frozen=True, gc=False)
+
+
+_EDITS: Final[Mapping[str, Mapping[str, type[Struct]]]] = {
+    kind.name: {field: _edit_type(field, type_) for field, type_ in kind.fields.items()}
+    for kind in KINDS.values()
+    if kind.fields
+}
+_TEXTLESS: Final = frozenset({int, float, bool, type(None)})
 
 
 def _check_set_log(op: Op, value: Any) -> None:

@@ -60,6 +60,13 @@ def saw(later: Stamp, earlier: Stamp) -> bool:
     return later.beyond is not None and earlier.n <= later.beyond.get(earlier.device, 0)
 
 
+def outranks(a: Stamp, b: Stamp) -> bool:
+    """Whether of two concurrent values that of `a` is shown: the order of `rank`."""
+    if a.te != b.te:
+        return a.te > b.te
+    return (a.device, a.n) > (b.device, b.n)
+
+
 class Verdict(StrEnum):
     """What became of an op that has a place in the log.
 
@@ -115,7 +122,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     te       effective time, Unix ms: display and tie-break, never causality
     rt       receipt time, Unix ms; never goes back within a stream
     verdict  applied, merged, deferred or void; `code` and `detail` say why for void
-    hash     16 bytes over the op without base and clock; equal for a retry, different for an equivocation
+    hash     16 bytes over the op without base and clock, equal for a retry, different for an equivocation;
+             empty until it is stored
     """
 
     op: Op

@@ -17,10 +17,11 @@ from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import Device, RecordRow, Stream, clean
 from fitai.sync.log import Position
-from fitai.sync.wire import normal
+from fitai.sync.wire import hash_of, normal
 
 _NAMES = 500  # names of records in one question; the databases bound their parameters and the depth of an OR
 _DEPTH = 64  # deeper than any op that was ever accepted
+_NAMED = 500  # workouts in one question: databases bound how much a statement may name
 
 # The newest record of each device, one index seek per device: the recursion steps from device to device.
 _POSITIONS = text(
@@ -123,6 +124,16 @@ class Log:
         if upto is not None:
             query = query.where(RecordRow.seq <= upto)
         return await self._records(query.order_by(RecordRow.rev))
+
+    async def workouts_records(self, stream: int, workouts: Sequence[str]) -> dict[str, list[Record]]:
+        """All records of each of these workouts, in order; an empty list for one that has none."""
+        found: dict[str, list[Record]] = {workout: [] for workout in workouts}
+        for start in range(0, len(workouts), _NAMED):
+            named = RecordRow.workout.in_(workouts[start : start + _NAMED])
+            query = _RECORD.where(RecordRow.stream == stream, named)
+            for record in await self._records(query.order_by(RecordRow.workout, RecordRow.rev)):
+                found[record.op.workout].append(record)
+        return found
 
     async def voids(self, stream: int, below: int | None, limit: int) -> list[Record]:
         """At most `limit` records that were refused, with seq < `below`, the newest first."""
@@ -244,7 +255,7 @@ def row_of(stream: int, record: Record) -> tuple[Any, ...]:
         record.verdict.value,
         record.code,
         None if record.detail is None else orjson.dumps(record.detail),
-        record.hash,
+        hash_of(record),
         orjson.dumps(op.raw),
     )
 
@@ -304,5 +315,5 @@ def _place(record: Record) -> tuple[Any, ...]:
         record.te,
         record.rt,
         record.verdict,
-        record.hash,
+        hash_of(record),
     )

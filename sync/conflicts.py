@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from fitai.engine.entities import Cell, Entry, Workout, Write
 from fitai.engine.machine import COMPLETED, STATUS
-from fitai.engine.ops import Stamp, saw
+from fitai.engine.ops import Stamp, outranks, saw
 from fitai.sync.existence import holding
 from fitai.sync.notes import Note, Version
 from fitai.sync.registers import greatest, writes
@@ -78,15 +78,23 @@ def _of_registers(w: Workout, contested: Iterable[tuple[Cell, str]]) -> Iterator
 def _distinct(standing: list[Write]) -> list[Write]:
     """Of equal values the write of the greatest rank; the greatest first."""
     values: list[Write] = []
-    for one in sorted(standing, key=lambda one: one.stamp.rank, reverse=True):
-        if not any(same(one.value, other.value) for other in values):
+    for one in sorted(standing, key=_rank, reverse=True):
+        for other in values:
+            if same(one.value, other.value):
+                break
+        else:
             values.append(one)
     return values
 
 
+def _rank(one: Write) -> tuple[int, int, int]:
+    stamp = one.stamp
+    return (stamp.te, stamp.device, stamp.n)
+
+
 def same(a: Any, b: Any) -> bool:
     """Whether two JSON values are one; true is no 1."""
-    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+    return bool(a == b) and (type(a) is bool) == (type(b) is bool)
 
 
 def _shown(cell: Cell, field: str, values: list[Write]) -> Write:
@@ -95,7 +103,7 @@ def _shown(cell: Cell, field: str, values: list[Write]) -> Write:
 
 
 def _why(shown: Write, other: Write) -> str:
-    if shown.stamp.rank < other.stamp.rank:
+    if outranks(other.stamp, shown.stamp):
         return "there"
     return "later" if shown.stamp.te > other.stamp.te else "dot"
 
@@ -122,11 +130,12 @@ def _write(version: Version) -> Write:
 
 
 def _value(one: Write) -> Document:
-    return {"value": one.value, **_who(one.stamp)}
+    stamp = one.stamp
+    return {"value": one.value, "dot": [stamp.device, stamp.n], "at": stamp.te}
 
 
 def _who(stamp: Stamp) -> Document:
-    return {"dot": list(stamp.dot), "at": stamp.te}
+    return {"dot": [stamp.device, stamp.n], "at": stamp.te}
 
 
 def _about(w: Workout, cell: Cell) -> Document:

@@ -26,8 +26,9 @@ from fitai.sync.registers import writes
 
 
 def touch(cell: Cell, stamp: Stamp) -> None:
-    """Somebody did something with the thing."""
+    """Somebody did something with the thing, so it is there."""
     cell.live[stamp.device] = stamp
+    cell.removed = False
     if cell.removes:
         cell.removes = [remove for remove in cell.removes if not saw(stamp, remove)]
 

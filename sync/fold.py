@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from fitai.engine.entities import NO_PLACE, Cell, Entry, Key, SetRow, Slot, Workout, Write
+from fitai.engine.entities import NO_PLACE, Cell, Entry, Key, Rest, SetRow, Slot, Workout, Write
 from fitai.engine.judgement import EDGE_OF, Judgement, Limits, judge
 from fitai.engine.kinds import (
     BadValue,
@@ -125,6 +125,8 @@ class Folded:
         """What becomes of an op that is to be the next record; reads only."""
         seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
         judgement = judge(self.w, op, limits, seen)
+        if judgement.verdict is Verdict.APPLIED and op.kind != "conflict.choose":
+            return judgement
         wrong = judgement.code == "illegal_edge"
         if op.kind == "conflict.choose" and judgement.value is not None:
             wrong = not self._can_choose(op, stamp, judgement.value)
@@ -136,46 +138,44 @@ class Folded:
             return Judgement(Verdict.DEFERRED)
         return judgement
 
-    def take(self, record: Record, value: Any = None) -> None:
-        """Fold the next record; a known one is passed over. `value` is the op's, if it is decoded yet."""
+    def take(self, record: Record, value: Any = None, stamp: Stamp | None = None) -> None:
+        """Fold the next record; a known one is passed over. `value` is the op's, if it is decoded yet, and
+        `stamp` the record's, if it is at hand."""
         w, op = self.w, record.op
         if record.seq <= w.seq:
             return
         w.seq = record.seq
         w.rev = record.rev
-        stamp = self.latest[record.device] = record.stamp
+        if stamp is None:
+            stamp = record.stamp
+        self.latest[record.device] = stamp
         if record.verdict == Verdict.VOID:
             return
-        if not known(op):
-            self._unknown.append(stamp)
-            return
         if value is None:
-            try:
-                value = decode_value(op)
-            except BadValue:
-                return  # judged void by this version, not by the one that wrote the record
+            value = self._read(record)
+            if value is None:
+                return
         self._stale = True
-        self._watch_rest(record.te)
+        if w.rest is not None:
+            self._watch_rest(w.rest, record.te)
         if record.device != SERVER:
-            if self.line.own:
-                self.line.yield_to(stamp)
-            if op.kind not in _NO_TOUCH:
-                existence.touch(w, stamp)
-                existence.settle(w)
+            self._heard(op, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
         if w.last_te is None or record.te > w.last_te:
             w.last_te = record.te
-        self.line.pass_time(w)
+        if w.rest is not None:
+            self.line.pass_time(w)
 
     # -- for the handlers --------------------------------------------------------------------------
 
     def write(self, cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
         """Write a register, and keep in mind where several writes stand."""
+        was = cell.by.get(field)
         registers.write(cell, field, value, stamp)
         if type(cell.by[field]) is list:
             self._contested[cell.of, cell.id, field] = cell
-        elif self._contested:
-            self._contested.pop((cell.of, cell.id, field), None)
+        elif type(was) is list:
+            del self._contested[cell.of, cell.id, field]
 
     def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
         """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
@@ -199,7 +199,8 @@ class Folded:
     def touch_set(self, row: SetRow, stamp: Stamp) -> None:
         """Somebody did something with a set; that may bring its exercise back."""
         existence.touch(row, stamp)
-        existence.settle(row)
+        if not self._removed:
+            return
         for home in existence.homes(row):
             self._settle_if_removed(home)
 
@@ -285,9 +286,25 @@ class Folded:
         w.flags = conflicts.flags(w, self.line, self._removed.values(), self._notes)
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
 
-    def _watch_rest(self, te: int) -> None:
-        rest = self.w.rest
-        if rest is not None and rest.remaining_ms is None and te >= rest.ends_at:
+    def _heard(self, op: Op, stamp: Stamp) -> None:
+        """A person has been here."""
+        if self.line.own:
+            self.line.yield_to(stamp)
+        if op.kind not in _NO_TOUCH:
+            existence.touch(self.w, stamp)
+
+    def _read(self, record: Record) -> Any:
+        """The decoded value of a record that has a say; None for one that has not."""
+        if not known(record.op):
+            self._unknown.append(record.stamp)
+            return None
+        try:
+            return decode_value(record.op)
+        except BadValue:
+            return None  # judged void by this version, not by the one that wrote the record
+
+    def _watch_rest(self, rest: Rest, te: int) -> None:
+        if rest.remaining_ms is None and te >= rest.ends_at:
             over = RestDue(rest.dot, rest.ends_at)
             if over not in self.rests_over:
                 self.rests_over.append(over)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync.clock import VectorClock
-from fitai.sync.wire import MAX_INT, Refusal, op_hash
+from fitai.sync.wire import MAX_INT, Refusal, hash_of, op_hash
 
 
 class Position(NamedTuple):
@@ -70,7 +70,7 @@ def result(record: Record) -> dict[str, Any]:
 def retried(op: Op, stored: Record, next_n: int) -> dict[str, Any]:
     """One line of a push's answer for an op whose counter is taken by the record `stored`, rule 1: the first
     answer again. Raises Refusal equivocation when that has another content."""
-    if op_hash(op.raw) != stored.hash:
+    if op_hash(op.raw) != hash_of(stored):
         raise Refusal(
             "equivocation",
             f"op {op.n} of this device is already another one; fork the device",
@@ -86,6 +86,8 @@ def retried(op: Op, stored: Record, next_n: int) -> dict[str, Any]:
 def context(op: Op, position: Position, named: Context | None = None) -> Context:
     """The context of a new op, rule 2: its base (or what its clock `named`) and all that the device's
     previous op had seen."""
+    if named is None and position.beyond is None:
+        return Context(max(op.base or 0, position.base), None)
     if named is None:
         named = Context(op.base or 0, None)
     beyond = VectorClock(position.beyond or {}) | (named.beyond or {})
@@ -142,9 +144,10 @@ def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
 
     `latest` are each device's newest record in the workout.
     """
-    if all(one.device == stamp.device or saw(stamp, one) for one in latest):
-        return Verdict.APPLIED
-    return Verdict.MERGED
+    for one in latest:
+        if one.seq > stamp.base and one.device != stamp.device and not saw(stamp, one):
+            return Verdict.MERGED
+    return Verdict.APPLIED
 
 
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:

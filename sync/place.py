@@ -16,9 +16,10 @@ from fitai.sync import log
 from fitai.sync.fold import Folded
 from fitai.sync.log import Context, Position
 from fitai.sync.timeline import SERVER
-from fitai.sync.wire import op_hash
 
 __all__ = ["SERVER", "Placer"]
+
+_START = Position()
 
 
 class Placer:
@@ -42,11 +43,11 @@ class Placer:
 
     def position(self, device: int) -> Position:
         """Where the device stands after what was placed so far."""
-        return self.positions.get(device, Position())
+        return self.positions.get(device) or _START
 
     def place(self, device: int, op: Op, context: Context, now: int, offset: int) -> Record:
         """Judge and fold one op; `context` holds its base after the log's rules, times are Unix ms."""
-        position = self.position(device)
+        position = self.positions.get(device) or _START
         folded = self._folds[op.workout]
         received = max(now, self.last_rt)
         te = op.at if device == SERVER else log.effective_time(op.at, offset, position.te, received)
@@ -68,9 +69,8 @@ class Placer:
             verdict=verdict,
             code=judgement.code,
             detail=judgement.detail,
-            hash=op_hash(op.raw),
         )
-        folded.take(record, judgement.value)
+        folded.take(record, judgement.value, stamp)
         self.head = record.seq
         self.last_rt = received
         self.positions[device] = Position(op.n + 1, context.base, context.beyond, te)

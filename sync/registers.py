@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fitai.engine.entities import Cell, Write
-from fitai.engine.ops import Dot, Stamp, saw
+from fitai.engine.ops import Dot, Stamp, outranks, saw
 
 KEPT: Final = 16
 """Replaced writes that a register remembers, to be chosen again."""
@@ -33,24 +33,32 @@ KEPT: Final = 16
 def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
     """Write a field; `value` is plain JSON and shared with the register from now on."""
     held = cell.by.get(field)
-    if held is None:
+    if isinstance(held, list):
+        _write_beside(cell, field, held, Write(stamp, value))
+    elif held is not None and not saw(stamp, held):
+        cell.by[field] = [Write(held, cell.shown(field)), Write(stamp, value)]
+        if outranks(stamp, held):
+            cell.show(field, value)
+    else:
+        if held is not None:
+            _remember(cell, field, [Write(held, cell.shown(field))])
         cell.by[field] = stamp
         cell.show(field, value)
-        return
-    writes = [Write(held, cell.shown(field))] if isinstance(held, Stamp) else held
-    standing: list[Write] = []
-    replaced: list[Write] = []
-    for one in writes:
-        (replaced if saw(stamp, one.stamp) else standing).append(one)
+
+
+def _write_beside(cell: Cell, field: str, held: list[Write], new: Write) -> None:
+    """Write a field in which several writes stand."""
+    replaced = [one for one in held if saw(new.stamp, one.stamp)]
+    standing = [one for one in held if not saw(new.stamp, one.stamp)]
     if replaced:
         _remember(cell, field, replaced)
     if standing:
-        standing.append(Write(stamp, value))
+        standing.append(new)
         cell.by[field] = standing
         cell.show(field, greatest(standing).value)
     else:
-        cell.by[field] = stamp
-        cell.show(field, value)
+        cell.by[field] = new.stamp
+        cell.show(field, new.value)
 
 
 def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
@@ -68,7 +76,11 @@ def writes(cell: Cell, field: str) -> list[Write]:
 
 def greatest(standing: list[Write]) -> Write:
     """The write that is shown."""
-    return max(standing, key=lambda one: one.stamp.rank)
+    shown = standing[0]
+    for one in standing:
+        if outranks(one.stamp, shown.stamp):
+            shown = one
+    return shown
 
 
 def find(cell: Cell, field: str, dot: Dot) -> Write | None:
@@ -78,6 +90,9 @@ def find(cell: Cell, field: str, dot: Dot) -> Write | None:
 
 
 def _remember(cell: Cell, field: str, replaced: list[Write]) -> None:
-    past = cell.past.setdefault(field, [])
-    past += replaced
-    del past[:-KEPT]
+    past = cell.past.get(field)
+    if past is None:
+        cell.past[field] = replaced
+    else:
+        past += replaced
+        del past[:-KEPT]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -17,6 +18,8 @@ import orjson
 from fitai.engine.ops import SERVERS_OWN, Op, Record, Verdict
 
 MAX_INT = 2**53 - 1  # the largest integer that every JSON client can name
+
+_SCALARS = frozenset((str, int, bool, type(None)))
 
 T = TypeVar("T")
 
@@ -80,6 +83,13 @@ class _Envelope(msgspec.Struct):
     v: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
 
 
+class _Plain(_Envelope, forbid_unknown_fields=True):
+    """An op in which nothing can need normalising: known fields, and in its value no decimal and nothing
+    nested. Most are so, and one look tells."""
+
+    value: dict[str, int | str | bool | None] | None = None
+
+
 class _Push(msgspec.Struct):
     ops: list[dict[str, Any]]
     epoch: str | None = None
@@ -103,21 +113,40 @@ def decode_push(payload: Any, limits: WireLimits) -> Push:
 def _decode_ops(raws: Sequence[Any], limits: WireLimits) -> list[Op]:
     ops: list[Op] = []
     total = 0
-    for raw in raws:
-        op, size = decode_op(raw, limits)
+    for raw, envelope, size in _all_plain(raws, limits) or (_read(raw, limits) for raw in raws):
         total += size
         if total > limits.push_bytes:
             raise Refusal(
                 "too_large", f"at most {limits.push_bytes} bytes in one push", max=limits.push_bytes
             )
-        if ops and op.n != ops[-1].n + 1:
-            raise Refusal("bad_request", f"n must be consecutive: {op.n} after {ops[-1].n}")
-        ops.append(op)
+        if ops and envelope.n != ops[-1].n + 1:
+            raise Refusal("bad_request", f"n must be consecutive: {envelope.n} after {ops[-1].n}")
+        ops.append(_op(raw, envelope))
     return ops
 
 
 def decode_op(raw: Any, limits: WireLimits) -> tuple[Op, int]:
     """Decode one op; returns it with its size in bytes as JSON. Raises Refusal."""
+    raw, envelope, size = _read(raw, limits)
+    return _op(raw, envelope), size
+
+
+_Read = tuple[dict[str, Any], _Envelope, int]
+
+
+def _all_plain(raws: Sequence[Any], limits: WireLimits) -> Iterable[_Read] | None:
+    """All ops at once, where nothing in them can need normalising; None where one is not so, or is wrong:
+    then they are read one by one, and the first that is wrong is told."""
+    try:
+        sizes = [len(orjson.dumps(raw)) for raw in raws]
+        envelopes = msgspec.convert(raws, list[_Plain])
+    except (TypeError, msgspec.ValidationError):
+        return None
+    return None if max(sizes) > limits.op_bytes else zip(raws, envelopes, sizes, strict=True)
+
+
+def _read(raw: Any, limits: WireLimits) -> _Read:
+    """An op as it came, its fields normalised and checked, and its size in bytes as JSON."""
     if not isinstance(raw, dict):
         raise Refusal("bad_request", "an op is an object")
     clean = normal(raw, limits.depth)
@@ -127,22 +156,24 @@ def decode_op(raw: Any, limits: WireLimits) -> tuple[Op, int]:
         raise Refusal("bad_request", f"an op must be plain JSON: {error}") from None
     if size > limits.op_bytes:
         raise Refusal("too_large", f"at most {limits.op_bytes} bytes in one op", max=limits.op_bytes)
-    envelope = _convert(clean, _Envelope, "op")
+    return raw, _convert(clean, _Envelope, "op"), size
+
+
+def _op(raw: dict[str, Any], envelope: _Envelope) -> Op:
     if envelope.base is None and envelope.clock is None:
         raise Refusal("bad_request", f"op {envelope.n} has neither base nor clock")
-    op = Op(
+    return Op(
         n=envelope.n,
         base=envelope.base if envelope.clock is None else None,
         clock=None if envelope.clock is None else _clock(envelope.clock),
         kind=envelope.kind,
-        workout=uuid_of(envelope.workout, "workout"),
+        workout=_workout_of(envelope.workout),
         entity=None if envelope.entity is None else uuid_of(envelope.entity, "entity"),
         value=envelope.value or {},
         at=envelope.at,
         v=envelope.v,
         raw=raw,
     )
-    return op, size
 
 
 def normal(value: Any, depth: int) -> Any:
@@ -176,10 +207,26 @@ def op_hash(raw: Mapping[str, Any]) -> bytes:
 
     Keys in any order and 60 or 60.0 give the same hash.
     """
-    content = {key: value for key, value in raw.items() if key not in ("base", "clock")}
-    return hashlib.blake2b(
-        orjson.dumps(normal(content, 64), option=orjson.OPT_SORT_KEYS), digest_size=16
-    ).digest()
+    content = {**raw, "base": None, "clock": None}
+    del content["base"], content["clock"]
+    if not _flat(content):
+        content = normal(content, 64)
+    return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def hash_of(record: Record) -> bytes:
+    """`op_hash` of a record's op; worked out only for those that are stored, or pushed again."""
+    return record.hash or op_hash(record.op.raw)
+
+
+def _flat(content: dict[str, Any]) -> bool:
+    """Whether an op is sure to be normal already: text, whole numbers, truth and null, also in its value."""
+    kinds = list(map(type, content.values()))
+    value = content.get("value")
+    if type(value) is dict:
+        kinds.remove(dict)
+        kinds += map(type, value.values())
+    return _SCALARS.issuperset(kinds)
 
 
 def uuid_of(text: str, field: str) -> str:
@@ -187,6 +234,12 @@ def uuid_of(text: str, field: str) -> str:
     if _UUID.fullmatch(text) is None:
         raise Refusal("bad_request", f"{field} must be a UUID")
     return text.lower()
+
+
+@lru_cache(maxsize=1_024)
+def _workout_of(text: str) -> str:
+    """`uuid_of` for an id that many ops in a row have."""
+    return uuid_of(text, "workout")
 
 
 def _clock(clock: Mapping[str, int]) -> dict[int, int]:
@@ -224,5 +277,4 @@ def decode_record(told: Mapping[str, Any]) -> Record:
         verdict=Verdict(told["verdict"]),
         code=told.get("code"),
         detail=told.get("detail"),
-        hash=op_hash(raw),
     )

@@ -24,10 +24,10 @@ from fitai.gateways.live.frames import Frame
 from fitai.gateways.live.jobs import ThenJob
 from fitai.gateways.tasks import spawn
 from fitai.persistence.projections import Projected
+from fitai.persistence.workouts import Asked
 from fitai.sync.fold import fold
 
 if TYPE_CHECKING:
-    from fitai.engine.entities import Workout
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.host import Host
     from fitai.gateways.live.hosts import Hosts
@@ -97,10 +97,16 @@ class Following:
 
     async def follow(self, names: Iterable[str]) -> None:
         """After a commit: new insights to everyone, deadlines to the node's timers."""
+        names = list(names)
+        try:
+            await self._learn(names)
+        except Exception as error:
+            _log.warning("insights_postponed", user=self._host.user, workouts=len(names), exc_info=error)
+            return
         for name in names:
             try:
                 before = self._told[name].insights if name in self._told else {}
-                told = await self._derive(name)
+                told = self._derive(name)
                 for insight in derive.changes(before, told.insights):
                     self._host.broadcast(Frame("insight", insight))
                 self._tell_ended_rests(name)
@@ -108,38 +114,55 @@ class Following:
             except Exception as error:
                 _log.warning("insights_postponed", user=self._host.user, workout=name, exc_info=error)
 
-    async def _derive(self, name: str) -> Told:
-        """Compute a workout's insights against the person's earlier workouts, which must be projected. One
-        that is merged says nothing for itself: what it holds is shown, and told of, elsewhere."""
-        await self._host.load_family(name)
-        told = self._told.setdefault(name, Told())
-        if self._host.root(name) != name:
-            told.insights = {}
-            return told
+    async def _learn(self, names: Sequence[str]) -> None:
+        """Have the folds of workouts, and the history that each is judged against: the person's earlier
+        workouts, which must be projected. Many workouts at once cost one reading, not one each."""
+        await self._host.load_family(*names)
+        roots = [name for name in names if self._host.root(name) == name]
+        asked = [one for name in roots if (one := self._lacking(name)) is not None]
+        if not asked:
+            return
+        if any(self.dirty - {one.workouts[0]} for one in asked):
+            await self.flush()
+        await self.written()
+        found = await self._hosts.histories(self._host.stream, asked)
+        for one, history in zip(asked, found, strict=True):
+            told = self._told[one.workouts[0]]
+            told.history |= history
+            told.twins = await self._twins(one)
+
+    def _lacking(self, name: str) -> Asked | None:
+        """The exercises of a workout whose history is not known here; None when all is known of it."""
         workout = self._host.view(name)
+        told = self._told.setdefault(name, Told())
         since = started_at(workout)
         if told.since != since:
             told.since, told.history, told.twins = since, {}, None
         exercises = {entry.exercise for entry in workout.entries.values() if entry.known}
         wanted = exercises - told.history.keys()
-        family = [name, *workout.merged]
-        if wanted or told.twins is None:
-            if self.dirty - {name}:
-                await self.flush()
-            await self.written()
-            told.history |= await self._hosts.history(self._host.stream, wanted, family, since)
-            told.twins = await self._twins(workout, family)
-        told.insights = derive.insights(workout, told.history, twins=told.twins)
+        if not wanted and told.twins is not None:
+            return None
+        return Asked((name, *workout.merged), since, wanted)
+
+    def _derive(self, name: str) -> Told:
+        """A workout's insights now, by what was learnt. One that is merged says nothing for itself: what it
+        holds is shown, and told of, elsewhere."""
+        told = self._told.setdefault(name, Told())
+        if self._host.root(name) != name:
+            told.insights = {}
+        else:
+            twins = told.twins or ()
+            told.insights = derive.insights(self._host.view(name), told.history, twins=twins)
         return told
 
-    async def _twins(self, workout: Workout, family: Sequence[str]) -> Sequence[str]:
+    async def _twins(self, one: Asked) -> Sequence[str]:
         """The workouts of its template that were going on at the same time, on another device maybe."""
-        since = started_at(workout)
+        workout, since = self._host.view(one.workouts[0]), one.started_at
         if workout.template is None or since is None:
             return []
         until = ended_at(workout) or workout.last_te or since
         found = await self._hosts.overlapping(self._host.stream, workout.template, since, until)
-        return [name for name in found if name not in family and self._host.root(name) == name]
+        return [name for name in found if name not in one.workouts and self._host.root(name) == name]
 
     async def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and from those that changed since
@@ -148,8 +171,10 @@ class Following:
         changed = set(self._unwritten)
         if after < host.head:
             changed |= set(await self._hosts.changed_workouts(host.stream, after, GREETED))
-        for name in sorted(changed | set(await self._hosts.open_workouts(host.stream))):
-            now = (await self._derive(name)).insights
+        names = sorted(changed | set(await self._hosts.open_workouts(host.stream)))
+        await self._learn(names)
+        for name in names:
+            now = self._derive(name).insights
             known = await self._known_at(name, after) if name in changed else {}
             gone = [insight for insight in derive.changes(known, now) if insight.get("withdrawn")]
             for insight in [*now.values(), *gone]:
@@ -251,10 +276,8 @@ class Following:
 
     async def _take(self, names: list[str]) -> list[Projected]:
         passing = [name for name in names if name not in self._host.folds]
-        rows = []
-        for name in names:
-            await self._host.load(name)
-            rows.append(Projected.of(self._host.folds[name].workout, self._due(name)))
+        await self._host.load(*names)
+        rows = [Projected.of(self._host.folds[name].workout, self._due(name)) for name in names]
         for name in passing:
             self._host.folds.pop(name, None)
         self.dirty.difference_update(names)

@@ -370,8 +370,7 @@ class Host:
         for job in batch:
             try:
                 await job.prepare(self)
-                for name in self._family(job):
-                    await self.load(name)
+                await self.load(*self._family(job))
             except (Behind, Unavailable):
                 raise
             except Exception as error:
@@ -501,11 +500,11 @@ class Host:
         """The workout in whose view this one is shown."""
         return combine.root(self._aliases, name)
 
-    async def load_family(self, name: str) -> None:
-        """Have the folds that the view of a workout needs."""
-        await self.load(name)
-        for other in combine.sources(self._aliases, name):
-            await self.load(other)
+    async def load_family(self, *names: str) -> None:
+        """Have the folds that the views of workouts need."""
+        await self.load(*names)
+        if self._aliases:
+            await self.load(*(other for name in names for other in combine.sources(self._aliases, name)))
 
     def _family(self, job: Job) -> set[str]:
         names = set(job.workouts())
@@ -551,15 +550,19 @@ class Host:
         for name in await self._hosts.projector.touched(self.stream, combine.ALIASING):
             await self._learn_alias(name)
 
-    async def load(self, name: str) -> None:
-        """Have the fold of a workout, from the log up to our head."""
-        if name in self.folds:
-            self.folds[name] = self.folds.pop(name)  # newest last, for _trim
+    async def load(self, *names: str) -> None:
+        """Have the folds of workouts, from the log up to our head."""
+        missing = [name for name in names if name not in self.folds]
+        for name in names:
+            if name in self.folds:
+                self.folds[name] = self.folds.pop(name)  # newest last, for _trim
+        if not missing:
             return
-        records = await self._hosts.log.workout_records(self.stream, name)
-        self.folds[name] = fold(name, self.user, (r for r in records if r.seq <= self.head))
-        for record in records:
-            self._received(record)
+        found = await self._hosts.log.workouts_records(self.stream, missing)
+        for name, records in found.items():
+            self.folds[name] = fold(name, self.user, (r for r in records if r.seq <= self.head))
+            for record in records:
+                self._received(record)
 
     def _forget(self, batch: Iterable[Job]) -> None:
         for job in batch:

@@ -10,7 +10,7 @@ from contextlib import suppress
 import structlog
 
 from fitai.engine.ops import Dot, Record
-from fitai.engine.records import Bests, merge
+from fitai.engine.records import Bests
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.jobs import Key, KeyReuse
@@ -23,7 +23,7 @@ from fitai.persistence.devices import Devices
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.projections import Projector, deadlines
-from fitai.persistence.workouts import Merge, Workouts
+from fitai.persistence.workouts import Asked, Merge, Workouts
 from fitai.sync.log import Position
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +50,10 @@ class LogReader:
     async def workout_records(self, stream: int, workout: str) -> list[Record]:
         async with self._db.read() as session:
             return await Log(session).workout_records(stream, workout)
+
+    async def workouts_records(self, stream: int, workouts: Sequence[str]) -> dict[str, list[Record]]:
+        async with self._db.read() as session:
+            return await Log(session).workouts_records(stream, workouts)
 
     async def find(self, stream: int, device: int, first: int, last: int) -> list[Record]:
         async with self._db.read() as session:
@@ -208,13 +212,10 @@ class Hosts:
         async with self.db.read() as session:
             return await Workouts(session).overlapping(stream, template, since, until)
 
-    async def history(
-        self, stream: int, exercises: Iterable[str], workouts: Sequence[str], started_at: int | None
-    ) -> dict[str, Bests]:
-        """Per exercise the bests of all workouts that began before, these left out."""
+    async def histories(self, stream: int, asked: Sequence[Asked]) -> Sequence[dict[str, Bests]]:
+        """For each of these workouts, per exercise the bests of all workouts that began before it."""
         async with self.db.read() as session:
-            rows = await Workouts(session).bests_before(stream, exercises, started_at, workouts)
-        return {exercise: merge(*(Bests.from_json(row) for row in found)) for exercise, found in rows.items()}
+            return await Workouts(session).histories(stream, asked)
 
     async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:
         """(user, workout, due) of the server deadlines up to a moment (Unix ms), by the projections."""

@@ -6,6 +6,7 @@ import uuid
 import pytest
 from sqlalchemy import select, text, update
 
+from fitai.engine.records import Bests, merge
 from fitai.engine.totals import started_at
 from fitai.engine.workout import Limits, state
 from fitai.persistence import projections
@@ -15,7 +16,7 @@ from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector, deadlines
 from fitai.persistence.snapshots import Snapshots
-from fitai.persistence.workouts import BadCursor, Merge, Workouts
+from fitai.persistence.workouts import Asked, BadCursor, Merge, Workouts
 from fitai.sync import version
 from fitai.sync.fold import Folded
 from fitai.sync.log import Context
@@ -291,17 +292,27 @@ async def test_history_is_what_began_before(db, ann, projector):
     await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
     began = started_at(ann.folds[late].workout)
 
-    async def before(name, started, exercises=("bench", "squat")):
-        found = await ask(db, lambda w: w.bests_before(ann.stream.id, exercises, started, [name]))
-        assert set(found) <= {"bench"}
-        return list(found.get("bench", []))
-
-    bests = {name: ann.projected(name).bests["bench"] for name in (early, same, late)}
-    assert await before(late, began) == [bests[early], bests[same]]
-    assert await before(same, began) == [bests[early]]
-    assert await before(early, NOW) == []
-    assert await before(early, None) == [bests[same], bests[late]], "not started: all others are before"
-    assert await before(late, began, ["squat"]) == []
+    asked = [
+        Asked([late], began, {"bench", "squat"}),
+        Asked([same], began, {"bench"}),
+        Asked([early], NOW, {"bench", "squat"}),
+        Asked([early], None, {"bench"}),
+        Asked([late], None, {"bench"}),
+        Asked([late], began, {"squat"}),
+    ]
+    bests = {name: Bests.from_json(ann.projected(name).bests["bench"]) for name in (early, same, late)}
+    expected = [
+        {"bench": merge(bests[early], bests[same])},
+        {"bench": bests[early]},
+        {},
+        {"bench": merge(bests[same], bests[late])},  # not started: all others are before
+        {"bench": merge(bests[early], bests[same])},
+        {},
+    ]
+    assert await ask(db, lambda w: w.histories(ann.stream.id, asked)) == expected
+    for one, history in zip(asked, expected, strict=True):
+        assert await ask(db, lambda w, one=one: w.histories(ann.stream.id, [one])) == [history]
+    assert await ask(db, lambda w: w.histories(ann.stream.id, [])) == []
 
 
 async def test_what_goes_on_and_what_changed_last(db, ann, projector):
@@ -382,7 +393,8 @@ async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, pro
     assert await ids(db, ann.stream, exercise="be\x00nch") == [workout]
     await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
     assert len(await sets_of(db, workout)) == 2
-    found = await ask(db, lambda w: w.bests_before(ann.stream.id, ["be\x00nch"], None, [new()]))
+    asked = Asked([new()], None, {"be\x00nch"})
+    (found,) = await ask(db, lambda w: w.histories(ann.stream.id, [asked]))
     assert set(found) == {"be\x00nch"}
 
 

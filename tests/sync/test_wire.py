@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from fitai.sync.wire import Refusal, WireLimits, decode_op, decode_push, op_hash
 
 WORKOUT = "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"
+ENTRY = "0198c1f2-8c11-7d02-b1f0-0f6f3f2ab9d1"
+AT = 1_764_000_000_000
 LIMITS = WireLimits()
 
 
@@ -102,6 +104,53 @@ def test_the_hash_is_blind_to_key_order_number_spelling_base_and_clock_and_to_no
     assert op_hash(op(value={"reps": 60, "unit": "kg"}, note="x")) != first
 
 
+@pytest.mark.parametrize(
+    ("raw", "stored"),
+    [
+        (op(), "113c5b012cbdc3337915d9b5ae446d1e"),
+        (
+            op(n=2, base=7, kind="set.edit", entity=ENTRY, value={"field": "reps", "value": 8}, at=AT),
+            "568d5cf2339f3608fef11c7189b46c0b",
+        ),
+        (
+            {
+                "n": 3,
+                "clock": {"1": 2},
+                "kind": "set.log",
+                "workout": WORKOUT.upper(),
+                "entity": ENTRY,
+                "value": {
+                    "exercise_entry": ENTRY,
+                    "type": "working",
+                    "reps": 8.0,
+                    "load": {"unit": "kg", "value": 82.5},
+                    "rpe": 9.0,
+                },
+                "at": AT,
+                "v": 1,
+            },
+            "c2d22c34a7c47008aff25ea68225efc4",
+        ),
+        (
+            {
+                "n": 4,
+                "base": 7,
+                "entity": None,
+                "kind": "note.set",
+                "workout": WORKOUT,
+                "value": {"text": 'héllo\n\u2028 \u007f"\\'},
+                "at": -5,
+                "later": [1.0, {"b": 2.5, "a": None}],
+                "x": {"y": True},
+            },
+            "eee3c9e96f995cb7f9c5cd4cac78bf01",
+        ),
+    ],
+)
+def test_hashes_are_those_that_logs_hold(raw: dict[str, Any], stored: str) -> None:
+    assert op_hash(raw).hex() == stored
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=4),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(), inner, max_size=4),
@@ -114,3 +163,35 @@ def test_any_payload_is_decoded_or_refused_and_never_raises_anything_else(payloa
     for candidate in (payload, {"ops": [payload]}, {"ops": [op(value=payload)]}, {"ops": [op(n=payload)]}):
         with contextlib.suppress(Refusal):
             assert decode_push(candidate, LIMITS).ops
+
+
+fields = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["set.edit", "", "new.kind"]) | st.text(max_size=3),
+        "value": st.dictionaries(st.text(max_size=3), json_values, max_size=3) | st.none() | json_values,
+        "at": st.integers(-(2**54), 2**54) | st.floats(),
+    },
+    optional={
+        "entity": st.sampled_from([ENTRY, ENTRY.upper(), None, "x"]),
+        "v": st.sampled_from([1, 2, 1.0, None, 0]),
+        "clock": st.none() | st.dictionaries(st.sampled_from(["1", "2", "x"]), st.integers(-1, 3)),
+        "future": json_values,
+    },
+)
+
+
+@given(st.lists(fields, min_size=1, max_size=4))
+def test_ops_that_are_read_together_are_read_as_each_alone_would_be(ops: list[dict[str, Any]]) -> None:
+    raws = [op(n=n, **one) for n, one in enumerate(ops, 1)]
+
+    def told(read: Any) -> Any:
+        try:
+            return read()
+        except Refusal as refusal:
+            return refusal.answer()
+
+    def alone() -> Any:
+        return [decode_op(raw, LIMITS)[0] for raw in raws]
+
+    together = told(lambda: decode_push({"ops": raws}, LIMITS).ops)
+    assert repr(together) == repr(told(alone))

@@ -1,0 +1,93 @@
+"""The measurements, tiny: that they run, and that what they hold of their own results holds. No times."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import __main__, growth, merge, peers, push, report, size, workload
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def by_name(figures):
+    return {figure.name: figure for figure in figures}
+
+
+def test_half_of_the_keys_of_three_replicas_are_everybody_s():
+    writes = workload.map_writes(1, 40)
+    assert [len(its) for its in writes.written] == [40, 40, 40]
+    wrote = [{op["entity"] for op in its} for its in writes.written]
+    assert len(set.union(*wrote)) == writes.keys == 20 + 3 * 20
+    assert len(set.intersection(*wrote)) == 20
+    assert [op["n"] for op in writes.written[0]] == list(range(1, 41))
+
+
+def test_a_merge_shows_written_values_and_exactly_the_conflicts_that_there_are_in_any_order():
+    writes = workload.map_writes(7, 60)
+    uploads = [(device, workload.pushes(its, 25)) for device, its in enumerate(writes.written, 2)]
+    merged, turned = merge.Ours(writes), merge.Ours(writes)
+    merged.merge(uploads)
+    turned.merge(uploads[::-1])
+    merge.check(writes, merged.documents())
+    assert merge.digests(turned.documents()) == merge.digests(merged.documents())
+    assert any(document["alternatives"] for document in merged.documents())
+
+
+def test_the_check_of_a_merge_sees_a_lost_value_and_a_lost_conflict():
+    writes = workload.map_writes(7, 20)
+    merged = merge.Ours(writes)
+    merged.merge([(device, workload.pushes(its)) for device, its in enumerate(writes.written, 2)])
+    documents = merged.documents()
+    silent = [{**document, "alternatives": document["alternatives"][1:]} for document in documents]
+    with pytest.raises(AssertionError, match="conflict"):
+        merge.check(writes, silent)
+    lost = [{**document, "exercises": []} for document in documents]
+    with pytest.raises(AssertionError, match="key"):
+        merge.check(writes, lost)
+
+
+def test_every_peer_that_is_installed_takes_part_in_every_run():
+    found = by_name(merge.measure(2, 12, peers.installed()))
+    assert found["merge, ours"].least > 0
+    assert {name for name in found if name.startswith("merge, ours to")} == {
+        f"merge, ours to {peer.package}" for peer in peers.installed()
+    }
+
+
+def test_pushed_rows_are_what_the_peer_inserts():
+    found = by_name(push.measure(1, 60))
+    assert found["push to bare insert"].median > 0
+    with pytest.raises(AssertionError, match="hole"):
+        push.check([{"seq": 2, "n": 1, "verdict": "applied"}], 1)
+
+
+def test_sizes_are_of_frames_that_the_server_can_read():
+    found = by_name(size.measure(1))
+    alone = found["map writes: a lone op of a set besides ids"]
+    assert alone.most <= size.ASKED_LONE
+    batch = found["map writes: in a batch besides ids"]
+    assert 0 < batch.most <= size.ASKED_BATCH
+    assert list(size.ids({"a": ["x" * 36, {"b": "y" * 36}], "c": 3})) == ["x" * 36, "y" * 36]
+
+
+def test_logs_of_any_size_take_live_ops_and_batches():
+    found = by_name(growth.measure([40, 600], 1, 1))
+    assert {"first op: most to least", "live op: most to least", "batch: most to least"} <= found.keys()
+    assert found["live op: 600 ops"].least > 0
+
+
+def test_a_measurement_is_told_as_a_table_and_as_json(results, capsys):
+    __main__.main(["size", "--runs", "1"])
+    document = json.loads((results / "size.json").read_text())
+    assert document["machine"]["python"]
+    figures = document["figures"]
+    assert figures["map writes: a lone op of a set besides ids"]["unit"] == "B"
+    table = (results / "size.md").read_text()
+    assert table.strip() == capsys.readouterr().out.strip()
+    assert all(f"| {name}" in table for name in figures)
