@@ -8,6 +8,7 @@ measure the compact contexts against. Ids come from small pools, so that everyth
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from fitai.engine.kinds import set_id
 from fitai.engine.ops import Dot, Record
 from fitai.sync.place import SERVER
+from fitai.sync.registers import KEPT
 from tests.sync.oracle import Clock
 from tests.sync.stream import Stream
 
@@ -216,12 +218,17 @@ def steps(draw: st.DrawFn, most: int = 50) -> list[Step]:
 
 
 class World:
-    """Devices, and the stream that all of them write to. `written` are all ops as they were said."""
+    """Devices, and the stream that all of them write to. `written` are all ops as they were said.
+
+    Of what was replaced a register remembers so many writes only, and so nothing is written more often than
+    that: what can still be chosen would be for the order of arrival to say, as limits are.
+    """
 
     def __init__(self, schedule: Sequence[Step], *, begun: bool = True) -> None:
         self.stream = Stream()
         self.devices = {number: Device(number) for number in range(1, DEVICES + 1)}
         self.written: dict[Dot, Written] = {}
+        self.writes: Counter[tuple[str | None, str]] = Counter()
         self.server = Device(SERVER)
         if begun:
             self._begin()
@@ -273,6 +280,10 @@ class World:
 
     def say(self, device: Device, said: Json) -> None:
         """Write an op into the outbox, its context as base or, where the device heard more, as clock."""
+        names = _chooseable({"value": {}, **said})
+        if any(self.writes[name] >= KEPT for name in names):
+            return
+        self.writes.update(names)
         device.n += 1
         clock = dict(device.clock)
         raw: Json = {"n": device.n, "workout": WORKOUT, "at": device.now, **said}
@@ -350,7 +361,7 @@ def _chooseable(raw: Json) -> list[tuple[str | None, str]]:
     if raw["kind"] == "set.log":
         entity = entity or set_id(WORKOUT, value["slot"])
         return [(entity, name) for name in ("type", "reps", "exercise_entry", "done") if name in value]
-    if raw["kind"] == "note.set":
+    if raw["kind"] == "note.set" or (raw["kind"] == "workout.complete" and "note" in value):
         return [(entity, "note")]
     if raw["kind"] == "conflict.choose":
         return [(entity, value["field"])]

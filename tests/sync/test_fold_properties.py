@@ -45,7 +45,7 @@ def values(told: Json) -> Json:
         for name, value in thing.items()
         if name not in _BY_TIME and (of, id_, name) not in beside
     }
-    return {"there": sorted(str(key[:2]) for key in alone), "beside": beside, "alone": alone}
+    return {"there": {key[:2] for key in alone}, "beside": beside, "alone": alone}
 
 
 _BY_TIME = {
