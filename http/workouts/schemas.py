@@ -319,8 +319,8 @@ class Value(Open):
 class Alternative(Open):
     """Values that were written to one field by devices that did not know of each other.
 
-    `why` the shown one is shown: by its time (`later`), by device at equal times (`dot`), or since the exercise
-    that a later one named is removed (`there`). `conflict.choose {field, dot}` settles it.
+    `why` the shown one is shown: by its time (`later`), by device at equal times (`dot`), or since the
+    exercise that a later one named is removed (`there`). `conflict.choose {field, dot}` settles it.
     """
 
     of: Literal["workout", "exercise", "set"]
