@@ -123,5 +123,7 @@ def placed(context: Context, author: int, latest: Mapping[int, tuple[int, int]])
 
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:
     """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt."""
-    te = min(at + offset, received)
-    return te if previous is None else max(te, min(previous, received))
+    te = at + offset
+    if previous is not None and te < previous:
+        te = previous
+    return te if te < received else received
