@@ -12,9 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
+from typing import Final
 
 from fitai.engine.entities import Entry, SetRow, Workout
 from fitai.engine.totals import ended_at, started_at, times
+
+ALIASING: Final = frozenset({"workout.merge", "workout.unmerge", "conflict.choose"})
+"""The kinds of ops after which a workout may be merged into another than before."""
+
+
+def alias(w: Workout, into: Workout) -> bool:
+    """Whether `w` is shown in `into`. While that was never created, or is removed, a workout merged into it
+    stands for itself: it must not vanish with what somebody else removed."""
+    return w.merged_into == into.id and into.created and not into.removed
 
 
 def root(aliases: Mapping[str, str], workout: str) -> str:

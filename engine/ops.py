@@ -5,7 +5,7 @@ its owner's stream: the op plus what the server decided once and for ever (`seq`
 `verdict`). A workout is a pure function of its records, so these types carry no behaviour and no I/O.
 
     op      n, base | clock, kind, workout, entity?, value, at, v?
-    record  op + seq, rev, device, te, verdict
+    record  op + seq, rev, device, te, verdict, context?, code?, detail?
 
 Both keep the fields that this version does not know: `raw` is the op exactly as it came (times in Unix
 ms, ids as typed by the client), and it is what other devices receive. The typed fields beside it are
@@ -80,6 +80,10 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
 
 
+SERVERS_OWN = frozenset({"seq", "rev", "device", "te", "verdict", "context", "code", "detail"})
+"""The fields that a record has and its op has not; only the server says them."""
+
+
 class Op(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decoded op.
 
@@ -145,18 +149,32 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The record without its body."""
         return Stamp(self.seq, self.device, self.op.n, self.te, self.base, self.beyond)
 
-    def wire(self) -> dict[str, Any]:
-        """The record as every device sees it (protocol: op + seq, rev, device, te, verdict)."""
-        out = {
-            **self.op.raw,
+    def told(self) -> dict[str, Any]:
+        """What the server decided: {seq, rev, te, verdict, context?, code?, detail?}.
+
+        `context` {base, beyond?} is told only where it is not simply the op's own base: that was raised to
+        what the device had seen before, or the op came with a clock, or its author had seen more besides.
+        """
+        out: dict[str, Any] = {
             "seq": self.seq,
             "rev": self.rev,
-            "device": self.device,
             "te": self.te,
             "verdict": self.verdict.value,
         }
+        if self.beyond:
+            out["context"] = {"base": self.base, "beyond": {str(d): n for d, n in self.beyond.items()}}
+        elif self.base != self.op.base:
+            out["context"] = {"base": self.base}
         if self.code is not None:
             out["code"] = self.code
         if self.detail is not None:
             out["detail"] = self.detail
         return out
+
+    def wire(self) -> dict[str, Any]:
+        """The record as every device sees it: the op as it came, the author, and what the server decided.
+
+        A field of the server's in the op itself is nobody's word, and is left out.
+        """
+        op = {key: value for key, value in self.op.raw.items() if key not in SERVERS_OWN}
+        return {**op, "device": self.device, **self.told()}

@@ -67,9 +67,11 @@ class Devices:
         query = select(Device.id).where(*_of(user, device), Device.revoked_at.is_(None))
         return (await self._session.execute(query)).scalar_one_or_none() is not None
 
-    async def list(self, user: str) -> list[DeviceRow]:
-        """The live devices that a person enrolled (no API devices), in the order of their numbers."""
-        query = select(Device).where(*_live(user)).order_by(Device.id)
+    async def list(self, user: str, *, revoked: bool = False) -> list[DeviceRow]:
+        """The devices that a person enrolled (no API devices), in the order of their numbers: the live ones,
+        with `revoked` all that there ever were."""
+        whose = (Device.user_id == user, Device.kind == DEVICE) if revoked else _live(user)
+        query = select(Device).where(*whose).order_by(Device.id)
         rows = (await self._session.execute(query)).scalars()
         return [_as_row(device) for device in rows]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, desc, func, literal_column, or_, select, text
+from sqlalchemy import Row, Select, desc, func, literal_column, select, text, tuple_
 
 from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.persistence.database import ReadSession
@@ -19,6 +19,7 @@ from fitai.persistence.models import Device, RecordRow, Stream, clean
 from fitai.sync.log import Position
 from fitai.sync.wire import hash_of, normal
 
+_NAMES = 500  # names of records in one question; the databases bound their parameters and the depth of an OR
 _DEPTH = 64  # deeper than any op that was ever accepted
 _NAMED = 500  # workouts in one question: databases bound how much a statement may name
 
@@ -149,24 +150,27 @@ class Log:
             ).order_by(RecordRow.n)
         )
 
-    async def dots(self, stream: int, after: int, limit: int) -> list[tuple[int, Dot]]:
-        """The (seq, dot) of at most `limit` records with seq > `after`, in seq order."""
+    async def firsts(self, stream: int, after: int) -> dict[int, int]:
+        """{device: the counter of its first record with seq > `after`}."""
         query = (
-            select(RecordRow.seq, RecordRow.device, RecordRow.n)
+            select(RecordRow.device, func.min(RecordRow.n).label("n"))
             .where(RecordRow.stream == stream, RecordRow.seq > after)
-            .order_by(RecordRow.seq)
-            .limit(limit)
+            .group_by(RecordRow.device)
         )
-        return [(seq, Dot(device, n)) for seq, device, n in (await self._session.execute(query)).all()]
+        return {row.device: row.n for row in (await self._session.execute(query)).all()}
 
     async def places(self, stream: int, dots: Iterable[Dot]) -> dict[Dot, int]:
         """The seqs of records by name, of those that are in the log."""
-        named = [(RecordRow.device == dot.device) & (RecordRow.n == dot.n) for dot in dots]
-        if not named:
-            return {}
-        query = select(RecordRow.seq, RecordRow.device, RecordRow.n)
-        rows = await self._session.execute(query.where(RecordRow.stream == stream, or_(*named)))
-        return {Dot(device, n): seq for seq, device, n in rows.all()}
+        named = sorted(set(dots))
+        query = select(RecordRow.seq, RecordRow.device, RecordRow.n).where(RecordRow.stream == stream)
+        places: dict[Dot, int] = {}
+        for start in range(0, len(named), _NAMES):
+            some = named[start : start + _NAMES]
+            rows = await self._session.execute(
+                query.where(tuple_(RecordRow.device, RecordRow.n).in_([tuple(dot) for dot in some]))
+            )
+            places |= {Dot(device, n): seq for seq, device, n in rows.all()}
+        return places
 
     async def revs(self, stream: int, workouts: Iterable[str]) -> dict[str, int]:
         """{workout: its last rev}, of those that have records."""

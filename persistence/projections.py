@@ -121,7 +121,7 @@ class Projector:
             if not mine.done:
                 self._waiting.remove(mine)
 
-    async def touched(self, stream: int, kinds: Sequence[str] | None = None) -> list[str]:
+    async def touched(self, stream: int, kinds: Iterable[str] | None = None) -> list[str]:
         """The workouts that the projections do not hold as they are: those with records after the watermark,
         and those that an older version of the fold wrote. With `kinds`, only those with such ops."""
         changed = (

@@ -75,7 +75,7 @@ class Folded:
 
     w           its cells, in which what is derived may not be up to date: `workout` settles them
     line        its timeline
-    latest      per device (seq, n) of its newest record here
+    latest      per device the stamp of its newest record here
     rests_over  rests of which a record showed that they had ended by their deadline: nobody may have been
     told
                 of those yet
@@ -98,7 +98,7 @@ class Folded:
     def __init__(self, workout: str, owner: str) -> None:
         self.w = Workout(workout, owner)
         self.line = Timeline()
-        self.latest: dict[int, tuple[int, int]] = {}
+        self.latest: dict[int, Stamp] = {}
         self.rests_over: list[RestDue] = []
         self._notes: dict[str | None, Note] = {}
         self._contested: dict[tuple[str, str, str], Cell] = {}
@@ -146,7 +146,9 @@ class Folded:
             return
         w.seq = record.seq
         w.rev = record.rev
-        self.latest[record.device] = (record.seq, op.n)
+        if stamp is None:
+            stamp = record.stamp
+        self.latest[record.device] = stamp
         if record.verdict == Verdict.VOID:
             return
         if value is None:
@@ -154,8 +156,6 @@ class Folded:
             if value is None:
                 return
         self._stale = True
-        if stamp is None:
-            stamp = record.stamp
         if w.rest is not None:
             self._watch_rest(w.rest, record.te)
         if record.device != SERVER:
@@ -319,7 +319,8 @@ class Folded:
     def named(self, entity: str | None, field: str, dot: Dot) -> Write | Version | None:
         """What an op wrote to a field or a note."""
         if field == "note":
-            return self._note_of(entity).find(dot)
+            note = self._notes.get(entity)
+            return None if note is None else note.find(dot)
         cell = self.w.cell(entity)
         return None if cell is None else registers.find(cell, field, dot)
 

@@ -19,10 +19,11 @@ numbers all of them as they are accepted. Four rules carry everything else:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fitai.engine.ops import Dot, Op, Record, Verdict
-from fitai.sync.wire import Refusal, hash_of, op_hash
+from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
+from fitai.sync.clock import VectorClock
+from fitai.sync.wire import MAX_INT, Refusal, hash_of, op_hash
 
 
 class Position(NamedTuple):
@@ -61,8 +62,14 @@ def admit(ops: Sequence[Op], position: Position, head: int) -> Admission:
     return Admission(retries, fresh)
 
 
-def check_retry(op: Op, stored: Record, next_n: int) -> None:
-    """Raise Refusal equivocation unless the stored record of this counter has the same content."""
+def result(record: Record) -> dict[str, Any]:
+    """One line of a push's answer: what became of the op that this record is."""
+    return {"n": record.op.n, **record.told()}
+
+
+def retried(op: Op, stored: Record, next_n: int) -> dict[str, Any]:
+    """One line of a push's answer for an op whose counter is taken by the record `stored`, rule 1: the first
+    answer again. Raises Refusal equivocation when that has another content."""
     if op_hash(op.raw) != hash_of(stored):
         raise Refusal(
             "equivocation",
@@ -70,6 +77,10 @@ def check_retry(op: Op, stored: Record, next_n: int) -> None:
             n=op.n,
             next_n=next_n,
         )
+    first = stored.told()
+    seq = first.pop("seq")
+    place = {"n": op.n, "seq": seq, "rev": stored.rev, "te": stored.te}
+    return {**place, "verdict": Verdict.DUPLICATE.value, "first": first}
 
 
 def context(op: Op, position: Position, named: Context | None = None) -> Context:
@@ -77,53 +88,70 @@ def context(op: Op, position: Position, named: Context | None = None) -> Context
     previous op had seen."""
     if named is None and position.beyond is None:
         return Context(max(op.base or 0, position.base), None)
-    base = named.base if named is not None else op.base or 0
-    beyond = dict(position.beyond or {})
-    for device, n in ((named.beyond if named is not None else None) or {}).items():
-        beyond[device] = max(n, beyond.get(device, 0))
-    return Context(max(base, position.base), beyond or None)
+    if named is None:
+        named = Context(op.base or 0, None)
+    beyond = VectorClock(position.beyond or {}) | (named.beyond or {})
+    return Context(max(named.base, position.base), dict(beyond) or None)
 
 
-def compress(
-    clock: Mapping[int, int], own: int, start: int, tail: Iterable[tuple[int, Dot]], ahead: Iterable[Dot]
-) -> Context:
+def require(clock: VectorClock, own: int, here: VectorClock) -> None:
+    """Raise Refusal later {missing} when a clock of the device `own` names ops that are not in the log yet.
+
+    `here` is the clock of the whole log. The device's own ops need not be there: they come with this push.
+    """
+    missing = {str(device): n for device, n in clock.items() if device != own and n > here[device]}
+    if missing:
+        raise Refusal(
+            "later", "this clock names ops that are not here yet", retry_after_ms=1000, missing=missing
+        )
+
+
+def compress(clock: VectorClock, own: int, start: int, tail: Iterable[tuple[int, Dot]]) -> Context:
     """Rule 3: the context that a full clock names.
 
-    `own` is the author's device (it has seen all of its own), `start` the base that it had before, `tail`
-    the (seq, dot) of the records after `start` in order, and `ahead` those dots of the clock's entries
-    that lie after `start`.
+    `clock` holds what the device had seen beyond its base before, too. `own` is the author's device (it has
+    seen all of its own), `start` the base that it had before, and `tail` the (seq, dot) of all records after
+    `start`, in order.
     """
-    base = start
+    base, contiguous = start, True
+    beyond: dict[int, int] = {}
     for seq, dot in tail:
-        if dot.device != own and dot.n > clock.get(dot.device, 0):
-            break
-        base = seq
-    beyond = {dot.device: dot.n for dot in ahead if dot.device != own}
+        if dot.device != own and not clock.seen(dot):
+            contiguous = False
+        elif contiguous:
+            base = seq
+        elif dot.device != own:
+            beyond[dot.device] = dot.n
     return Context(base, beyond or None)
 
 
-def saw(context: Context, author: int, seq: int, dot: Dot) -> bool:
-    """Whether an op with this context by `author` had seen the record `dot` at `seq`."""
-    if seq <= context.base or dot.device == author:
-        return True
-    return context.beyond is not None and dot.n <= context.beyond.get(dot.device, 0)
+def shorten(context: Context, places: Mapping[Dot, int]) -> Context:
+    """The same context without the entries that its base covers.
 
-
-def placed(context: Context, author: int, latest: Mapping[int, tuple[int, int]]) -> Verdict:
-    """`applied` when the op had seen every record of its workout by other devices, else `merged`.
-
-    `latest` holds, per device, (seq, n) of that device's newest record in the workout.
+    So a device that has retired, or that another one was forked from, costs later ops nothing. Nothing is
+    lost: what a device wrote earlier lies lower in the log. `places` are the seqs of the entries' dots; an
+    entry without one stays.
     """
+    if context.beyond is None:
+        return context
     base = context.base
-    for device, (seq, n) in latest.items():
-        if seq > base and not saw(context, author, seq, Dot(device, n)):
+    left = {d: n for d, n in context.beyond.items() if places.get(Dot(d, n), base + 1) > base}
+    return Context(base, left or None)
+
+
+def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
+    """`applied` when an op had seen every record of its workout by other devices, else `merged`.
+
+    `latest` are each device's newest record in the workout.
+    """
+    for one in latest:
+        if one.seq > stamp.base and one.device != stamp.device and not saw(stamp, one):
             return Verdict.MERGED
     return Verdict.APPLIED
 
 
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:
-    """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt."""
-    te = at + offset
-    if previous is not None and te < previous:
-        te = previous
-    return te if te < received else received
+    """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt. Two
+    absurd clocks do not add up to a time that JSON clients can not name."""
+    te = min(max(-MAX_INT, at + offset), received)
+    return te if previous is None else max(te, min(previous, received))

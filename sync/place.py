@@ -56,7 +56,7 @@ class Placer:
         judgement = folded.judge(op, stamp, self._limits)
         verdict = judgement.verdict
         if verdict is Verdict.APPLIED:
-            verdict = log.placed(context, device, folded.latest)
+            verdict = log.placed(stamp, folded.latest.values())
         record = Record(
             op=op,
             seq=stamp.seq,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 import orjson
 
-from fitai.engine.ops import Op, Record
+from fitai.engine.ops import SERVERS_OWN, Op, Record, Verdict
 
 MAX_INT = 2**53 - 1  # the largest integer that every JSON client can name
 
@@ -55,6 +55,10 @@ class WireLimits(msgspec.Struct, frozen=True, kw_only=True):
     push_bytes: int = 256 * 1024
     push_ops: int = 500
     depth: int = 12
+
+
+# A record was accepted once, maybe by a server with other limits.
+_AS_ACCEPTED = WireLimits(op_bytes=2**31, depth=64)
 
 
 class Push(NamedTuple):
@@ -252,3 +256,25 @@ def _convert(value: Any, into: type[T], what: str) -> T:
         return msgspec.convert(value, into)
     except msgspec.ValidationError as error:
         raise Refusal("bad_request", f"unreadable {what}: {error}") from None
+
+
+def decode_record(told: Mapping[str, Any]) -> Record:
+    """The record that a server told (`Record.wire`), as a device folds it. Its receipt is not told: `te`
+    stands for it."""
+    raw = {key: value for key, value in told.items() if key not in SERVERS_OWN}
+    context = told.get("context") or {}
+    beyond = context.get("beyond")
+    op, _ = decode_op(raw, _AS_ACCEPTED)
+    return Record(
+        op=op,
+        seq=told["seq"],
+        rev=told["rev"],
+        device=told["device"],
+        base=context.get("base", op.base or 0),
+        beyond=None if beyond is None else {int(device): n for device, n in beyond.items()},
+        te=told["te"],
+        rt=told["te"],
+        verdict=Verdict(told["verdict"]),
+        code=told.get("code"),
+        detail=told.get("detail"),
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import os
 import pwd
 import shutil
@@ -24,6 +25,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from fitai.persistence.database import Database
 
@@ -318,3 +320,20 @@ async def no_task_left_behind() -> AsyncIterator[None]:
         await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() if task is not me and not task.done()]
     assert not left, f"tasks left behind: {[task.get_name() + ' ' + repr(task.get_coro()) for task in left]}"
+
+
+@pytest.fixture
+def no_exception_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Neither by us nor by a library, nor by the loop about a task or a callback that failed."""
+    with structlog.testing.capture_logs() as ours:
+        yield
+    theirs = [r for phase in ("setup", "call") for r in caplog.get_records(phase)]
+    wrong = [r.getMessage() for r in theirs if r.levelno >= logging.ERROR and _exceptional(r)]
+    wrong += [
+        str(entry) for entry in ours if entry["log_level"] in ("error", "critical") or "exc_info" in entry
+    ]
+    assert not wrong, wrong
+
+
+def _exceptional(record: logging.LogRecord) -> bool:
+    return bool(record.exc_info) or record.name.startswith(("asyncio", "aiohttp"))

@@ -40,6 +40,7 @@ from fitai.gateways.client.transport import Hear, Transport
 from fitai.gateways.client.transport_rest import RestTransport
 from fitai.gateways.client.transport_socket import Listener, SocketTransport
 from fitai.gateways.tasks import spawn
+from fitai.sync.fold import Folded
 from fitai.sync.wire import WireLimits, decode_op
 
 _log = structlog.get_logger(__name__)
@@ -274,8 +275,11 @@ class Client:
             kept = self._store.state(workout)
             if kept is not None:
                 return kept  # the log has not come as far yet
+        return view.document(workout, self._store.aliasing(), self._fold)
+
+    def _fold(self, workout: str) -> Folded:
         rows, waiting = self._store.of(workout), self._store.outbox(workout)
-        return view.document(view.folded(workout, held, rows, waiting, self._now_ms))
+        return view.folded(workout, self._core.held, rows, waiting, self._now_ms)
 
     def _digest(self, workout: str | None) -> str:
         if workout is not None:
@@ -512,8 +516,14 @@ class Client:
         install_id = await self._lasting("fork_install_id")
         try:
             session = await self._account.fork(str(self._meta["access_token"]), fork_at, install_id)
-        except (Denied, Offline) as error:
-            _log.warning("client_fork_failed", error=str(error))
+        except Denied as denied:
+            if denied.code == "already_exists":  # kept from a fork at another place, and of no use for this
+                await self._remember({"fork_install_id": None})
+            _log.warning("client_fork_failed", error=str(denied))
+            self._events.put_nowait((None, m.Forked(None, fork_at, denied.code)))
+            return
+        except Offline as offline:
+            _log.warning("client_fork_failed", error=str(offline))
             self._events.put_nowait((None, m.Forked(None, fork_at)))
             return
         mine = {"install_id": install_id, "fork_install_id": None}

@@ -7,8 +7,7 @@ what to ask now:
 2. a hole in the log, or all of it that a connection will not send by itself: pull;
 3. ops numbered under another name (we are in doubt, or signed in as another device), once the whole log
    has been seen: fork, or number them anew;
-4. ops that wait: push. A second one goes when the first is answered;
-5. own records whose time is only an estimate: pull them.
+4. ops that wait: push. A second one goes when the first is answered.
 
 What went wrong is tried again after a random part of a growing time (full jitter), so that a thousand
 phones that lost one server do not come back as one. A `Save` always comes before the commands that rely on
@@ -84,7 +83,7 @@ class Core:
         snapshot_over: int = 2_000,
     ) -> None:
         self.held = held
-        self.ledger = Ledger(held, known, now_ms)
+        self.ledger = Ledger(held, known)
         self.stopped: str | None = None
         self.head = held.cursor
         self._now_ms = now_ms
@@ -113,7 +112,7 @@ class Core:
     def settled(self) -> bool:
         """Whether nothing is left to do: everything is sent, and everything that there was is here."""
         idle = self.online and self._question is None and not self._waiting
-        return idle and self._complete and not self.held.outbox and not self.held.inexact
+        return idle and self._complete and not self.held.outbox
 
     @property
     def _complete(self) -> bool:
@@ -159,8 +158,6 @@ class Core:
                 self._put_right()
         elif held.outbox:
             self._ask(m.Push(self._portion(), str(held.epoch)))
-        elif held.inexact:
-            self._ask(m.Pull(min(held.inexact) - 1, self._bounds.pull_records))
 
     def _put_right(self) -> None:
         """The whole log has been seen: now it is known which of our ops are not in it."""
@@ -180,7 +177,7 @@ class Core:
         """As many waiting ops as one push may hold, at least one."""
         portion: list[Json] = []
         size = 0
-        for op in self.held.outbox[: self._batch]:
+        for op in self.ledger.outgoing(self._batch):
             size += len(orjson.dumps(op))
             if portion and size > self._bounds.push_bytes:
                 break
@@ -359,15 +356,14 @@ class Core:
             self._page_of_log(answer)
 
     def _page_of_log(self, answer: Json) -> None:
-        before = (self.held.cursor, len(self.held.inexact))
+        before = self.held.cursor
         self._take(answer["records"])
         if not self._live:
             self._follow_head(answer["head"])
         if not answer["more"]:
             self._recheck = False
-        self._progressed(before[0])
-        lacking = self.held.cursor < self._goal or self.held.inexact
-        if lacking and before == (self.held.cursor, len(self.held.inexact)):
+        self._progressed(before)
+        if before == self.held.cursor < self._goal:
             self._wait()  # what we lack is not there yet: another node may be ahead of this one
 
     def _follow_head(self, head: int) -> None:
@@ -452,7 +448,7 @@ class Core:
         if isinstance(self._question, m.Fork):
             self._question = None
         if event.device is None:
-            self._wait()
+            self._refused_request({"code": event.code})
             return
         self.ledger.forked(event.device, event.fork_at)
         self._hang_up()

@@ -112,11 +112,12 @@ class Paged:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """The server enrolled this copy as a device of its own, which parts from the old one at `fork_at`; the
-    device is None when the server could not be reached."""
+    """The server enrolled this copy as a device of its own, which parts from the old one at `fork_at`; or it
+    did not, and `code` says why (`unavailable` when it could not be reached)."""
 
     device: int | None
     fork_at: int
+    code: str = "unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,9 @@ Event = (
 
 @dataclass(slots=True)
 class Row:
-    """A record as it is kept: the wire's form, and the context that it has by the log's rules.
+    """A record as it is kept: the wire's form, and from it what is asked for.
 
-    base, beyond  what its author had seen, raised to the context of that device's previous op
-    exact         False while `te` is our own estimate (an acknowledgement need not tell it)
+    base, beyond  what its author had seen: the context that the server told, or else its own base
     """
 
     seq: int
@@ -170,7 +170,6 @@ class Row:
     beyond: dict[int, int] | None
     te: int
     rev: int
-    exact: bool
     body: Json
 
 
@@ -191,7 +190,7 @@ class Save:
     """One transaction. Everything in it is there afterwards, or nothing.
 
     cut         forget the records after this seq; done before anything else
-    rows        records that are new, or that are known better now
+    rows        records that are new
     done        counters of ops that leave the outbox
     added       ops that join it
     rewritten   the whole outbox anew, instead of `done` and `added`

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from fitai.engine.combine import ALIASING
 from fitai.engine.ops import Dot
 from fitai.gateways.client.ledger import META, Held
 from fitai.gateways.client.messages import Json, Row, Save, Void
@@ -28,20 +29,19 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY, device INTEGER NOT NULL, n INTEGER NOT NULL, workout TEXT NOT NULL,
-    base INTEGER NOT NULL, beyond BLOB, te INTEGER NOT NULL, rev INTEGER NOT NULL, exact INTEGER NOT NULL,
-    body BLOB NOT NULL);
+    base INTEGER NOT NULL, beyond BLOB, te INTEGER NOT NULL, rev INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS records_device ON records (device, seq);
 CREATE INDEX IF NOT EXISTS records_workout ON records (workout, seq);
-CREATE INDEX IF NOT EXISTS records_inexact ON records (seq) WHERE exact = 0;
 CREATE TABLE IF NOT EXISTS outbox (n INTEGER PRIMARY KEY, workout TEXT NOT NULL, op BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS outbox_workout ON outbox (workout);
 CREATE TABLE IF NOT EXISTS quarantine (
     device INTEGER NOT NULL, n INTEGER NOT NULL, seq INTEGER, code TEXT NOT NULL, detail BLOB NOT NULL,
     op BLOB NOT NULL, PRIMARY KEY (device, n, code)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS aliasing (workout TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS states (workout TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID
 """
 
-_ROW = "seq, device, n, workout, base, beyond, te, rev, exact, body"
+_ROW = "seq, device, n, workout, base, beyond, te, rev, body"
 
 
 def connect(path: Path | str) -> sqlite3.Connection:
@@ -76,11 +76,9 @@ class Store:
         """Where we stand, as the last Save left it."""
         kept = self.meta()
         held = Held(**{name: kept[name] for name in META if name in kept})
-        held.forks = {int(device): (parent, n) for device, (parent, n) in dict(held.forks).items()}
+        held.former = {int(device): n for device, n in held.former.items()}
         held.outbox = self.outbox()
         held.positions = self._positions(held.cursor)
-        sql = "SELECT seq FROM records WHERE exact = 0 AND seq <= ?"
-        held.inexact = {seq for (seq,) in self._db.execute(sql, (held.cursor,))}
         return held
 
     def meta(self) -> Json:
@@ -117,6 +115,10 @@ class Store:
         """The record at a place."""
         return next(self._rows("WHERE seq = ?", seq), None)
 
+    def named(self, dot: Dot) -> Row | None:
+        """The record of an op."""
+        return next(self._rows("WHERE device = ? AND n = ?", *dot), None)
+
     def by(self, device: int, after: int) -> list[Row]:
         """A device's records after a seq, in order."""
         return list(self._rows("WHERE device = ? AND seq > ? ORDER BY seq", device, after))
@@ -129,27 +131,16 @@ class Store:
         """The records after a seq, in order."""
         return list(self._rows("WHERE seq > ? ORDER BY seq LIMIT ?", after, limit))
 
-    def dots(self, after: int, upto: int) -> Iterator[tuple[int, Dot]]:
-        """(seq, dot) of the records in `after` < seq <= `upto`, in order."""
-        sql = "SELECT seq, device, n FROM records WHERE seq > ? AND seq <= ? ORDER BY seq"
-        for seq, device, n in self._db.execute(sql, (after, upto)):
-            yield seq, Dot(device, n)
-
     def clock(self, upto: int) -> dict[int, int]:
         """{device: n} of the newest op of each device in the log up to a seq."""
         sql = "SELECT device, MAX(n) FROM records WHERE seq <= ? GROUP BY device"
         return dict(self._db.execute(sql, (upto,)).fetchall())
 
-    def rev(self, workout: str, upto: int) -> int:
-        """The revision of a workout's newest record up to a seq, 0 without one."""
-        sql = "SELECT MAX(rev) FROM records WHERE workout = ? AND seq <= ?"
-        return int(self._db.execute(sql, (workout, upto)).fetchone()[0] or 0)
-
     def _rows(self, where: str, *values: Any) -> Iterator[Row]:
         for row in self._db.execute(f"SELECT {_ROW} FROM records {where}", values):
-            seq, device, n, workout, base, beyond, te, rev, exact, body = row
+            seq, device, n, workout, base, beyond, te, rev, body = row
             known = None if beyond is None else {int(d): m for d, m in orjson.loads(beyond).items()}
-            yield Row(seq, device, n, workout, base, known, te, rev, bool(exact), orjson.loads(body))
+            yield Row(seq, device, n, workout, base, known, te, rev, orjson.loads(body))
 
     # -- the rest --------------------------------------------------------------------------------------
 
@@ -168,6 +159,10 @@ class Store:
             " UNION ALL SELECT workout, 0 FROM states) GROUP BY workout ORDER BY newest DESC, workout"
         )
         return [workout for workout, _ in self._db.execute(sql)]
+
+    def aliasing(self) -> list[str]:
+        """The workouts of which an op may have said that they are merged into another."""
+        return [workout for (workout,) in self._db.execute("SELECT workout FROM aliasing ORDER BY workout")]
 
     def state(self, workout: str) -> Json | None:
         """A workout's state from the snapshot."""
@@ -191,7 +186,7 @@ def _statements(save: Save) -> Iterator[tuple[str, Sequence[Any]]]:
     if save.drop_states:
         yield "DELETE FROM states", ()
     for row in save.rows:
-        yield f"INSERT OR REPLACE INTO records ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _values(row)
+        yield f"INSERT OR REPLACE INTO records ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _values(row)
     for state in save.states:
         yield "INSERT OR REPLACE INTO states VALUES (?, ?)", (state["id"], orjson.dumps(state))
     for n in save.done:
@@ -200,11 +195,18 @@ def _statements(save: Save) -> Iterator[tuple[str, Sequence[Any]]]:
         yield "DELETE FROM outbox", ()
     for op in save.added if save.rewritten is None else save.rewritten:
         yield "INSERT INTO outbox VALUES (?, ?, ?)", (op["n"], op["workout"].lower(), orjson.dumps(op))
+    for workout in _aliasing(save):
+        yield "INSERT OR IGNORE INTO aliasing VALUES (?)", (workout,)
     for void in save.void:
         why, body = orjson.dumps(void.detail), orjson.dumps(void.op)
         values = (void.device, void.n, void.seq, void.code, why, body)
         yield "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?)", values
     yield from _meta(save.meta)
+
+
+def _aliasing(save: Save) -> set[str]:
+    said = [row.body for row in save.rows] + save.added + (save.rewritten or [])
+    return {op["workout"].lower() for op in said if op["kind"] in ALIASING}
 
 
 def _meta(meta: Json) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -216,5 +218,4 @@ def _meta(meta: Json) -> Iterator[tuple[str, Sequence[Any]]]:
 def _values(row: Row) -> Sequence[Any]:
     beyond = None if row.beyond is None else orjson.dumps(row.beyond, option=orjson.OPT_NON_STR_KEYS)
     body = orjson.dumps(row.body)
-    kept = (row.seq, row.device, row.n, row.workout, row.base, beyond, row.te, row.rev, row.exact, body)
-    return kept
+    return (row.seq, row.device, row.n, row.workout, row.base, beyond, row.te, row.rev, body)

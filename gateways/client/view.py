@@ -9,52 +9,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from fitai.engine import combine
 from fitai.engine import workout as engine
-from fitai.engine.ops import Record, Verdict
 from fitai.engine.workout import Limits
-from fitai.gateways.client.ledger import UNSIGNED, Held, op_of
+from fitai.gateways.client.ledger import UNSIGNED, Held
 from fitai.gateways.client.messages import Json, Row
 from fitai.sync import log
 from fitai.sync.fold import Folded, fold
-from fitai.sync.log import Position
 from fitai.sync.place import Placer
-from fitai.sync.wire import WireLimits, decode_op, op_hash
+from fitai.sync.wire import WireLimits, decode_op, decode_record
 
 WIDE = WireLimits()
-
-
-def record_of(row: Row) -> Record:
-    """A kept record as the engine reads it."""
-    op, _ = decode_op({"base": 0, **op_of(row.body)}, WIDE)
-    return Record(
-        op=op,
-        seq=row.seq,
-        rev=row.rev,
-        device=row.device,
-        base=row.base,
-        beyond=row.beyond,
-        te=row.te,
-        rt=row.te,
-        verdict=Verdict(row.body["verdict"]),
-        code=row.body.get("code"),
-        detail=row.body.get("detail"),
-        hash=op_hash(op.raw),
-    )
 
 
 def folded(
     workout: str, held: Held, rows: Iterable[Row], waiting: Sequence[Json], now_ms: Callable[[], int]
 ) -> Folded:
     """The fold of one workout from its rows, and the ops of it that wait."""
-    here = fold(workout, held.user or "", [record_of(row) for row in rows if row.seq <= _shown(held)])
+    here = fold(
+        workout, held.user or "", [decode_record(row.body) for row in rows if row.seq <= _shown(held)]
+    )
     if waiting:
         _place(here, workout, held, waiting, now_ms() + held.offset_ms)
     return here
 
 
-def document(here: Folded) -> Json | None:
-    """The state document, or None when there is nothing to show."""
-    return engine.state(here.workout) if here.workout.created else None
+def document(workout: str, aliasing: Iterable[str], fold_of: Callable[[str], Folded]) -> Json | None:
+    """The state document of a workout with what is merged into it, or None when there is nothing to show.
+
+    `aliasing` are the workouts that may be merged into another, `fold_of` folds one.
+    """
+    own = fold_of(workout).workout
+    if not own.created:
+        return None
+    aliases = {}
+    for name in aliasing:
+        other = fold_of(name).workout
+        if other.merged_into is not None and combine.alias(other, fold_of(other.merged_into).workout):
+            aliases[name] = other.merged_into
+    others = [fold_of(name).workout for name in combine.sources(aliases, workout)]
+    return engine.state(combine.combined(own, others))
 
 
 def _shown(held: Held) -> int:
@@ -64,8 +58,7 @@ def _shown(held: Held) -> int:
 
 def _place(here: Folded, workout: str, held: Held, waiting: Sequence[Json], now: int) -> None:
     author = UNSIGNED if held.author is None else held.author
-    position = held.positions.get(author, Position())
-    placer = Placer(_shown(held), 0, {author: position}, {workout: here}, Limits())
+    placer = Placer(_shown(held), 0, {author: held.position}, {workout: here}, Limits())
     for raw in waiting:
         op, _ = decode_op({"base": 0, **raw}, WIDE)
         placer.place(author, op, log.context(op, placer.position(author)), now, held.offset_ms)

@@ -15,6 +15,8 @@ from engineio.packet import MESSAGE
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
+from fitai.gateways.live.msgpack_scan import ack_of
+
 NAMESPACE = "/live"
 
 
@@ -45,8 +47,14 @@ class JsonPacket(sio.Packet):  # type: ignore[misc]  # the library ships no type
     uses_binary_events = False
 
 
+def _undefined(code: int, data: bytes) -> msgpack.ExtType | None:
+    """JavaScript's `undefined`, as its packers write it, is null; any other extension stays what it is, for
+    whoever reads it to refuse: read as null it would be stored as what nobody said."""
+    return None if (code, data) == (0, b"\x00") else msgpack.ExtType(code, data)
+
+
 class MsgpackPacket(sio.Packet):  # type: ignore[misc]
-    """socket.io-msgpack-parser: the whole packet as one map. Its `undefined` (ext 0) reads as null."""
+    """socket.io-msgpack-parser: the whole packet as one map."""
 
     uses_binary_events = False
 
@@ -54,7 +62,7 @@ class MsgpackPacket(sio.Packet):  # type: ignore[misc]
         return bytes(msgpack.packb(self._to_dict()))
 
     def decode(self, encoded_packet: bytes) -> None:
-        decoded = msgpack.unpackb(encoded_packet, ext_hook=lambda _code, _data: None)
+        decoded = msgpack.unpackb(encoded_packet, ext_hook=_undefined)
         self.packet_type = decoded["type"]
         self.data = decoded.get("data")
         self.id = decoded.get("id")
@@ -112,7 +120,7 @@ class MsgpackCodec:
         try:
             packet.decode(frame)
         except Exception as error:  # msgpack raises a family of its own besides ValueError and KeyError
-            raise Unreadable(f"{type(error).__name__}: {error}") from None
+            raise Unreadable(f"{type(error).__name__}: {error}", ack_of(frame)) from None
         if type(packet.packet_type) is not int or not isinstance(packet.id, int | None):
             raise Unreadable("no Socket.IO packet")
         return packet

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -45,6 +45,7 @@ from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Append, HeadMoved
 from fitai.persistence.database import Unavailable
 from fitai.sync import log
+from fitai.sync.clock import VectorClock
 from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
 from fitai.sync.place import SERVER, Placer
@@ -59,9 +60,7 @@ _log = structlog.get_logger(__name__)
 
 BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 32  # folds that a host keeps, those used last
-DOTS = 5_000  # names of records read at once to place a full vector clock
 PAGE_BYTES = 256 * 1024  # of JSON in one page of records
-ALIASING = ("workout.merge", "workout.unmerge", "conflict.choose")  # kinds that may say what is merged
 RETRIES = 16  # lost races for the head before a batch is told to come later
 
 
@@ -285,24 +284,34 @@ class Host:
 
     async def name_context(self, device: int, clock: Mapping[int, int]) -> Context:
         """What a full vector clock says in positions of this log; raises Refusal later {missing}."""
-        missing = {str(d): n for d, n in clock.items() if d != device and n >= self.position(d).next_n}
-        if missing:
-            raise Refusal(
-                "later", "this clock names ops that are not here yet", retry_after_ms=1000, missing=missing
-            )
-        start = self.position(device).base
-        tail = [entry async for entry in self._dots(start)]
-        places = {dot: seq for seq, dot in tail}
-        ahead = [Dot(d, n) for d, n in clock.items() if Dot(d, n) in places]
-        named = log.compress(clock, device, start, tail, ahead)
-        past = {d: n for d, n in (named.beyond or {}).items() if places[Dot(d, n)] > named.base}
-        return Context(named.base, past or None)
+        start = self.position(device)
+        seen = VectorClock(clock) | (start.beyond or {})
+        here = VectorClock({author: position.next_n - 1 for author, position in self._positions.items()})
+        log.require(seen, device, here)
+        return log.compress(seen, device, start.base, await self._landmarks(device, seen, start.base))
 
-    async def _dots(self, after: int) -> AsyncIterator[tuple[int, Dot]]:
-        while page := await self._hosts.log.dots(self.stream, after, DOTS):
-            for entry in page:
-                yield entry
-            after = page[-1][0]
+    async def _landmarks(self, own: int, clock: Mapping[int, int], start: int) -> list[tuple[int, Dot]]:
+        """(seq, dot) of the records after `start` that decide what a clock of the device `own` covers: of
+        each other device the last that it had seen and the first that it had not, and the end of what lies
+        before all of the latter. So a clock costs the same in a log of any length."""
+        others = {d: p.next_n - 1 for d, p in self._positions.items() if d != own}
+        seen = {d: min(n, clock.get(d, 0)) for d, n in others.items()}
+        unseen, places = await self._edges(seen, others)
+        if any(places[dot] <= start for dot in unseen):
+            # The base before had seen more than the clock tells.
+            firsts = await self._hosts.log.firsts(self.stream, start)
+            seen = {d: max(n, firsts.get(d, others[d] + 1) - 1) for d, n in seen.items()}
+            unseen, places = await self._edges(seen, others)
+        end = min((places[dot] - 1 for dot in unseen), default=self.head)
+        found = [(seq, dot) for dot, seq in places.items() if seq > start]
+        return sorted([*found, (end, Dot(own, 0))] if end > start else found)
+
+    async def _edges(
+        self, seen: Mapping[int, int], others: Mapping[int, int]
+    ) -> tuple[set[Dot], dict[Dot, int]]:
+        """The first dots that were not seen, and the seqs of these and of the last that were."""
+        unseen = {Dot(d, n + 1) for d, n in seen.items() if n < others[d]}
+        return unseen, await self.places([*unseen, *(Dot(d, n) for d, n in seen.items() if n)])
 
     # -- the worker --------------------------------------------------------------------------------
 
@@ -328,7 +337,7 @@ class Host:
         batch: list[Job] = []
         while self._jobs and len(batch) < BATCH:
             batch.append(self._jobs.popleft())
-            if batch[-1].kinds.intersection(ALIASING):
+            if batch[-1].kinds & combine.ALIASING:
                 break
         return batch
 
@@ -438,6 +447,8 @@ class Host:
             for connection in list(self.connections):
                 if connection.identity.device == message["device"]:
                     connection.bye("revoked")
+        elif kind == "named":
+            self.presence.named(message["device"], message["name"])
         if message.get("node") == self._hosts.node:
             return
         if kind == "head" and message["head"] > self.head:
@@ -502,7 +513,7 @@ class Host:
     async def _follow(self, records: Iterable[Record]) -> None:
         """Tell what follows from new records, of their workouts and of those that show them."""
         names = {record.op.workout for record in records}
-        aliasing = {record.op.workout for record in records if record.op.kind in ALIASING}
+        aliasing = {record.op.workout for record in records if record.op.kind in combine.ALIASING}
         aliasing |= {name for name, into in self._merges.items() if into in names}
         changed = set(names)
         for name in aliasing:
@@ -510,10 +521,7 @@ class Host:
         await self.following.follow(changed | {self.root(name) for name in names})
 
     async def _learn_alias(self, name: str) -> set[str]:
-        """Take over what a workout's fold says of its merging; the workouts whose views have changed.
-
-        While the one named was never created, or is removed, a merged workout stands for itself.
-        """
+        """Take over what a workout's fold says of its merging; the workouts whose views have changed."""
         await self.load(name)
         before, into = self.root(name), self.folds[name].w.merged_into
         self._merges.pop(name, None)
@@ -521,7 +529,7 @@ class Host:
         if into is not None:
             await self.load(into)
             self._merges[name] = into
-            if self.folds[into].w.created and not self.folds[into].w.removed:
+            if combine.alias(self.folds[name].w, self.folds[into].w):
                 self._aliases[name] = into
         changed = {before, self.root(name)} if before != self.root(name) else set()
         self.following.regrouped(changed)
@@ -539,7 +547,7 @@ class Host:
                 self._aliases[merge.workout] = merge.into
         for name in await self._hosts.projector.touched(self.stream):
             self.following.changed(name)
-        for name in await self._hosts.projector.touched(self.stream, ALIASING):
+        for name in await self._hosts.projector.touched(self.stream, combine.ALIASING):
             await self._learn_alias(name)
 
     async def load(self, *names: str) -> None:

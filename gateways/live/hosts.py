@@ -59,9 +59,9 @@ class LogReader:
         async with self._db.read() as session:
             return await Log(session).find(stream, device, first, last)
 
-    async def dots(self, stream: int, after: int, limit: int) -> list[tuple[int, Dot]]:
+    async def firsts(self, stream: int, after: int) -> dict[int, int]:
         async with self._db.read() as session:
-            return await Log(session).dots(stream, after, limit)
+            return await Log(session).firsts(stream, after)
 
     async def position(self, stream: int, device: int) -> Position:
         async with self._db.read() as session:

@@ -20,7 +20,7 @@ import structlog
 
 from fitai.engine import timers as deadlines
 from fitai.engine.kinds import stamp
-from fitai.engine.ops import Dot, Op, Record, Verdict
+from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import state
 from fitai.gateways.identity import Identity
 from fitai.sync import log
@@ -184,10 +184,10 @@ class PushJob(Job):
         fresh = self._allowed(host, admission.fresh)
         for op in fresh:
             position = placer.position(self._device)
-            context = _short(log.context(op, position, self._named.get(op.n)), self._places)
+            context = log.shorten(log.context(op, position, self._named.get(op.n)), self._places)
             record = placer.place(self._device, op, context, host.now_ms(), self._offset)
             self.records.append(record)
-            results.append(result_of(record))
+            results.append(log.result(record))
         self._answer = {"ok": True, "results": results, "head": placer.head}
 
     def settle(self, host: Host) -> None:
@@ -205,11 +205,7 @@ class PushJob(Job):
         stored = self._stored.get(op.n) or next(
             record for record in placer.records if record.device == self._device and record.op.n == op.n
         )
-        log.check_retry(op, stored, placer.position(self._device).next_n)
-        first: dict[str, Any] = {"verdict": stored.verdict.value}
-        if stored.code is not None:
-            first |= {"code": stored.code, "detail": stored.detail}
-        return {"n": op.n, "seq": stored.seq, "verdict": Verdict.DUPLICATE.value, "first": first}
+        return log.retried(op, stored, placer.position(self._device).next_n)
 
     def _allowed(self, host: Host, fresh: Sequence[Op]) -> Sequence[Op]:
         """As many of the new ops as the device's rate allows; refused with `later` when that is none."""
@@ -259,7 +255,7 @@ class CommandJob(Job):
 
     def settle(self, host: Host) -> None:
         if not self.done.done() and self._state is not None:
-            results = [result_of(record) for record in self.records]
+            results = [log.result(record) for record in self.records]
             self.done.set_result(Done(results, self._state, self._replayed))
 
     def fail(self, error: Exception) -> None:
@@ -340,30 +336,6 @@ class ThenJob(Job):
         else:
             if not self.done.done():
                 self.done.set_result(None)
-
-
-def _short(context: Context, places: Mapping[Dot, int]) -> Context:
-    """The same context without the entries that its base covers.
-
-    So a device that has retired, or that another one was forked from, costs later ops nothing. Nothing is
-    lost: what a device wrote earlier lies lower in the log. `places` are the seqs of the entries' dots; an
-    entry without one stays.
-    """
-    if context.beyond is None:
-        return context
-    base = context.base
-    left = {d: n for d, n in context.beyond.items() if places.get(Dot(d, n), base + 1) > base}
-    return Context(base, left or None)
-
-
-def result_of(record: Record) -> dict[str, Any]:
-    """One line of a push's answer."""
-    out: dict[str, Any] = {"n": record.op.n, "seq": record.seq, "verdict": record.verdict.value}
-    if record.code is not None:
-        out["code"] = record.code
-    if record.detail is not None:
-        out["detail"] = record.detail
-    return out
 
 
 def _state_at(host: Host, placer: Placer, workout: str) -> StateAt:

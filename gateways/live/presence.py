@@ -43,6 +43,13 @@ class Presence:
         self._here[device] = {"device": device, "name": connection.name, "since": self._host.now_ms()}
         self._changed()
 
+    def named(self, device: int, name: str) -> None:
+        """The person calls a device by this name; every device hears of it when it is here."""
+        entry = self._here.get(device)
+        if entry is not None and entry["name"] != name:
+            self._here[device] = {**entry, "name": name}
+            self._changed()
+
     def left(self, connection: Connection) -> None:
         """A connection went; its device leaves after the grace unless another one is there or comes."""
         device = connection.identity.device

@@ -66,14 +66,23 @@ class OpModel(Struct, kw_only=True):
     v: int = 1
 
 
+class Context(Struct, kw_only=True):
+    """What an op had seen: the stream up to `base`, and besides `{device: n}`, that device's ops 1..n."""
+
+    base: Position
+    beyond: dict[str, Counter] | None = None
+
+
 class RecordModel(OpModel, kw_only=True):
-    """A record: an op at its place in the stream (`seq`) and in its workout (`rev`)."""
+    """A record: an op at its place in the stream (`seq`) and in its workout (`rev`), with its effective time
+    `te`. `context` is there only where it is not simply the op's own `base`."""
 
     seq: Counter
     rev: Counter
     device: int
     te: Millis
     verdict: str
+    context: Context | None = None
     code: str | None = None
     detail: dict[str, Any] | None = None
 
@@ -86,15 +95,30 @@ class Push(Struct, kw_only=True):
     sent_at: Millis | None = None
 
 
+class FirstAnswer(Struct, kw_only=True):
+    """What became of an op when it came first."""
+
+    rev: Counter
+    te: Millis
+    verdict: str
+    context: Context | None = None
+    code: str | None = None
+    detail: dict[str, Any] | None = None
+
+
 class Result(Struct, kw_only=True):
-    """What became of one op: applied, merged, deferred, void, or duplicate with the `first` answer."""
+    """What became of one op: applied, merged, deferred, void, or duplicate with the `first` answer. With the
+    op and the device it is the op's record."""
 
     n: Counter
     seq: Counter
+    rev: Counter
+    te: Millis
     verdict: str
+    context: Context | None = None
     code: str | None = None
     detail: dict[str, Any] | None = None
-    first: dict[str, Any] | None = None
+    first: FirstAnswer | None = None
 
 
 class PushAck(Struct, kw_only=True):

@@ -9,6 +9,7 @@ from fitai.http.auth.schemas import (
     DeviceName,
     DeviceOut,
     DevicePath,
+    DeviceQuery,
     Devices,
     Fork,
     Forked,
@@ -62,9 +63,12 @@ async def logout(request: web.Request, caller: Identity | None, body: Logout) ->
 
 
 @routes.get("/auth/devices", response=Devices)
-async def list_devices(request: web.Request, caller: Identity) -> Devices:
-    """List the enrolled devices."""
-    return Devices(devices=await request.app[AUTH].devices(caller))
+async def list_devices(request: web.Request, caller: Identity, query: DeviceQuery) -> Devices:
+    """List the enrolled devices.
+
+    Records and conflicts name devices by number, those that are out too: `revoked=true` lists them as well.
+    """
+    return Devices(devices=await request.app[AUTH].devices(caller, revoked=query.revoked))
 
 
 @routes.post("/auth/devices", status=201, response=Forked, errors=("gap", "already_exists"))
@@ -83,7 +87,10 @@ async def fork_device(request: web.Request, caller: Identity, body: Fork) -> For
 async def rename_device(
     request: web.Request, caller: Identity, path: DevicePath, body: DeviceName
 ) -> DeviceOut:
-    """Rename a device."""
+    """Rename a device.
+
+    All its user's devices see the new name in `presence` while it is here.
+    """
     return await request.app[AUTH].rename(caller, path.id, body.name)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field
 
 from fitai.http.auth.passwords import LONGEST, SHORTEST
-from fitai.http.frame import Schema
+from fitai.http.frame import Query, Schema
 
 _EMAIL = re.compile(r"[^\s@\"(),:;<>\[\]\\]+@(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W_](?:[\w-]*[^\W_])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -133,8 +133,15 @@ class Forked(Session):
     install_id: str
 
 
+class DeviceQuery(Query):
+    """Which devices to list."""
+
+    revoked: bool = Field(False, description="Also those that are out: what they wrote still names them.")
+
+
 class DeviceOut(Schema):
-    """One of the user's devices; times in Unix ms. `current` is the one that asks."""
+    """One of the user's devices; times in Unix ms. `current` is the one that asks, `parent` the device that a
+    fork has parted from, `revoked_at` null while it is enrolled."""
 
     id: int
     name: str
@@ -142,9 +149,11 @@ class DeviceOut(Schema):
     created_at: int
     last_used_at: int
     current: bool
+    parent: int | None
+    revoked_at: int | None
 
 
 class Devices(Schema):
-    """The user's enrolled devices, the last used first."""
+    """The user's devices, the last used first."""
 
     devices: list[DeviceOut]

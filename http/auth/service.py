@@ -101,6 +101,8 @@ class AuthService:
                 await Users(session).set_password(user.id, stronger)
             entry = await self._enter(session, user.id, body.device)
         self._tell_revoked(user.id, entry.enrolment.retired)
+        if entry.enrolment.known:
+            self._tell_named(entry.enrolment.device)
         return self._session(user, entry)
 
     async def refresh(self, refresh_token: str) -> Session:
@@ -168,10 +170,10 @@ class AuthService:
         token = await Tokens(session).issue(caller.user, enrolment.device.id, now=now, ttl=self._refresh_ms)
         return _Entry(enrolment, token)
 
-    async def devices(self, caller: Identity) -> list[DeviceOut]:
-        """The caller's enrolled devices, the last used first."""
+    async def devices(self, caller: Identity, *, revoked: bool) -> list[DeviceOut]:
+        """The caller's enrolled devices, with `revoked` also those that are out; the last used first."""
         async with self._db.read() as session:
-            rows = await Devices(session).list(caller.user)
+            rows = await Devices(session).list(caller.user, revoked=revoked)
         rows.sort(key=lambda row: (-row.last_used_at, -row.id))
         return [_device(row, caller) for row in rows]
 
@@ -181,6 +183,7 @@ class AuthService:
             row = await Devices(session).rename(caller.user, device, name)
         if row is None:
             raise not_found()
+        self._tell_named(row)
         return _device(row, caller)
 
     async def revoke(self, caller: Identity, device: int) -> None:
@@ -217,6 +220,10 @@ class AuthService:
         for device in devices:
             self._bus.publish(user_topic(user), {"kind": "revoked", "device": device})
 
+    def _tell_named(self, device: DeviceRow) -> None:
+        named = {"kind": "named", "device": device.id, "name": device.name}
+        self._bus.publish(user_topic(device.user), named)
+
     def _session(self, user: UserRow, entry: _Entry) -> Session:
         device = entry.enrolment.device
         return Session(
@@ -248,4 +255,6 @@ def _device(row: DeviceRow, caller: Identity) -> DeviceOut:
         created_at=row.created_at,
         last_used_at=row.last_used_at,
         current=row.id == caller.device,
+        parent=row.parent,
+        revoked_at=row.revoked_at,
     )

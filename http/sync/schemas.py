@@ -36,6 +36,13 @@ class OpModel(Open):
     v: int = 1
 
 
+class Context(Open):
+    """What an op had seen: the stream up to `base`, and besides `{device: n}`, that device's ops 1..n."""
+
+    base: int
+    beyond: dict[str, int] | None = None
+
+
 class RecordModel(OpModel):
     """A record: an op at its place in the stream (`seq`) and in its workout (`rev`)."""
 
@@ -44,6 +51,7 @@ class RecordModel(OpModel):
     device: int
     te: int = Field(description="Effective time, Unix ms.")
     verdict: str = Field(examples=["applied", "merged", "deferred", "void"])
+    context: Context | None = Field(None, description="Where it is not simply the op's own `base`.")
     code: str | None = None
     detail: dict[str, Any] | None = None
 
@@ -56,15 +64,30 @@ class PushBody(Open):
     sent_at: int | None = None
 
 
+class FirstAnswer(Open):
+    """What became of an op when it came first."""
+
+    rev: int
+    te: int
+    verdict: str
+    context: Context | None = None
+    code: str | None = None
+    detail: dict[str, Any] | None = None
+
+
 class Result(Open):
-    """What became of one op: applied, merged, deferred, void, or duplicate with the `first` answer."""
+    """What became of one op: applied, merged, deferred, void, or duplicate with the `first` answer. With the
+    op and the device it is the op's record."""
 
     n: int
     seq: int
+    rev: int
+    te: int
     verdict: str
+    context: Context | None = None
     code: str | None = None
     detail: dict[str, Any] | None = None
-    first: dict[str, Any] | None = None
+    first: FirstAnswer | None = None
 
 
 class PushAnswer(Open):

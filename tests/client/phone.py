@@ -10,13 +10,14 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from fitai.engine.ops import Stamp, saw
 from fitai.engine.workout import digest
 from fitai.gateways.client import messages as m
 from fitai.gateways.client import view
 from fitai.gateways.client.core import Core, Patience
+from fitai.gateways.client.messages import Row
 from fitai.gateways.client.store import Store
-from fitai.sync import log
-from fitai.sync.log import Context
+from fitai.sync.fold import Folded
 from tests.client.stand_in import Stream
 
 Json = dict[str, Any]
@@ -160,8 +161,11 @@ class Phone:
     # -- what a test looks at ----------------------------------------------------------------------------
 
     def state(self, workout: str) -> Json | None:
+        return view.document(workout, self.store.aliasing(), self._fold)
+
+    def _fold(self, workout: str) -> Folded:
         rows, waiting = self.store.of(workout), self.store.outbox(workout)
-        return view.document(view.folded(workout, self.held, rows, waiting, self.now))
+        return view.folded(workout, self.held, rows, waiting, self.now)
 
     def digests(self) -> dict[str, str]:
         return {name: digest(self.state(name) or {}) for name in sorted(self.store.workouts())}
@@ -183,9 +187,6 @@ def agree(stream: Stream, *phones: Phone) -> None:
 
 def seen(stream: Stream, record: Any) -> list[int]:
     """The seqs of the records that the author of a record had seen, whichever way its context is written."""
-    context = Context(record.base, record.beyond)
-    return [
-        r.seq
-        for r in stream.records[: record.seq - 1]
-        if r.seq <= context.base or log.saw(context, record.device, r.seq, r.dot)
-    ]
+    n = record.n if isinstance(record, Row) else record.op.n
+    author = Stamp(record.seq, record.device, n, record.te, record.base, record.beyond)
+    return [r.seq for r in stream.records[: record.seq - 1] if saw(author, r.stamp)]

@@ -1,8 +1,7 @@
 """A server in memory with the rules of the real one: `sync.log` and `sync.place`, without a database.
 
 `Stream` answers pushes, pulls, snapshots and forks by the protocol's text, as data. What a client meets
-rarely can be made to happen: `rewind` (a backup was restored), `told_te=False` (acknowledgements that do
-not tell the effective time), `room` (only so many ops are accepted at once).
+rarely can be made to happen: `rewind` (a backup was restored), `room` (so many ops are accepted at once).
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ import copy
 import uuid
 from typing import Any
 
-from fitai.engine.ops import Dot, Record, Verdict
+from fitai.engine import combine
+from fitai.engine.ops import Dot, Record
 from fitai.engine.workout import Limits, digest, state
 from fitai.sync import log
+from fitai.sync.clock import VectorClock
 from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
 from fitai.sync.place import Placer
@@ -26,14 +27,13 @@ NOW = 1_780_000_000_000
 class Stream:
     """One user's log."""
 
-    def __init__(self, *, told_te: bool = False, room: int | None = None) -> None:
+    def __init__(self, *, room: int | None = None) -> None:
         self.user = str(uuid.uuid4())
         self.epoch = "first"
         self.records: list[Record] = []
         self.forks: dict[int, Position] = {}
         self.devices = 0
         self.now = NOW
-        self.told_te = told_te
         self.room = room
         self.pushes = 0
         self.limits = WireLimits()
@@ -75,7 +75,7 @@ class Stream:
     def pull(self, after: int, limit: int = 500) -> Json:
         if after > self.head:
             return Refusal("bad_request", "after is beyond the head", head=self.head).answer()
-        page = [wire(record) for record in self.records[after : after + limit]]
+        page = [copy.deepcopy(record.wire()) for record in self.records[after : after + limit]]
         more = after + len(page) < self.head
         return {"ok": True, "epoch": self.epoch, "head": self.head, "records": page, "more": more}
 
@@ -101,7 +101,19 @@ class Stream:
 
     def digests(self) -> dict[str, str]:
         names = {record.op.workout for record in self.records}
-        return {name: digest(state(self._fold(name).workout)) for name in sorted(names)}
+        return {name: digest(self._shown(name, names)) for name in sorted(names)}
+
+    def _shown(self, name: str, names: set[str]) -> Json:
+        """A workout's document with what is merged into it, as a host shows it."""
+        all_of_them = {name: self._fold(name).workout for name in names}
+        aliases = {
+            w.id: w.merged_into
+            for w in all_of_them.values()
+            if w.merged_into in names and combine.alias(w, all_of_them[w.merged_into])
+        }
+        others = [all_of_them[other] for other in combine.sources(aliases, name)]
+        own = all_of_them[name]
+        return state(combine.combined(own, others)) if own.created else {}
 
     def rewind(self, seq: int, epoch: str = "second") -> None:
         """A backup of the log as it was at `seq` is restored."""
@@ -127,41 +139,25 @@ class Stream:
         fresh = admission.fresh if self.room is None else admission.fresh[: self.room]
         if admission.fresh and not fresh:
             raise Refusal("later", "busy", retry_after_ms=1000)
+        places = {record.dot: record.seq for record in self.records}
         offset = 0 if push.sent_at is None else self.now - push.sent_at
         for op in fresh:
             named = None if op.clock is None else self._name(device, op.clock)
-            context = log.context(op, placer.position(device), named)
+            context = log.shorten(log.context(op, placer.position(device), named), places)
             record = placer.place(device, op, context, self.now, offset)
-            results.append(self._result(record))
+            results.append(log.result(record))
         self.records += placer.records
         return {"ok": True, "results": results, "head": self.head}
 
     def _retry(self, device: int, op: Any, placer: Placer) -> Json:
         stored = next(r for r in self.records if r.dot == Dot(device, op.n))
-        log.check_retry(op, stored, placer.position(device).next_n)
-        first = {key: value for key, value in self._result(stored).items() if key not in ("n", "seq")}
-        return {"n": op.n, "seq": stored.seq, "verdict": Verdict.DUPLICATE.value, "first": first}
-
-    def _result(self, record: Record) -> Json:
-        out: Json = {"n": record.op.n, "seq": record.seq, "verdict": record.verdict.value}
-        if record.code is not None:
-            out |= {"code": record.code, "detail": record.detail}
-        return out | ({"te": record.te, "rev": record.rev} if self.told_te else {})
+        return log.retried(op, stored, placer.position(device).next_n)
 
     def _name(self, device: int, clock: dict[int, int]) -> Context:
-        places = {record.dot: record.seq for record in self.records}
-        missing = {str(d): n for d, n in clock.items() if n and Dot(d, n) not in places}
-        if missing:
-            raise Refusal("later", "not here yet", retry_after_ms=1000, missing=missing)
-        start = self.position(device).base
-        tail = [(record.seq, record.dot) for record in self.records[start:]]
-        ahead = [Dot(d, n) for d, n in clock.items() if places.get(Dot(d, n), 0) > start]
-        named = log.compress(clock, device, start, tail, ahead)
-        past = {d: n for d, n in (named.beyond or {}).items() if places[Dot(d, n)] > named.base}
-        return Context(named.base, past or None)
-
-
-def wire(record: Record) -> Json:
-    """A record as devices get it, with what its author had seen past its base."""
-    out = copy.deepcopy(record.wire())
-    return out | ({"beyond": {str(d): n for d, n in record.beyond.items()}} if record.beyond else {})
+        start = self.position(device)
+        seen, here = VectorClock(clock) | (start.beyond or {}), VectorClock()
+        for record in self.records:
+            here |= {record.device: record.op.n}
+        log.require(seen, device, here)
+        tail = [(record.seq, record.dot) for record in self.records[start.base :]]
+        return log.compress(seen, device, start.base, tail)

@@ -37,9 +37,9 @@ def live(request):
     return request.param
 
 
-@pytest.fixture(params=[True, False], ids=["te told", "te estimated"])
-def stream(request):
-    return Stream(told_te=request.param)
+@pytest.fixture
+def stream():
+    return Stream()
 
 
 def test_an_op_is_in_the_outbox_and_in_the_state_before_anybody_was_asked(stream):
@@ -228,6 +228,26 @@ def test_a_copy_that_is_told_of_an_equivocation_forks_at_the_first_op_that_diffe
     assert stream.forks[copy.held.device].beyond == {phone.held.device: 4}
 
 
+def test_an_op_that_a_copy_has_sent_for_us_is_not_sent_again_under_another_name(stream, live):
+    """The copy held it too, sent it and went on; we find our counter used up and are in doubt."""
+    phone = Phone(stream, live=live)
+    device = phone.sign_in()
+    entry = begin(phone)
+    phone.settle()
+    phone.lose()
+    common = set_log(phone, entry, 5)
+    copy = Phone(stream, live=live)
+    phone.store._db.backup(copy.store._db)
+    copy.core = copy._core()
+    set_log(copy, entry, 6)
+    agree(stream, copy)
+    agree(stream, phone, copy)
+    sets = [record for record in stream.records if record.op.kind == "set.log"]
+    assert [record.op.value["reps"] for record in sets] == [5, 6]
+    assert sets[0].op.raw["entity"] == common["entity"]
+    assert phone.held.device == copy.held.device == device, "nothing differs: nobody has to fork"
+
+
 def test_a_dot_that_names_an_op_which_is_numbered_anew_goes_with_it(stream):
     phone = Phone(stream)
     phone.write("workout.create", W)
@@ -254,6 +274,82 @@ def test_a_sign_in_as_another_device_sends_what_waits_under_the_new_name(stream,
     assert [(r.device, r.op.n) for r in stream.records[3:]] == [(old, 4), (new, 1)]
     assert stream.records[4].beyond == {old: 4} or stream.records[4].base == 4
     assert stream.records[4].verdict == "applied"
+
+
+def test_what_waits_under_a_new_name_is_shown_offline_as_it_will_be(stream, live, tmp_path):
+    """Its own ops of the time before are in its context already, of a sign-in as of a fork."""
+    phone, other = Phone(stream, tmp_path / "phone.db", live=live), Phone(stream, live=live)
+    old = phone.sign_in()
+    other.sign_in()
+    other.write("workout.create", V)
+    other.settle()
+    entry = begin(phone)
+    entity = str(uuid.uuid4())
+    set_log(phone, entry, 5, entity=entity)
+    phone.settle()
+    copy = Phone(stream, live=live)
+    phone.store._db.backup(copy.store._db)
+    copy.core = copy._core()
+    set_log(phone, entry, 8)
+    phone.settle()
+    for each in (phone, copy):
+        each.lose()
+        each.write("set.edit", W, {"field": "reps", "value": 6}, entity)
+    phone.sign_in()
+    for each, seen in ((phone, 5), (copy, 4)):
+        each.tell(m.Asked())
+        while each.held.author == old:
+            each.reach() if each.asked else each.arrive()
+        each.lose()
+        assert each.held.position.beyond[old] == seen
+        each.die() if each is phone else None
+        assert each.held.position.beyond[old] == seen
+        before = each.digests()
+        each.settle()
+        assert before == each.digests()
+    agree(stream, phone, copy)
+
+
+def test_after_a_restore_what_was_written_under_an_old_name_is_offered_again_under_the_new(stream, live):
+    """Nobody signs in as the old device any more, and its notes are named by dots."""
+    phone = Phone(stream, live=live)
+    old = phone.sign_in()
+    entry = begin(phone)
+    set_log(phone, entry, 5)
+    phone.write("note.set", W, {"text": "one"})
+    phone.settle()
+    new = phone.sign_in()
+    phone.settle()
+    phone.write("note.set", W, {"text": "two", "parent": [old, 5]})
+    agree(stream, phone)
+    phone.lose()
+    set_log(phone, entry, 6)
+    stream.rewind(3)
+    agree(stream, phone)
+    assert [(r.device, r.op.n) for r in stream.records[3:]] == [(new, n) for n in (1, 2, 3, 4)]
+    assert [r.op.value.get("reps") or r.op.value["text"] for r in stream.records[3:]] == [5, "one", "two", 6]
+    assert stream.records[5].op.value["parent"] == [new, 2]
+
+
+def test_after_a_restore_no_clock_names_what_is_not_there_any_more(stream, live):
+    """What another device wrote is lost for good, and our first op under a new name had seen it."""
+    phone, other = Phone(stream, live=live), Phone(stream, live=live)
+    phone.sign_in()
+    other.sign_in()
+    begin(phone)
+    agree(stream, phone, other)
+    other.write("workout.pause", W)
+    agree(stream, other, phone)
+    phone.lose()
+    phone.write("workout.resume", W)
+    phone.sign_in()
+    phone.tell(m.Asked())
+    while not phone.held.unsaid:
+        phone.reach() if phone.asked else phone.arrive()
+    phone.lose()
+    stream.rewind(2)
+    agree(stream, phone)
+    assert [r.op.kind for r in stream.records][-1] == "workout.resume"
 
 
 def test_after_a_restored_backup_what_was_acknowledged_is_offered_again(stream, live):

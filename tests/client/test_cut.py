@@ -47,8 +47,8 @@ class Cable(Phone):
 
 
 def exchange(live, cut):
-    """A phone with ops to push, records to pull and a refused op; returns the stream and the phones."""
-    stream = Stream()
+    """A phone with ops to push one by one, records to pull and a refused op; returns the stream and it."""
+    stream = Stream(room=1)
     other, phone = Phone(stream, live=live), Cable(stream, live=live)
     other.sign_in()
     phone.sign_in()

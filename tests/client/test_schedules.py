@@ -27,8 +27,8 @@ DISASTERS = st.lists(
 class Story:
     """What happened to three phones, and what their person wrote."""
 
-    def __init__(self, live: list[bool], told_te: bool) -> None:
-        self.stream = Stream(told_te=told_te)
+    def __init__(self, live: list[bool]) -> None:
+        self.stream = Stream()
         self.phones = [Phone(self.stream, live=each) for each in live]
         for phone in self.phones:
             phone.sign_in()
@@ -88,11 +88,10 @@ class Story:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     live=st.lists(st.booleans(), min_size=3, max_size=3),
-    told_te=st.booleans(),
     acts=st.lists(st.tuples(STEPS, DISASTERS), min_size=1, max_size=3),
 )
-def test_whatever_happened_all_agree_and_everything_written_is_there_once(live, told_te, acts):
-    story = Story(live, told_te)
+def test_whatever_happened_all_agree_and_everything_written_is_there_once(live, acts):
+    story = Story(live)
     story.phones[0].write("workout.create", W)
     story.phones[0].settle()
     for steps, disasters in acts:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from fitai.engine.ops import Dot
 from fitai.gateways.client import messages as m
 from fitai.gateways.client.ledger import Held
 from fitai.gateways.client.messages import Row, Save, Void
@@ -51,7 +52,8 @@ def open_mortal(path):
 
 def row(seq, device=1, workout=W, beyond=None):
     body = {"n": seq, "seq": seq, "device": device, "verdict": "applied"}
-    return Row(seq, device, seq, workout, 0, beyond, 1000 + seq, seq, True, body)
+    body |= {"workout": workout, "kind": "rest.skip"}
+    return Row(seq, device, seq, workout, 0, beyond, 1000 + seq, seq, body)
 
 
 @pytest.fixture
@@ -69,25 +71,25 @@ def test_an_empty_file_stands_at_the_beginning(store):
 def test_everything_of_a_save_is_there_afterwards(store):
     void = Void(1, 7, None, "bad_request", {"message": "no"}, {"n": 7})
     save = Save(
-        meta={"cursor": 2, "epoch": "e", "forks": {3: (1, 4)}, "device": 3, "author": 1},
+        meta={"cursor": 2, "epoch": "e", "former": {1: 4}, "device": 3, "author": 1},
         rows=[row(1), row(2, 2, beyond={1: 1})],
-        added=[{"n": 3, "workout": W}, {"n": 4, "workout": W}],
+        added=[{"n": 3, "workout": W, "kind": "rest.skip"}, {"n": 4, "workout": W, "kind": "rest.skip"}],
         void=[void],
     )
     store.save(save)
     store.save(Save(done=[3]))
     held = store.held()
     assert (held.cursor, held.epoch, held.device, held.author) == (2, "e", 3, 1)
-    assert held.forks == {3: (1, 4)}
+    assert held.former == {1: 4}
     assert [op["n"] for op in held.outbox] == [4]
     assert {device: (p.next_n, p.beyond) for device, p in held.positions.items()} == {
         1: (2, None),
         2: (3, {1: 1}),
     }
-    assert (store.at(2), store.by(1, 0), list(store.dots(0, 9))) == (
+    assert (store.at(2), store.by(1, 0), store.named(Dot(2, 2))) == (
         row(2, 2, beyond={1: 1}),
         [row(1)],
-        [(1, (1, 1)), (2, (2, 2))],
+        row(2, 2, beyond={1: 1}),
     )
     assert store.void() == [void]
 
@@ -101,7 +103,11 @@ def test_a_cut_forgets_what_lay_beyond_and_comes_before_the_new_rows(store):
 def test_workouts_come_with_the_last_changed_first(store):
     states = [{"id": "old", "title": "Legs"}]
     store.save(
-        Save(rows=[row(1, workout="a"), row(2, workout="b")], added=[{"n": 1, "workout": "c"}], states=states)
+        Save(
+            rows=[row(1, workout="a"), row(2, workout="b")],
+            added=[{"n": 1, "workout": "c", "kind": "rest.skip"}],
+            states=states,
+        )
     )
     assert store.workouts() == ["c", "b", "a", "old"]
     assert store.state("old") == states[0]
@@ -110,9 +116,11 @@ def test_workouts_come_with_the_last_changed_first(store):
 
 
 def test_a_save_that_fails_leaves_nothing_behind(store):
-    store.save(Save(added=[{"n": 1, "workout": W}]))
+    store.save(Save(added=[{"n": 1, "workout": W, "kind": "rest.skip"}]))
     with pytest.raises(sqlite3.IntegrityError):
-        store.save(Save(rows=[row(1)], added=[{"n": 1, "workout": W}], meta={"cursor": 1}))
+        store.save(
+            Save(rows=[row(1)], added=[{"n": 1, "workout": W, "kind": "rest.skip"}], meta={"cursor": 1})
+        )
     assert (store.at(1), store.held().cursor, len(store.outbox())) == (None, 0, 1)
 
 

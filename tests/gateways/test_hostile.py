@@ -7,7 +7,6 @@ anything, or when a socket, a session or a task is left of the attacker.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -36,28 +34,14 @@ from tests.gateways.hostile import (
 
 Connect = Callable[..., Awaitable[Wire]]
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+    pytest.mark.usefixtures("no_exception_is_logged"),
+]
 
 AUTH_S = 0.4
 
 # -- the scene -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def no_exception_is_logged(caplog: pytest.LogCaptureFixture) -> Any:
-    """Neither by us nor by a library, nor by the loop about a task or a callback that failed."""
-    with structlog.testing.capture_logs() as ours:
-        yield
-    theirs = [r for phase in ("setup", "call") for r in caplog.get_records(phase)]
-    wrong = [r.getMessage() for r in theirs if r.levelno >= logging.ERROR and _exceptional(r)]
-    wrong += [
-        str(entry) for entry in ours if entry["log_level"] in ("error", "critical") or "exc_info" in entry
-    ]
-    assert not wrong, wrong
-
-
-def _exceptional(record: logging.LogRecord) -> bool:
-    return bool(record.exc_info) or record.name.startswith(("asyncio", "aiohttp"))
 
 
 @pytest.fixture

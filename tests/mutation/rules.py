@@ -308,8 +308,8 @@ RULES = [
     Rule(
         "a context never goes back",
         "sync/log.py",
-        "max(base, position.base)",
-        "max(base, 0)",
+        "max(named.base, position.base)",
+        "named.base",
     ),
     Rule(
         "a counter ahead is a gap",
@@ -332,8 +332,8 @@ RULES = [
     Rule(
         "effective time is not after receipt",
         "sync/log.py",
-        "te = min(at + offset, received)",
-        "te = at + offset",
+        "te = min(max(-MAX_INT, at + offset), received)",
+        "te = max(-MAX_INT, at + offset)",
     ),
     Rule(
         "effective time is not before the device's previous op",

@@ -134,7 +134,8 @@ async def test_own_ops_are_found_by_counter(db, stream, appender, make_record):
         log = Log(session)
         assert [r.dot for r in await log.find(stream.id, 2, 2, 3)] == [Dot(2, 2), Dot(2, 3)]
         assert await log.find(stream.id, 2, 9, 12) == []
-        assert await log.dots(stream.id, 6, 5) == [(7, Dot(2, 4)), (8, Dot(1, 4))]
+        assert await log.firsts(stream.id, 5) == {1: 3, 2: 4}
+        assert await log.firsts(stream.id, 7) == {1: 4}
 
 
 async def test_one_persons_log_is_not_anothers(db, stream, person, appender, make_append):
@@ -203,6 +204,9 @@ async def test_places_of_records_by_name(db, stream, appender, make_record):
             Dot(7, 2): 3,
         }
         assert await log.places(stream.id, []) == {}
+        many = [Dot(device, n) for device in range(1, 60) for n in range(1, 60)]
+        assert await log.places(stream.id, many) == await log.places(stream.id, many[::-1])
+        assert Dot(1, 1) in await log.places(stream.id, many)
 
 
 async def test_a_fork_starts_with_what_its_parent_had_written_and_seen(db, stream, appender, make_record):

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fitai.engine.ops import Dot, Record
+from fitai.engine.ops import Record
 from fitai.engine.workout import Limits
 from fitai.sync import log
+from fitai.sync.clock import VectorClock
 from fitai.sync.fold import Folded, fold
-from fitai.sync.log import Context
+from fitai.sync.log import Context, Position
 from fitai.sync.place import Placer
 from fitai.sync.wire import WireLimits, decode_op
 
@@ -50,14 +51,12 @@ class Stream:
         op, _ = decode_op(raw, WireLimits())
         position = self._placer.position(device)
         assert op.n == position.next_n, f"op {op.n} of device {device}, where {position.next_n} is next"
-        named = None if op.clock is None else self._name(device, op.clock, position.base)
+        named = None if op.clock is None else self._name(device, op.clock, position)
         assert op.base is None or op.base <= self.head, f"base {op.base} is beyond the head {self.head}"
         return self._placer.place(device, op, log.context(op, position, named), LATE, 0)
 
-    def _name(self, device: int, clock: Mapping[int, int], start: int) -> Context:
+    def _name(self, device: int, clock: Mapping[int, int], position: Position) -> Context:
         assert self.holds(clock, device), f"the log does not have all of {dict(clock)}"
-        places = {record.dot: record.seq for record in self.records[start:]}
-        ahead = [Dot(*entry) for entry in clock.items() if Dot(*entry) in places]
-        named = log.compress(clock, device, start, [(seq, dot) for dot, seq in places.items()], ahead)
-        past = {d: n for d, n in (named.beyond or {}).items() if places[Dot(d, n)] > named.base}
-        return Context(named.base, past or None)
+        seen = VectorClock(clock) | (position.beyond or {})
+        tail = [(record.seq, record.dot) for record in self.records[position.base :]]
+        return log.compress(seen, device, position.base, tail)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fitai.engine.ops import Record
@@ -45,7 +45,7 @@ def values(told: Json) -> Json:
         for name, value in thing.items()
         if name not in _BY_TIME and (of, id_, name) not in beside
     }
-    return {"there": sorted(str(key[:2]) for key in alone), "beside": beside, "alone": alone}
+    return {"there": {key[:2] for key in alone}, "beside": beside, "alone": alone}
 
 
 _BY_TIME = {
@@ -151,7 +151,35 @@ def test_merging_replicas_commutes_associates_and_is_idempotent(world: World, or
 @thorough
 @given(worlds)
 def test_no_accepted_value_is_lost_and_none_is_made_up(world: World) -> None:
-    assert Oracle(WORKOUT, world.records, world.clocks).complaints(document(world.records)) == []
+    told = document(world.records)
+    assert Oracle(WORKOUT, world.records, world.clocks).complaints(told) == []
+    for one in told["alternatives"]:
+        devices = [other["dot"][0] for other in (one["shown"], *one["others"])]
+        assert len(devices) == len(set(devices)), "more values than devices"
+
+
+def test_the_schedules_reach_every_verdict_flag_and_reason() -> None:
+    met: set[str] = set()
+
+    @settings(thorough, max_examples=600, derandomize=True, database=None, phases=[Phase.generate])
+    @given(worlds)
+    def look(world: World) -> None:
+        told = document(world.records)
+        met.update(record.verdict for record in world.records)
+        met.update("beyond" for record in world.records if record.beyond)
+        met.update(flag["flag"] for flag in told["flags"])
+        met.update(one["why"] for one in told["alternatives"])
+        met.update(one["of"] for one in told["alternatives"])
+        met.update("note" for one in told["alternatives"] if one["field"] == "note")
+        met.add(told["status"])
+
+    look()
+    assert met >= {
+        *("applied", "merged", "deferred", "void", "beyond"),
+        *("late_sets", "abandoned_with_sets", "concurrent_transitions", "removed_and_edited", "notes_merged"),
+        *("later", "dot", "there", "workout", "exercise", "set", "note"),
+        *("planned", "active", "paused", "completed", "abandoned"),
+    }
 
 
 @thorough
@@ -240,6 +268,10 @@ FOUND: dict[str, tuple[bool, list[Step]]] = {
             Step(4, "log", 3, 4, 0),
             Step(3, "log", 0, 14, BACK),
         ],
+    ),
+    "a version of a note chosen where nobody has written one": (
+        False,
+        [Step(1, "unknown", 0, 0, SECOND), Step(2, "note", 0, 0, SECOND), Step(1, "choose", 0, 0, 0)],
     ),
 }
 

@@ -71,6 +71,21 @@ def test_an_op_that_has_not_seen_another_device_s_record_of_the_workout_is_merge
     assert seen.verdict is Verdict.APPLIED
 
 
+def test_an_op_of_an_unknown_kind_is_deferred_at_its_place_and_blocks_nothing_behind_it() -> None:
+    place = placer(empty())
+    kinds = ["workout.create", "mood.set", "workout.start"]
+    records = [
+        place.place(1, op(n, kind), Context(0, None), now=1, offset=0) for n, kind in enumerate(kinds, 1)
+    ]
+    assert [r.verdict for r in records] == [Verdict.APPLIED, Verdict.DEFERRED, Verdict.APPLIED]
+    assert [(r.seq, r.rev) for r in records] == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_an_op_whose_workout_is_not_there_yet_is_deferred() -> None:
+    placed = placer(empty()).place(1, op(1, "workout.start"), Context(0, None), now=1, offset=0)
+    assert placed.verdict is Verdict.DEFERRED
+
+
 @given(st.integers(0, 2**32))
 def test_what_is_placed_folds_to_the_same_state_when_it_is_read_back(seed: int) -> None:
     rng = random.Random(seed)

@@ -14,10 +14,10 @@ import orjson
 import pytest
 
 from fitai.engine.combine import combined
-from fitai.engine.ops import Record, Verdict
+from fitai.engine.ops import Record
 from fitai.engine.workout import Workout, digest, state
 from fitai.sync.fold import fold
-from fitai.sync.wire import WireLimits, decode_op
+from fitai.sync.wire import decode_record
 from tests.sync.oracle import Oracle, clocks_of
 from tests.vectors.build import FOLDER, THEMES, written
 from tests.vectors.tale import ROWS
@@ -26,25 +26,6 @@ Json = dict[str, Any]
 CASES: list[Json] = [
     case for path in sorted(FOLDER.glob("*.json")) for case in orjson.loads(path.read_bytes())
 ]
-
-
-def record_of(wire: Json) -> Record:
-    """A record as a client reads it: `context` where it is given, else the op's own base."""
-    op, _ = decode_op({"base": 0, **wire}, WireLimits())
-    context = wire["context"] if "context" in wire else {"base": wire["base"]}
-    return Record(
-        op=op,
-        seq=wire["seq"],
-        rev=wire["rev"],
-        device=wire["device"],
-        base=context["base"],
-        beyond={int(device): n for device, n in context.get("beyond", {}).items()} or None,
-        te=wire["te"],
-        rt=wire["te"],
-        verdict=Verdict(wire["verdict"]),
-        code=wire.get("code"),
-        detail=wire.get("detail"),
-    )
 
 
 def of(records: Sequence[Record], workout: str) -> list[Record]:
@@ -61,7 +42,7 @@ def each_case(test):
 
 @each_case
 def test_the_records_fold_to_the_state_in_any_order_and_however_often_they_come(case: Json) -> None:
-    records = [record_of(wire) for wire in case["records"]]
+    records = [decode_record(wire) for wire in case["records"]]
     shuffled = records * 2
     random.Random(case["name"]).shuffle(shuffled)
     for arranged in (records, records[::-1], shuffled, [*records, *records]):
@@ -79,7 +60,7 @@ def test_the_digest_can_be_made_with_any_json_library(case: Json) -> None:
 
 @each_case
 def test_no_accepted_value_of_a_case_is_lost(case: Json) -> None:
-    records = [record_of(wire) for wire in case["records"]]
+    records = [decode_record(wire) for wire in case["records"]]
     mine = of(records, case["workout"])
     assert Oracle(case["workout"], mine, clocks_of(records)).complaints(case["state"]) == []
 
@@ -88,7 +69,7 @@ def test_no_accepted_value_of_a_case_is_lost(case: Json) -> None:
     "case", [case for case in CASES if "combined" in case], ids=lambda case: case["name"]
 )
 def test_merged_workouts_are_shown_in_their_target(case: Json) -> None:
-    records = [record_of(wire) for wire in case["records"]]
+    records = [decode_record(wire) for wire in case["records"]]
     sources = [
         fold(name, "somebody", of(records, name)).workout for name in reversed(case["combined"]["sources"])
     ]

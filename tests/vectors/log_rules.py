@@ -87,6 +87,18 @@ WAITING = [
         shows={"title": "Push", "tz": "Europe/Berlin", "started_at": 90},
     ),
     *both(
+        "A completion that had seen no start is void, also before its workout is created elsewhere",
+        "waiting",
+        "an edge is judged by what its author had seen, and that does not change with what arrives",
+        start=[],
+        phone=[op("workout.complete", 90, rating=3)],
+        watch=[op("workout.create", 80, title="Push")],
+        status="planned",
+        there={},
+        shows={"rating": None},
+        refused=[("phone", "workout.complete", "illegal_edge")],
+    ),
+    *both(
         "A kind of a newer client",
         "waiting",
         "an unknown kind is kept in its place and changes nothing that this version shows",

@@ -129,6 +129,17 @@ MERGED = [
         shows={"note": "warm up\n5 x 6\ncool down"},
     ),
     *both(
+        "A version that took back a change beside one that chose the text before: one parent is enough",
+        "note",
+        "of equal versions any may name the parent that all had seen",
+        start=NOTED,
+        phone=[choose("workout", 100, "note", PARENT)],
+        watch=[note(TEXT, 110)],
+        tablet=[note("warm up slowly\n5 x 5\ncool down", 90)],
+        shows={"note": "warm up slowly\n5 x 5\ncool down"},
+        flags=[merged("workout", "watch", "tablet")],
+    ),
+    *both(
         "A note written by somebody who had seen two merged versions replaces both",
         "note",
         "who writes with the merged text in view has seen all versions",

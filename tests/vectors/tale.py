@@ -333,12 +333,8 @@ def vector(case: Case) -> Json:
 
 
 def wire(record: Record) -> Json:
-    """The record as every device sees it, with its context where that is not simply the op's own base."""
+    """The record as every device sees it, its fields in an order to be read."""
     told = record.wire()
-    if record.beyond:
-        told["context"] = {"base": record.base, "beyond": {str(d): n for d, n in record.beyond.items()}}
-    elif record.base != record.op.base:
-        told["context"] = {"base": record.base}
     assert set(told) <= set(_FIELDS), told
     return {name: told[name] for name in _FIELDS if name in told}
 

@@ -273,6 +273,15 @@ CONTINUED = [
         shows={"ended_at": None},
     ),
     *both(
+        "Who reopens a workout leaves an end that was typed elsewhere meanwhile",
+        "complete or continue",
+        "only a typed ended_at that it had seen is taken back",
+        phone=[complete(200), log("s2", 250, reps=4)],
+        watch=[edit("workout", 210, ended_at=1_760_000_180_000)],
+        there=BOTH_SETS,
+        shows={"ended_at": 180},
+    ),
+    *both(
         "A late set and then one that had seen the end: reopened, nothing is late any more",
         "complete or continue",
         "late is told while a completion stands",

@@ -222,6 +222,16 @@ async def test_devices_are_listed_with_the_last_used_first(api, ada):
     ]
 
 
+async def test_devices_that_are_out_are_listed_when_they_are_asked_for(api, ada):
+    watch = await api.login(ada, name="Watch")
+    await ada.call("DELETE", f"/auth/devices/{watch.device}")
+
+    listed = (await ada.call("GET", "/auth/devices?revoked=true")).body["devices"]
+
+    assert [(row["name"], row["revoked_at"]) for row in listed] == [("Watch", api.clock.now), ("Phone", None)]
+    assert (await ada.call("GET", "/auth/devices?revoked=maybe")).code == "validation_failed"
+
+
 async def test_a_device_can_be_renamed(ada):
     renamed = await ada.call("PATCH", f"/auth/devices/{ada.device}", {"name": "  Old phone "})
 

@@ -54,7 +54,9 @@ async def test_a_restored_copy_forks_and_loses_nothing_of_either(ada, connect):
     new = await connect(forked)
     assert new.ready["next_n"] == 1
     ack = await new.push({**held, "n": 1})
-    assert ack["results"] == [{"n": 1, "seq": 5, "verdict": "merged"}], "the phone's last sets were unseen"
+    [result] = ack["results"]
+    assert (result["n"], result["seq"]) == (1, 5)
+    assert result["verdict"] == "merged", "the phone's last sets were unseen"
 
     state = (await phone.call("workout:get", {"workout": workout}))["state"]
     assert {row["id"] for row in state["exercises"][0]["sets"]} == set(sets)
@@ -74,6 +76,38 @@ async def test_a_forks_context_holds_what_its_parent_wrote_before_they_parted(ad
     assert answer.body["results"][0]["verdict"] == "applied", "all of this workout was in its context"
     [record] = await records(ada, forked.person.device)
     assert (record.base, record.beyond) == (1, {ada.device: 2})
+
+
+async def test_every_device_is_told_a_context_that_is_not_the_op_s_own_base(ada, connect):
+    """A fork, a base that was raised and a full clock: by the acknowledgement, a socket, and a pull."""
+    other = await connect(await ada.api.login(ada, name="Watch"))
+    workout = new_id()
+    await other.push(*(other.op("workout.create", workout) for _ in range(3)))
+    phone = RestDevice(ada)
+    await phone.push(phone.op("workout.start", workout, base=1))
+    forked = RestDevice(await fork(ada, 2))
+    ops = [
+        forked.op("workout.pause", workout, base=0),
+        forked.op("workout.resume", workout, base=2),
+        forked.op("workout.pause", workout, base=0),
+        forked.op("workout.resume", workout, clock={str(other.device): 3}),
+        forked.op("workout.pause", workout, base=8),
+    ]
+    del ops[3]["base"]
+    parent = {str(ada.device): 1}
+    raised = {"base": 2, "beyond": parent}
+    contexts = [{"base": 1, "beyond": parent}, raised, raised, {"base": 7}, None]
+    answers = [await forked.push(op) for op in ops]
+    retries = [await forked.push(op) for op in ops]
+    await other.told(9)
+    pulled = (await forked.pull(after=4))["records"]
+    for tellings in (
+        [answer.body["results"][0] for answer in answers],
+        [answer.body["results"][0]["first"] for answer in retries],
+        [record for record in other.records() if record["seq"] > 4],
+        pulled,
+    ):
+        assert [told.get("context") for told in tellings] == contexts
 
 
 async def test_a_fork_had_not_seen_what_its_parent_wrote_after_they_parted(ada):
@@ -170,6 +204,55 @@ async def test_an_entry_stays_for_as_long_as_the_base_lies_below_it(ada, api):
     await tablet.push(tablet.op("workout.create", new_id(), base=2))
     found = await records(ada, tablet.person.device)
     assert [(r.base, r.beyond) for r in found] == [(0, {ada.device: 1}), (1, {ada.device: 1}), (2, None)]
+
+
+# -- names, and the way out ------------------------------------------------------------------------------
+
+
+async def _renamed(api, ada, watch):
+    answer = await ada.call("PATCH", f"/auth/devices/{watch.device}", {"name": "Left wrist"})
+    assert answer.status == 200
+
+
+async def _signed_in_under_another_name(api, ada, watch):
+    await api.login(ada, name="Left wrist", install_id="the watch")
+
+
+@pytest.mark.parametrize("how", [_renamed, _signed_in_under_another_name])
+async def test_a_new_name_is_seen_at_once_by_all_devices_that_are_here(api, ada, bob, connect, how):
+    watch = await api.login(ada, name="Watch", install_id="the watch")
+    phone, wrist, strange = await connect(ada), await connect(watch), await connect(bob)
+    await phone.event("presence", lambda p: len(p["devices"]) == 2)
+    await how(api, ada, watch)
+    for wire in (phone, wrist):
+        told = await wire.event("presence", lambda p: "Left wrist" in [d["name"] for d in p["devices"]])
+        assert [(d["device"], d["name"]) for d in told["devices"]] == [
+            (ada.device, "Phone"),
+            (watch.device, "Left wrist"),
+        ]
+    await strange.call("clock", {"t0": 1})
+    assert "Left wrist" not in str(strange.packets)
+
+
+async def test_a_name_of_a_device_that_is_not_here_is_no_news(api, ada, connect):
+    watch = await api.login(ada, name="Watch")
+    phone = await connect(ada)
+    await _renamed(api, ada, watch)
+    await phone.call("clock", {"t0": 1})
+    assert [len(p["devices"]) for p in phone.events("presence")] == [1]
+
+
+async def test_a_device_that_revokes_itself_is_shown_out_and_its_tokens_are_dead(api, ada, connect):
+    watch = await api.login(ada, name="Watch")
+    phone, wrist = await connect(ada), await connect(watch)
+    assert (await watch.call("DELETE", f"/auth/devices/{watch.device}")).status == 204
+    await wrist.gone()
+    assert wrist.events("bye") == [{"code": "revoked", "reconnect": False, "after_ms": 0}]
+    assert (await watch.call("GET", "/auth/devices")).code == "device_revoked"
+    assert (await RestDevice(watch).push(phone.op("workout.create", new_id(), n=1))).code == "device_revoked"
+    refreshed = await api.call("POST", "/auth/refresh", {"refresh_token": watch.refresh_token})
+    assert refreshed.code == "invalid_refresh_token"
+    assert (await phone.call("clock", {"t0": 1}))["t0"] == 1, "the others stay"
 
 
 # -- coming back -------------------------------------------------------------------------------------
