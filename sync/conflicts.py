@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from orjson import OPT_SORT_KEYS, dumps
+
 from fitai.engine.entities import Cell, Entry, Workout, Write
 from fitai.engine.machine import COMPLETED, STATUS
 from fitai.engine.ops import Stamp, outranks, saw
@@ -94,7 +96,7 @@ def _rank(one: Write) -> tuple[int, int, int]:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two JSON values are one; true is no 1."""
-    return bool(a == b) and (type(a) is bool) == (type(b) is bool)
+    return bool(a == b) and dumps(a, option=OPT_SORT_KEYS) == dumps(b, option=OPT_SORT_KEYS)
 
 
 def _shown(cell: Cell, field: str, values: list[Write]) -> Write:

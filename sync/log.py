@@ -86,12 +86,13 @@ def retried(op: Op, stored: Record, next_n: int) -> dict[str, Any]:
 def context(op: Op, position: Position, named: Context | None = None) -> Context:
     """The context of a new op, rule 2: its base (or what its clock `named`) and all that the device's
     previous op had seen."""
-    if named is None and position.beyond is None:
-        return Context(max(op.base or 0, position.base), None)
     if named is None:
         named = Context(op.base or 0, None)
+    base = max(named.base, position.base)
+    if named.beyond is None and position.beyond is None:
+        return Context(base, None)
     beyond = VectorClock(position.beyond or {}) | (named.beyond or {})
-    return Context(max(named.base, position.base), dict(beyond) or None)
+    return Context(base, dict(beyond) or None)
 
 
 def require(clock: VectorClock, own: int, here: VectorClock) -> None:

@@ -284,7 +284,8 @@ class PlannedState(Open):
 
 
 class ExerciseState(Open):
-    """An exercise of a workout with its plan and its sets, in order."""
+    """An exercise of a workout with its plan and its sets, in order. `workout` names the one that brought it,
+    where that was merged into this one."""
 
     id: str
     exercise: str
@@ -294,6 +295,7 @@ class ExerciseState(Open):
     note: str | None
     plan: list[PlannedState]
     sets: list[SetState]
+    workout: str | None = None
 
 
 class RestState(Open):
@@ -306,8 +308,42 @@ class RestState(Open):
     remaining_ms: int | None = None
 
 
+class Value(Open):
+    """A value that stands in a field: `dot` [device, n] names the op that wrote it, `at` (Unix ms) when."""
+
+    value: Any
+    dot: list[int]
+    at: int
+
+
+class Alternative(Open):
+    """Values that were written to one field by devices that did not know of each other.
+
+    `why` the shown one is shown: by its time (`later`), by device at equal times (`dot`), or since the exercise
+    that a later one named is removed (`there`). `conflict.choose {field, dot}` settles it.
+    """
+
+    of: Literal["workout", "exercise", "set"]
+    entity: str | None
+    field: str
+    shown: Value
+    others: list[Value]
+    why: Literal["later", "dot", "there"]
+    workout: str | None = None
+
+
+class Flag(Open):
+    """What was decided without a person, where it is no choice between values; the fields depend on it."""
+
+    flag: Literal[
+        "late_sets", "abandoned_with_sets", "concurrent_transitions", "removed_and_edited", "notes_merged"
+    ]
+    workout: str | None = None
+
+
 class Workout(Open):
-    """A workout's state, folded from its ops. Times in Unix ms; `rev` is its ETag."""
+    """A workout's state, folded from its ops; times in Unix ms. `merged` are the workouts that this one shows
+    besides, `merged_into` the one that shows it. The ETag changes with every op of what is shown."""
 
     id: str
     rev: int
@@ -329,8 +365,10 @@ class Workout(Open):
     rest: RestState | None
     exercises: list[ExerciseState]
     totals: dict[str, Any]
-    flags: list[Any]
-    alternatives: list[Any]
+    flags: list[Flag]
+    alternatives: list[Alternative]
+    merged: list[str] | None = None
+    merged_into: str | None = None
 
 
 class WorkoutSummary(Schema):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitai.engine.combine import combined, root, sources
+from fitai.engine.combine import alias, combined, root, sources
 from fitai.engine.workout import digest, state
 
 PHONE = "018f0000-0000-7000-8000-00000000000a"
@@ -81,6 +81,19 @@ def test_conflicts_say_which_workout_they_are_of(phone, watch):
     watch("workout.edit", 301, device=2, base=base, field="title", value="B")
     (alternative,) = state(combined(phone.w, [watch.w]))["alternatives"]
     assert (alternative["workout"], alternative["shown"]["value"]) == (WATCH, "B")
+
+
+def test_a_merged_workout_stands_for_itself_while_the_other_is_not_there(phone, watch, new_book):
+    assert not alias(watch.w, phone.w)
+    watch("workout.merge", 300, into=PHONE)
+    assert alias(watch.w, phone.w)
+    assert not alias(watch.w, new_book(PHONE).w)
+    phone("workout.remove", 300)
+    assert not alias(watch.w, phone.w)
+    phone("workout.restore", 301)
+    assert alias(watch.w, phone.w)
+    watch("workout.unmerge", 302)
+    assert not alias(watch.w, phone.w)
 
 
 def test_aliases_are_followed_and_a_circle_ends_at_its_smallest():

@@ -42,26 +42,44 @@ RULES = [
     Rule(
         "a write leaves beside it what it had not seen",
         "sync/registers.py",
-        "(replaced if saw(stamp, one.stamp) else standing).append(one)",
-        "replaced.append(one)",
+        "    elif held is not None and not saw(stamp, held):\n",
+        "    elif False:\n",
     ),
     Rule(
         "a write replaces what it had seen",
         "sync/registers.py",
-        "(replaced if saw(stamp, one.stamp) else standing).append(one)",
-        "(replaced if stamp.device == one.stamp.device else standing).append(one)",
+        "    elif held is not None and not saw(stamp, held):\n",
+        "    elif held is not None and held.device != stamp.device:\n",
+    ),
+    Rule(
+        "a write leaves beside it all that it had not seen",
+        "sync/registers.py",
+        "standing = [one for one in held if not saw(new.stamp, one.stamp)]",
+        "standing: list[Write] = []",
+    ),
+    Rule(
+        "a write replaces all that it had seen",
+        "sync/registers.py",
+        "standing = [one for one in held if not saw(new.stamp, one.stamp)]",
+        "standing = [one for one in held if one.stamp.device != new.stamp.device]",
+    ),
+    Rule(
+        "the greater rank is shown",
+        "sync/registers.py",
+        "        if outranks(stamp, held):\n",
+        "        if True:\n",
     ),
     Rule(
         "the greatest rank is shown",
         "sync/registers.py",
-        "return max(standing, key=lambda one: one.stamp.rank)",
-        "return standing[-1]",
+        "        if outranks(one.stamp, shown.stamp):\n",
+        "        if True:\n",
     ),
     Rule(
         "effective time comes before the device's number",
         "engine/ops.py",
-        "return (self.te, self.device, self.n)",
-        "return (self.device, self.te, self.n)",
+        "    if a.te != b.te:\n",
+        "    if False:\n",
     ),
     Rule(
         "a value that was replaced can still be chosen",
@@ -276,8 +294,8 @@ RULES = [
     Rule(
         "equal values are no conflict",
         "sync/conflicts.py",
-        "if not any(same(one.value, other.value) for other in values):",
-        "if True:",
+        "if same(one.value, other.value):",
+        "if False:",
     ),
     Rule(
         "late sets are told",
@@ -304,6 +322,12 @@ RULES = [
         "return min(path[path.index(into) :])",
         "return into",
     ),
+    Rule(
+        "a merged workout stands for itself while the other is not there",
+        "engine/combine.py",
+        "return w.merged_into == into.id and into.created and not into.removed",
+        "return w.merged_into == into.id",
+    ),
     # The op log.
     Rule(
         "a context never goes back",
@@ -326,7 +350,7 @@ RULES = [
     Rule(
         "the same counter with other content is an equivocation",
         "sync/log.py",
-        "    if op_hash(op.raw) != stored.hash:\n",
+        "    if op_hash(op.raw) != hash_of(stored):\n",
         "    if False:\n",
     ),
     Rule(
