@@ -1,5 +1,7 @@
-"""All of them, or those that are named: `python -m bench [merge] [push] [size] [growth]`. The options of one
-are told by its own module: `python -m bench.merge --help`."""
+"""All of them, or those that are named: `python -m bench [merge] [push] [size] [growth]`.
+
+The options of one are told by its own module: `python -m bench.merge --help`.
+"""
 
 from __future__ import annotations
 

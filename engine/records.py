@@ -21,7 +21,7 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from fitai.engine.entities import SetRow, Workout
@@ -104,9 +104,16 @@ class Bests:
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`. Types unknown to this version are dropped: they can be rebuilt."""
         bests = cls()
-        bests.best = {t: Best(*best) for t, best in document["best"].items() if t in RECORD_TYPES}
-        bests.reps = {int(load): Best(*best) for load, best in document["reps"].items()}
+        bests.absorb(document)
         return bests
+
+    def absorb(self, document: Mapping[str, Any]) -> None:
+        """Merge in what `to_json` made of another. Of very many most beat nothing, and are only looked at."""
+        for type_, best in document["best"].items():
+            if type_ in RECORD_TYPES:
+                _absorb(self.best, type_, type_, best)
+        for load, best in document["reps"].items():
+            _absorb(self.reps, int(load), "reps", best)
 
 
 def workout_bests(w: Workout, formula: str = "epley") -> dict[str, Bests]:
@@ -148,6 +155,14 @@ def records(bests: Bests, history: Bests | None) -> list[RecordHit]:
         if hit is not None:
             hits.append(hit)
     return hits
+
+
+def _absorb(bests: dict[Any, Best], key: str | int, type_: str, best: Sequence[Any]) -> None:
+    held = bests.get(key)
+    if held is None or _exceeds(type_, best[0], held.value):
+        bests[key] = Best(*best)
+    elif best[0] == held.value:
+        bests[key] = _better(type_, held, Best(*best))
 
 
 _NONE: Final = Bests()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, case, delete, literal, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, case, delete, exists, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fitai.engine.ops import Record
@@ -132,8 +132,9 @@ class Projector:
         stale = select(Snapshot.workout).where(Snapshot.stream == stream, Snapshot.mark > mark())
         if kinds is not None:
             changed = changed.where(RecordRow.kind.in_(kinds))
-            of_kinds = select(RecordRow.workout).where(RecordRow.stream == stream, RecordRow.kind.in_(kinds))
-            stale = stale.where(Snapshot.workout.in_(of_kinds))
+            # Asked for each stale workout, mostly none: the log has no index of kinds, and may be long.
+            its = (RecordRow.stream == stream) & (RecordRow.workout == Snapshot.workout)
+            stale = stale.where(exists().where(its, RecordRow.kind.in_(kinds)))
         async with self._db.read() as session:
             return sorted((await session.execute(changed.union(stale))).scalars())
 

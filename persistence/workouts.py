@@ -355,17 +355,17 @@ def _merge_before(
     exercise: str, rows: Sequence[_Row], askers: Iterable[tuple[Asked, dict[str, Bests]]]
 ) -> None:
     """Give each asker, the earliest first, what the rows before it come to, without its own."""
-    bests = [Bests.from_json(document) for _, document in rows]
     places = {workout: place for place, ((_, workout), _) in enumerate(rows)}
     merged = Bests()
     taken = 0
     for one, found in askers:
         upto = bisect_left(rows, one.until, key=itemgetter(0))
         own = {places[name] for name in one.workouts if places.get(name, upto) < upto}
-        if own:
-            history = merge(*(bests[place] for place in range(upto) if place not in own))
-        else:
-            history = merged = merge(merged, *bests[taken:upto])
-            taken = upto
+        history = Bests() if own else merged
+        for place in range(0 if own else taken, upto):
+            if place not in own:
+                history.absorb(rows[place][1])
+        if not own:
+            taken, history = upto, merge(merged)
         if history.best or history.reps:
             found[exercise] = history

@@ -49,7 +49,7 @@ class Placer:
         """Judge and fold one op; `context` holds its base after the log's rules, times are Unix ms."""
         position = self.positions.get(device) or _START
         folded = self._folds[op.workout]
-        received = max(now, self.last_rt)
+        received = now if now > self.last_rt else self.last_rt
         te = op.at if device == SERVER else log.effective_time(op.at, offset, position.te, received)
         beyond = dict(context.beyond) if context.beyond else None
         stamp = Stamp(self.head + 1, device, op.n, te, context.base, beyond)

@@ -262,6 +262,10 @@ def test_merging_is_the_same_in_any_order_and_grouping(several):
         for one in order:
             grouped = merge(grouped, one)
         assert grouped == merged
+        absorbed = Bests()
+        for one in order:
+            absorbed.absorb(json.loads(json.dumps(one.to_json())))
+        assert absorbed == merged
     assert merge(merged, merged) == merged
 
 
