@@ -428,7 +428,9 @@ async def test_another_user_s_things_do_not_exist(scene: Scene, connect: Connect
     token = scene.server.tokens.issue(phone.user, phone.device)
     assert (await thief.call("auth", {"token": token}))["code"] == "unauthorized"
     await thief.send(2, ["telemetry", {"workout": workout, "hr": 99}])
-    written = await thief.push(thief.op("workout.complete", workout), thief.op("workout.create", workout))
+    written = await thief.push(
+        thief.op("set.remove", workout, entity=new_id()), thief.op("workout.create", workout)
+    )
     assert [r["verdict"] for r in written["results"]] == ["deferred", "applied"]
     own = (await thief.call("workout:get", {"workout": workout}))["state"]
     theirs = (await watch.call("workout:get", {"workout": workout}))["state"]
