@@ -13,7 +13,8 @@ from pathlib import Path
 from tests.mutation.rules import RULES, Rule
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("tests/sync", "tests/engine")
+FOLDERS = ("tests/sync", "tests/engine")
+SLOW = ("test_causality.py", "test_fold_properties.py", "test_workout.py")  # run last
 NOT_COPIED = shutil.ignore_patterns(".*", "node_modules", "data", "build", "dist", "*.egg-info")
 
 
@@ -29,6 +30,13 @@ def main(words: list[str]) -> int:
     return 1 if lost or not chosen else 0
 
 
+def tests() -> list[str]:
+    """The files of the tests of the merge, in the order in which they are run."""
+    files = [path for folder in FOLDERS for path in (ROOT / folder).glob("test_*.py")]
+    files.sort(key=lambda path: (path.name in SLOW, path.name))
+    return [str(path.relative_to(ROOT)) for path in files]
+
+
 def miss(rule: Rule) -> str | None:
     """The first test that fails without the rule."""
     with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +48,7 @@ def miss(rule: Rule) -> str | None:
         links.mkdir()
         (links / "fitai").symlink_to(copy)
         (links / "tests").symlink_to(copy / "tests")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests()]
         ran = subprocess.run(
             command,
             cwd=copy,
