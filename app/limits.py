@@ -43,6 +43,7 @@ class Limits(BaseModel):
     text_bytes: Bytes = Field(8 * 1024, description="Bytes of one text, such as a note.")
     workout_exercises: Count = Field(100, description="Exercises in one workout.")
     workout_sets: Count = Field(500, description="Sets in one workout.")
+    workout_ops: Count = Field(20_000, description="Ops in one workout, refused ones counted.")
     user_devices: Count = Field(32, description="Devices of one user; the longest unused is retired.")
     user_ops: Count = Field(2_000_000, description="Ops in one user's log.")
     queue_bytes: Bytes = Field(

@@ -139,6 +139,7 @@ def live_limits(settings: Settings) -> LiveLimits:
         rates=settings.rates,
         exercises_per_workout=limits.workout_exercises,
         sets_per_workout=limits.workout_sets,
+        ops_per_workout=limits.workout_ops,
         text_bytes=limits.text_bytes,
         ops_per_s=limits.ops_per_second,
         ops_burst=limits.ops_burst,

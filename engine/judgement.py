@@ -32,11 +32,13 @@ class Limits:
     exercises  exercise entries
     sets       sets, and apart from them planned slots
     text       bytes of a note in UTF-8
+    ops        ops of all kinds, those that were refused too
     """
 
     exercises: int = 100
     sets: int = 500
     text: int = 8192
+    ops: int = 20_000
 
 
 class Judgement(NamedTuple):
@@ -64,6 +66,8 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
     `seen` is the machine's state as the op's author had seen it, for an edge; by default that of `w`.
     void codes: bad_value {field, reason}, limit {limit, max}, illegal_edge {from, trigger}.
     """
+    if w.rev >= limits.ops:
+        return Judgement(Verdict.VOID, "limit", {"limit": "ops", "max": limits.ops})
     if not known(op):
         return Judgement(Verdict.DEFERRED)
     try:

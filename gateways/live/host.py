@@ -97,6 +97,7 @@ class Host:
             exercises=hosts.limits.exercises_per_workout,
             sets=hosts.limits.sets_per_workout,
             text=hosts.limits.text_bytes,
+            ops=hosts.limits.ops_per_workout,
         )
         self._unsubscribe = hosts.bus.subscribe(user_topic(user), self._heard)
 

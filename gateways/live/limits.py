@@ -19,6 +19,7 @@ class LiveLimits:
 
     exercises_per_workout: int = 100
     sets_per_workout: int = 500
+    ops_per_workout: int = 20_000
     text_bytes: int = 8 * 1024
 
     ops_per_s: float = 50.0
@@ -61,5 +62,6 @@ class LiveLimits:
             "pull_records": self.pull_records,
             "exercises_per_workout": self.exercises_per_workout,
             "sets_per_workout": self.sets_per_workout,
+            "ops_per_workout": self.ops_per_workout,
             "telemetry_per_s": int(self.telemetry_per_s),
         }

@@ -82,6 +82,7 @@ def test_limits_off_lifts_rates_and_keeps_sizes_and_durations(monkeypatch: pytes
         "push_ops",
         "queue_bytes",
         "workout_sets",
+        "workout_ops",
         "user_ops",
         "auth_seconds",
         "drain_seconds",

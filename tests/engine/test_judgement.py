@@ -120,6 +120,16 @@ def test_the_exercises_of_a_workout_are_limited_and_removing_makes_no_room(new_b
     assert book("exercise.add", entity=id_of("a"), **add).verdict == "applied"
 
 
+def test_the_ops_of_a_workout_are_limited_whatever_became_of_them(new_book, id_of):
+    book = new_book(limits=Limits(ops=3))
+    book.create()
+    assert book("workout.resume").code == "illegal_edge"
+    assert book("workout.dance").verdict == "deferred"
+    for kind in ("set.log", "workout.dance", "workout.start"):
+        assert void(book(kind), "ops", 3)
+    assert book.state["status"] == "planned"
+
+
 def test_the_sets_of_a_workout_are_limited_but_never_the_writing_of_one_that_is_there(new_book, id_of):
     book = new_book(limits=Limits(sets=2))
     book.create()
