@@ -656,3 +656,37 @@ def test_a_record_that_this_version_cannot_read_only_takes_its_place(book):
     record = book.take(op, book("workout.start"))
     assert (book.w.seq, book.w.rev) == (record.seq, record.rev)
     assert book.state["title"] is None
+
+
+def test_a_note_on_a_set_that_is_not_there_yet_holds_it_against_who_had_not_read_it(book):
+    book.create()
+    book.exercise("a")
+    one = set_id(book.w.id, 1)
+    assert book("note.set", entity=one, device=2, text="felt easy").verdict == "deferred"
+    book.log("a", 1, base=2)
+    book("set.remove", entity=one, base=2)
+    (row,) = book.state["exercises"][0]["sets"]
+    assert row["note"] == "felt easy"
+    (flag,) = book.state["flags"]
+    assert (flag["flag"], [kept["dot"] for kept in flag["kept"]]) == ("removed_and_edited", [[2, 1]])
+
+
+def test_versions_of_a_note_are_not_merged_over_one_that_somebody_had_not_read(book):
+    book.create()
+    book("note.set", 10, text="squats")
+    book("note.set", 20, text="squats\nslow", parent=[1, 2])
+    book("note.set", 30, device=2, base=1, text="legs\nsquats")
+    assert book.state["note"] == "legs\nsquats"
+    (alternative,) = book.state["alternatives"]
+    assert [other["value"] for other in alternative["others"]] == ["squats\nslow"]
+    assert book.state["flags"] == []
+
+
+def test_an_edge_is_judged_by_what_its_author_had_seen_of_the_servers_yielding(book):
+    book.create()
+    book("workout.start", 10)
+    book("workout.pause", 1000, device=0, reason="idle")
+    book("note.set", 1100, base=2, text="still here")
+    assert book.state["status"] == "active"
+    assert book("workout.resume", 1200, device=2, base=3).verdict == "applied"
+    assert book("workout.resume", 1200, device=3, base=4).code == "illegal_edge"
