@@ -690,3 +690,13 @@ def test_an_edge_is_judged_by_what_its_author_had_seen_of_the_servers_yielding(b
     assert book.state["status"] == "active"
     assert book("workout.resume", 1200, device=2, base=3).verdict == "applied"
     assert book("workout.resume", 1200, device=3, base=4).code == "illegal_edge"
+
+
+def test_what_builds_on_an_op_of_a_newer_client_waits_and_is_not_called_wrong(book):
+    book.create()
+    book("workout.dance", 5)
+    assert book("workout.pause", 10, device=2, base=1).code == "illegal_edge"
+    assert book("workout.pause", 10, base=2).verdict == "deferred"
+    assert book("conflict.choose", 11, field="title", dot=[1, 2]).verdict == "deferred"
+    assert book("conflict.choose", 11, device=2, base=1, field="title", dot=[1, 1]).code == "bad_value"
+    assert book.state["status"] == "planned"
