@@ -49,6 +49,7 @@ class Device(Phone):
         self.asked_as: dict[int, type[m.Pushed] | type[m.Pulled]] = {}
         self.acks = 0
         self.acked: set[str] = set()
+        self.forks = 0
         super().__init__(server, path, live=live, opened=opened, random=random.random, snapshot_over=40)  # type: ignore[arg-type]
         if "install_id" not in self.store.meta():
             self.store.remember({"install_id": install})
@@ -176,6 +177,7 @@ class Device(Phone):
         old, mine = self.held.author, {"install_id": event.install, "fork_install_id": None}
         self.store.remember({**mine, "access_token": event.token})
         self.tell(m.Forked(event.device, event.fork_at))
+        self.forks += 1
         if self.watch is not None and old is not None:
             self.watch.renamed(old, event.fork_at, self.held.author)
 

@@ -63,7 +63,7 @@ def simulate(seed: int, database: Path, steps: int = STEPS) -> Outcome:
             records = world.server.log()
             world.close()
     outcome.struck, outcome.written, outcome.lost = world.struck, len(world.written), len(world.lost)
-    outcome.struck["forked"] = sum(len(device.held.forks) for device in world.devices)
+    outcome.struck["forked"] = sum(device.forks for device in world.devices)
     outcome.kinds = Counter(op["kind"] for op in world.written.values())
     outcome.log = [f"{r.device}.{r.op.n} {r.base} {r.verdict} {r.op.raw.get('tag')} {r.te}" for r in records]
     return outcome
