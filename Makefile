@@ -15,7 +15,7 @@ JS_STAMP := tests/js/node_modules/.complete-$(shell cat tests/js/package-lock.js
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help install run test js lint format mutate docs demo bench lock wheel clean types
+.PHONY: help install run test js lint format simulate mutate docs demo bench lock wheel clean types
 
 help: ## what can be done (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ format: $(STAMP) ## rewrite the code in the one style
 
 demo: $(STAMP) ## two devices, a lost connection, a killed server and a merge, shown live
 	@$(BIN)/fitai demo
+
+simulate: $(STAMP) ## a thousand seeds of devices, a server and every fault: SEEDS=, FROM=
+	@$(BIN)/python -m tests.simulation.run --seeds $(or $(SEEDS),1000) --from $(or $(FROM),1)
 
 mutate: $(STAMP) ## each rule of the merge switched off in turn: does a test notice?
 	@$(BIN)/python -m tests.mutation $(ARGS)

@@ -176,8 +176,9 @@ class Ledger:
         held, seq = self.held, int(result["seq"])
         if seq == held.cursor + 1 and not held.old_head and held.outbox and self._is_next(result["n"]):
             told = result.get("first", result)
-            self._learn({**held.outbox[0], "seq": seq, "device": held.author, **told})
-            self._arrived(told, seq)
+            record = {**held.outbox[0], "seq": seq, "device": held.author, **told}
+            self._learn(record)
+            self._arrived(record)
         return seq
 
     def page(self, answer: Json) -> None:
@@ -202,31 +203,32 @@ class Ledger:
 
     def _own_record(self, record: Json) -> None:
         held = self.held
-        if self.moved and record["device"] == held.device and held.outbox:
-            # A copy of this file signed in as the same device, and has sent what we hold both.
-            if same({**held.outbox[0], "n": record["n"]}, record):
-                self._arrived(record, record["seq"])
+        if self.moved and record["device"] == held.device:
+            # A copy of this file signed in as the same device, and has sent what we hold both, or more.
+            if held.outbox and same({**held.outbox[0], "n": record["n"]}, record):
+                self._arrived(record)
+            else:
+                self._note_void(record)
             return
         if record["device"] != held.author:
             return
         if not held.outbox or record["n"] < held.outbox[0]["n"]:
             held.next_n = max(held.next_n, record["n"] + 1)
-            self._note_void(record, record)
+            self._note_void(record)
         elif self._is_next(record["n"]) and same(held.outbox[0], record):
-            self._arrived(record, record["seq"])
+            self._arrived(record)
         else:
             self.doubt = True
 
-    def _arrived(self, verdict: Json, seq: int) -> None:
-        """The first op of the outbox has its place in the log."""
-        op = self.held.outbox.pop(0)
-        self._save.done.append(op["n"])
-        self._note_void({**op, "device": self.held.author, "seq": seq}, verdict)
+    def _arrived(self, record: Json) -> None:
+        """The first op of the outbox has its place in the log, under the name that it has there."""
+        self._save.done.append(self.held.outbox.pop(0)["n"])
+        self._note_void(record)
 
-    def _note_void(self, record: Json, verdict: Json) -> None:
-        if verdict["verdict"] == Verdict.VOID:
-            void = Void(record["device"], record["n"], record["seq"], verdict.get("code", "void"), None, {})
-            void.detail, void.op = verdict.get("detail"), op_of(record)
+    def _note_void(self, record: Json) -> None:
+        if record["verdict"] == Verdict.VOID:
+            void = Void(record["device"], record["n"], record["seq"], record.get("code", "void"), None, {})
+            void.detail, void.op = record.get("detail"), op_of(record)
             self._save.void.append(void)
 
     def refuse(self, code: str, message: str) -> None:

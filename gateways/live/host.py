@@ -452,13 +452,18 @@ class Host:
             self.presence.named(message["device"], message["name"])
         if message.get("node") == self._hosts.node:
             return
-        if kind == "head" and message["head"] > self.head:
-            self._behind = True
-            self._wake()
+        if kind == "head":
+            self.heard_of(message["head"])
         elif kind == "telemetry":
             self._spread_telemetry(message["device"], message["payload"], None)
         elif kind == "presence":
             self.presence.heard(message["node"], message["devices"])
+
+    def heard_of(self, head: int) -> None:
+        """The log goes that far, by what somebody says."""
+        if head > self.head:
+            self._behind = True
+            self._wake()
 
     async def catch_up(self) -> None:
         """Read what others appended after our head, fold and deliver it."""

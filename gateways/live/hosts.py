@@ -159,9 +159,21 @@ class Hosts:
         finally:
             del self._opening[user]
 
+    async def look(self) -> None:
+        """Compare the hosts' heads with the log: the last hint of a commit elsewhere may have been lost."""
+        hosts = {host.stream: host for host in self._hosts.values()}
+        async with self.db.read() as session:
+            heads = await Log(session).heads(hosts)
+        for stream, head in heads.items():
+            hosts[stream].heard_of(head)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
+            try:
+                await self.look()
+            except Exception:
+                _log.warning("heads_not_compared", exc_info=True)
             limit = self.now_ms() - IDLE_MS
             for user, host in list(self._hosts.items()):
                 if host.idle and host.used_at < limit:

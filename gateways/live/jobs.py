@@ -142,6 +142,7 @@ class PushJob(Job):
         self.kinds = frozenset(op.kind for op in push.ops)
         self._device = origin.identity.device
         self._push = push
+        self._ops = push.ops
         self._ack = ack
         self._offset = 0 if push.sent_at is None else received - push.sent_at
         self._stored: dict[int, Record] = {}
@@ -168,18 +169,31 @@ class PushJob(Job):
         if ops[0].n < next_n:
             found = await host.find(self._device, ops[0].n, min(ops[-1].n, next_n - 1))
             self._stored = {record.op.n: record for record in found}
-        for op in ops:
-            if op.clock is not None and op.n >= next_n:
-                self._named[op.n] = await host.name_context(self._device, op.clock)
+        self._ops = await self._name_contexts(host, next_n)
         heard = [host.position(self._device).beyond, *(named.beyond for named in self._named.values())]
         beyond = {Dot(d, n) for entries in heard for d, n in (entries or {}).items()}
         self._places = await host.places(beyond) if beyond else {}
 
+    async def _name_contexts(self, host: Host, next_n: int) -> list[Op]:
+        """The ops up to the first whose clock names what is not here yet; raises Refusal later {missing} when
+        that is the first of all. Those before it can not wait: what it lacks may be waiting for them (a watch
+        that had heard of them, and whose batch comes after them)."""
+        ops = self._push.ops
+        for i, op in enumerate(ops):
+            if op.clock is not None and op.n >= next_n:
+                try:
+                    self._named[op.n] = await host.name_context(self._device, op.clock)
+                except Refusal:
+                    if i == 0:
+                        raise
+                    return ops[:i]
+        return ops
+
     def place(self, host: Host, placer: Placer) -> None:
         self.records = []
         position = placer.position(self._device)
-        admission = log.admit(self._push.ops, position, placer.seen)
-        results = [self._retry(op, placer) for op in self._push.ops[: admission.retries]]
+        admission = log.admit(self._ops, position, placer.seen)
+        results = [self._retry(op, placer) for op in self._ops[: admission.retries]]
         self._last = max((result["seq"] for result in results), default=0)
         fresh = self._allowed(host, admission.fresh)
         for op in fresh:

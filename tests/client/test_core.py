@@ -519,3 +519,43 @@ def test_when_no_token_can_be_had_everything_is_kept_until_the_next_sign_in(stre
     phone.sign_in(phone.held.device)
     agree(stream, phone)
     assert stream.head == 4
+
+
+def copied(phone, stream, live):
+    copy = Phone(stream, live=live)
+    phone.store._db.backup(copy.store._db)
+    copy.core = copy._core()
+    return copy
+
+
+def test_what_a_restored_copy_holds_unsent_and_the_log_has_already_is_not_sent_again(stream, live):
+    """The copy knew from the server's counter that it was one, and no longer looked what had arrived."""
+    phone = Phone(stream, live=live)
+    phone.sign_in()
+    entry = begin(phone)
+    agree(stream, phone)
+    common = set_log(phone, entry, 5)
+    copy = copied(phone, stream, live)
+    set_log(phone, entry, 6)
+    set_log(phone, entry, 7)
+    agree(stream, phone)
+    set_log(copy, entry, 8)
+    agree(stream, copy, phone)
+    sets = [record for record in stream.records if record.op.kind == "set.log"]
+    assert [record.op.value["reps"] for record in sets] == [5, 6, 7, 8]
+    assert [record.op.raw["entity"] for record in sets].count(common["entity"]) == 1
+
+
+def test_a_copy_of_a_file_that_was_never_sent_takes_over_what_was_refused(stream, live):
+    """The first op of such a copy was put into the quarantine without a device, which no file takes."""
+    phone = Phone(stream, live=live)
+    phone.sign_in()
+    early = copied(phone, stream, live)
+    phone.write("workout.create", W)
+    phone.write("workout.resume", W)
+    copy = copied(phone, stream, live)
+    phone.write("workout.resume", W)
+    agree(stream, phone)
+    agree(stream, copy, early, phone)
+    for each in (phone, copy, early):
+        assert [(void.device, void.n) for void in each.store.void()] == [(1, 2), (1, 3)]

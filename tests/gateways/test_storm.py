@@ -340,3 +340,13 @@ async def test_a_node_that_no_hint_has_reached_answers_a_pull_from_beyond_its_ow
     _, watch, _ = deaf
     answer = await watch.call("pull", {"after": 1})
     assert (answer["ok"], answer["head"], answer["records"]) == (True, 1, []), answer
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_node_that_no_hint_has_reached_looks_at_the_log_now_and_then(
+    deaf: tuple[Server, Wire, str],
+) -> None:
+    there, watch, _ = deaf
+    await there.hosts.look()
+    await watch.until(lambda: bool(watch.records()))
+    assert [record["kind"] for record in watch.records()] == ["workout.create"]

@@ -48,11 +48,11 @@ class RestDevice:
     async def push(self, *ops: dict[str, Any], **more: Any) -> Answer:
         return await self.person.call("POST", "/sync/push", {"ops": list(ops), **more})
 
-    async def pushed(self, *ops: dict[str, Any]) -> dict[str, Any]:
-        """A push that must be taken whole."""
+    async def pushed(self, *ops: dict[str, Any], taken: int | None = None) -> dict[str, Any]:
+        """A push of which the first `taken` ops must be taken, or all."""
         answer = await self.push(*ops)
         assert answer.status == 200, answer.body
-        assert len(answer.body["results"]) == len(ops)
+        assert len(answer.body["results"]) == (len(ops) if taken is None else taken)
         body: dict[str, Any] = answer.body
         self.base = body["head"]
         return body

@@ -303,3 +303,24 @@ async def test_a_body_that_is_none_is_unreadable(phone, kind, body):
 async def test_a_body_over_the_bound_is_too_large_before_it_is_read(phone):
     answer = await send(phone.person, io.BytesIO(b" " * (2**20 + 1)))
     assert (answer.status, answer.code, answer.body["max"]) == (413, "too_large", 2**20)
+
+
+async def test_ops_before_one_that_must_wait_do_not_wait_with_it(ada, phone):
+    """A watch had heard of op 1; op 2 had heard of the watch. Both would wait for ever."""
+    watch = RestDevice(await ada.api.login(ada, name="watch"))
+    workout = new_id()
+    first = phone.op("workout.create", workout)
+    heard = {str(phone.person.device): 1}
+    later = phone.op("workout.start", workout, clock={**heard, str(watch.person.device): 1})
+    answer = await phone.pushed(first, later, taken=1)
+    assert [result["n"] for result in answer["results"]] == [1]
+    await watch.pushed(watch.op("note.set", workout, {"text": "x"}, clock=heard))
+    await phone.pushed(later)
+    assert [record.op.kind for record in await log_of(ada)] == ["workout.create", "note.set", "workout.start"]
+
+
+async def test_a_push_that_begins_with_an_op_that_must_wait_is_told_what_it_waits_for(phone):
+    later = phone.op("workout.create", new_id(), clock={"9": 1})
+    answer = await phone.push(later, phone.op("workout.start", new_id()))
+    assert (answer.code, answer.body["missing"]) == ("later", {"9": 1})
+    assert await log_of(phone.person) == []
