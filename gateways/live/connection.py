@@ -119,6 +119,7 @@ class Connection:
         if self.position == frame.first - 1:
             self.position = frame.last
             self.send(frame)
+            self._answer_retries()
         else:
             self._catch_up()
 
@@ -211,6 +212,9 @@ class Connection:
             else:
                 run.append(record)
         self._flush(run, first)
+        self._answer_retries()
+
+    def _answer_retries(self) -> None:
         waiting, self._retries = self._retries, []
         for last, answer, ack in waiting:
             self._settle_retry(ack, answer, last)

@@ -169,6 +169,9 @@ class PushJob(Job):
         if ops[0].n < next_n:
             found = await host.find(self._device, ops[0].n, min(ops[-1].n, next_n - 1))
             self._stored = {record.op.n: record for record in found}
+            if not self._looked and any(record.seq > host.head for record in found):
+                self._looked = True
+                raise Behind
         self._ops = await self._name_contexts(host, next_n)
         heard = [host.position(self._device).beyond, *(named.beyond for named in self._named.values())]
         beyond = {Dot(d, n) for entries in heard for d, n in (entries or {}).items()}

@@ -350,3 +350,19 @@ async def test_a_node_that_no_hint_has_reached_looks_at_the_log_now_and_then(
     await there.hosts.look()
     await watch.until(lambda: bool(watch.records()))
     assert [record["kind"] for record in watch.records()] == ["workout.create"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_node_that_no_hint_has_reached_answers_a_retry_of_what_another_node_has_stored(
+    deaf: tuple[Server, Wire, str], connect: Any
+) -> None:
+    """It learnt from the log where the device stands, and waited with the answer for a record that it did not
+    know of."""
+    there, watch, workout = deaf
+    phone = await connect(there, watch.user, 1)
+    answer = await phone.push({**phone.op("workout.create", workout), "n": 1, "at": 1})
+    assert answer["code"] == "equivocation"
+    [record] = (await phone.call("pull", {"after": 0}))["records"]
+    again = {key: record[key] for key in ("n", "base", "kind", "workout", "value", "at") if key in record}
+    answer = await phone.push(again)
+    assert [result["verdict"] for result in answer["results"]] == ["duplicate"]
