@@ -69,12 +69,15 @@ class Device(Phone):
         return number
 
     def own_tags(self) -> set[str]:
-        """The ops that this file would offer again to a server that lacks them."""
-        own = list(self.held.outbox)
-        own += (
-            [row.body for row in self.store.by(self.held.author, 0)] if self.held.author is not None else []
-        )
-        return {op["tag"] for op in own if "tag" in op}
+        """The ops that this file would offer again to a server that lacks them, under whatever name it wrote
+        them."""
+        held = self.held
+        own = [op["tag"] for op in held.outbox]
+        if held.author is not None:
+            names = {**held.former, held.author: held.next_n}
+            rows = [row for device in names for row in self.store.by(device, 0)]
+            own += [row.body["tag"] for row in rows if row.n <= names[row.device]]
+        return set(own)
 
     def quarantined(self) -> set[str]:
         return {void.op["tag"] for void in self.store.void() if "tag" in void.op}

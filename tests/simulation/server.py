@@ -137,6 +137,11 @@ class Socket:
     def __init__(self) -> None:
         self.queue = Outbox(LIMITS.queue_bytes)
 
+    def next(self) -> Any:
+        """The next packet that waits; no burst is too long for this writer."""
+        self.queue._taken = 0
+        return self.queue.get_nowait()
+
     async def cut(self) -> None:
         """The simulation ends its lines itself."""
 
@@ -165,12 +170,15 @@ class Node:
         self.dead.set()
         raise asyncio.CancelledError
 
-    async def end(self) -> None:
-        """What is left of a process that was killed: nothing, and no word to anybody."""
+    def unplug(self) -> None:
+        """From now on nothing begins here."""
         for line in self.lines:
             line.open = False
         for host in self.hosts._hosts.values():
             host.close()
+
+    async def end(self) -> None:
+        """What is left of a process that was killed: nothing, and no word to anybody."""
         assert self.appender._task is not None
         self.appender._task.cancel()
         await asyncio.gather(self.appender._task, return_exceptions=True)
@@ -212,11 +220,11 @@ class Line:
 
     def taken(self) -> Iterator[tuple[str, Any, int | None]]:
         """What the server has sent since: (event, payload, ack id). `error` for a refused CONNECT."""
-        outbox = self._socket.queue
-        while not outbox.empty():
-            sent = self._server.loop.run_until_complete(outbox.get())
+        while not self._socket.queue.empty():
+            sent = self._socket.next()
             if sent is None or sent.packet_type == CLOSE:
-                continue
+                self.hang_up()
+                return
             packet = self._codec.decode(sent.data)
             if packet.packet_type == sio.ACK:
                 yield "ack", packet.data[0], packet.id
@@ -250,26 +258,42 @@ class Server:
         self._hub = MemoryHub()
         self._sids = 0
         self.old_kinds: frozenset[str] = frozenset()
-        self.nodes = [self._node() for _ in range(nodes)]
+        self.nodes: list[Node] = []
+        self._start(nodes)
         session = self.run(
             self.nodes[0].auth.register(Register(email=EMAIL, password=PASSWORD, device=_device(None)))
         )
         self.user = session.user.id
 
     def close(self) -> None:
-        for node in self.nodes:
-            self.loop.run_until_complete(node.end())
+        self._end(*self.nodes)
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
         self._inline.stop()
 
-    def _node(self) -> Node:
-        async def make() -> Node:
-            node = Node(f"sqlite:///{self._path}", self._hub, lambda: self.now)
-            await node.appender.start()
-            return node
+    def _start(self, count: int) -> Node:
+        """New processes; the last one."""
 
-        return self.loop.run_until_complete(make())
+        async def start() -> None:
+            for _ in range(count):
+                node = Node(f"sqlite:///{self._path}", self._hub, lambda: self.now)
+                await node.appender.start()
+                self.nodes.append(node)
+            await self._rest()
+
+        self.loop.run_until_complete(start())
+        return self.nodes[-1]
+
+    def _end(self, *nodes: Node) -> None:
+        async def end() -> None:
+            for node in nodes:
+                node.unplug()
+            for node in nodes:
+                await node.end()
+                self.nodes.remove(node)
+            await self._rest()
+
+        self.loop.run_until_complete(end())
 
     # -- running -------------------------------------------------------------------------------------
 
@@ -376,11 +400,8 @@ class Server:
 
     def kill(self, node: Node) -> Node:
         """kill -9, and a new process in its place."""
-        self.nodes.remove(node)
-        self.loop.run_until_complete(node.end())
-        fresh = self._node()
-        self.nodes.append(fresh)
-        return fresh
+        self._end(node)
+        return self._start(1)
 
     def revoke(self, device: int) -> None:
         """A person signs a device out from elsewhere."""
@@ -399,15 +420,13 @@ class Server:
     def restore(self, epoch: str) -> None:
         """All nodes stop, the copy takes the place of the database, every stream begins a new epoch."""
         count = len(self.nodes)
-        for node in list(self.nodes):
-            self.nodes.remove(node)
-            self.loop.run_until_complete(node.end())
+        self._end(*self.nodes)
         for path in self._path.parent.glob(f"{self._path.name}*"):
             path.unlink()
         _copy(self._copy, self._path)
         with closing(_sqlite(self._path)) as connection, connection:
             connection.execute("UPDATE streams SET epoch = ?", (epoch,))
-        self.nodes = [self._node() for _ in range(count)]
+        self._start(count)
 
     # -- what a test looks at ----------------------------------------------------------------------------
 

@@ -248,7 +248,10 @@ class World:
         known = [device for device in self.devices[1:] if str(device.path) in self.backups]
         if known:
             device = self.random.choice(known)
+            author = device.held.author
             device.put_back(self.backups[str(device.path)])
+            if device.held.author != author:  # as another device it may have sent them already
+                self.twice |= {op["tag"] for op in device.held.outbox}
             self.struck["backup restored"] += 1
             self._mourn()
 
