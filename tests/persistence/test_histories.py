@@ -109,7 +109,12 @@ def read(monkeypatch):
     """How many rows and marks were read."""
     counted = []
     as_row = histories._as_row
-    monkeypatch.setattr(histories, "_as_row", lambda *row: counted.append(row) or as_row(*row))
+
+    def counting(*row):
+        counted.append(row)
+        return as_row(*row)
+
+    monkeypatch.setattr(histories, "_as_row", counting)
     return counted
 
 
