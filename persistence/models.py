@@ -3,7 +3,8 @@
     users ─┬─ devices ── refresh_tokens          who may write
            └─ streams ── records                 the truth: one append-only log per user
                           ├─ workouts, sets,      projections of the log, rebuilt from it at will;
-                          │  exercise_bests       `streams.projected` is how far they have come
+                          │  exercise_bests,      `streams.projected` is how far they have come
+                          │  exercise_marks
                           └─ snapshots            a cache of folded states
     shares, idempotency_keys                     links given away, requests already answered
 
@@ -328,6 +329,20 @@ class ExerciseBests(Base):
     exercise: Mapped[str] = mapped_column(Words, primary_key=True)
     workout: Mapped[str] = mapped_column(Id, primary_key=True)
     started_at: Mapped[int] = mapped_column(BigInteger)
+    bests: Mapped[Any] = mapped_column(Json)
+
+
+class ExerciseMark(Base):
+    """What all `ExerciseBests` of an exercise come to, merged, up to a row and with it: (started_at, workout)
+    is that row's place. With a row that is written or deleted, by whomever, triggers of the database delete
+    the marks at its place and after it (`fitai.persistence.histories`)."""
+
+    __tablename__ = "exercise_marks"
+
+    stream: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    exercise: Mapped[str] = mapped_column(Words, primary_key=True)
+    started_at: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    workout: Mapped[str] = mapped_column(Id, primary_key=True)
     bests: Mapped[Any] = mapped_column(Json)
 
 

@@ -1,4 +1,4 @@
-"""Reading the projections: lists, snapshots, history, and which workouts need the server next.
+"""Reading the projections: lists, snapshots, and which workouts need the server next.
 
 What is read here follows the log by a moment (`streams.projected` says how far); what must be exact is
 asked of the session host instead.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import base64
 import re
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,33 +17,14 @@ from sqlalchemy import BigInteger, Select, Tuple, and_, exists, func, literal, o
 from sqlalchemy.orm import aliased
 
 from fitai.engine import combine
-from fitai.engine.records import Bests, merge
 from fitai.engine.timers import IDLE_MS
 from fitai.persistence.database import ReadSession
-from fitai.persistence.models import ExerciseBests, Id, SetRow, Snapshot, Stream, WorkoutRow, clean
+from fitai.persistence.models import Id, SetRow, Snapshot, Stream, WorkoutRow, clean
 from fitai.persistence.snapshots import mark
-
-_Moment = tuple[int, str]
-_Row = tuple[_Moment, Mapping[str, Any]]
 
 
 class BadCursor(ValueError):
     """The cursor is none that `Workouts.list` gave."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A workout whose history is asked for, followed by those that are merged into it: when it started (Unix
-    ms; None: not yet), and the exercises."""
-
-    workouts: Sequence[str]
-    started_at: int | None
-    exercises: Set[str]
-
-    @property
-    def until(self) -> _Moment:
-        """Its place among workouts; one that has not started comes last."""
-        return (2**63 - 1 if self.started_at is None else self.started_at, self.workouts[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,41 +189,6 @@ class Workouts:
         )
         return (await self._session.execute(query)).scalars().all()
 
-    async def histories(self, stream: int, asked: Sequence[Asked]) -> Sequence[dict[str, Bests]]:
-        """For each of these workouts, per exercise the merged bests of every workout before it.
-
-        Before is by (started_at, workout); to a workout that has not started every other one is before.
-        Exercises without history are absent. One reading serves all that ask.
-        """
-        out: Sequence[dict[str, Bests]] = [{} for _ in asked]
-        named = {clean(exercise) for one in asked for exercise in one.exercises}
-        rows = await self._bests(stream, named, max((one.until for one in asked), default=(0, "")))
-        in_order = sorted(zip(asked, out, strict=True), key=lambda pair: pair[0].until)
-        for exercise in {exercise for one in asked for exercise in one.exercises}:
-            askers = [(one, found) for one, found in in_order if exercise in one.exercises]
-            _merge_before(exercise, rows.get(clean(exercise), []), askers)
-        return out
-
-    async def _bests(
-        self, stream: int, exercises: Iterable[str], until: _Moment
-    ) -> Mapping[str, Sequence[_Row]]:
-        """{exercise: its rows before a moment, in order}."""
-        query = (
-            select(
-                ExerciseBests.exercise, ExerciseBests.started_at, ExerciseBests.workout, ExerciseBests.bests
-            )
-            .where(
-                ExerciseBests.stream == stream,
-                ExerciseBests.exercise.in_(list(exercises)),
-                ExerciseBests.started_at <= until[0],
-            )
-            .order_by(ExerciseBests.started_at, ExerciseBests.workout)
-        )
-        out: defaultdict[str, Any] = defaultdict(list)
-        for exercise, started_at, workout, bests in (await self._session.execute(query)).all():
-            out[exercise].append(((started_at, workout), bests))
-        return out
-
     async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:
         """(user, workout, due_at) of at most `limit` workouts of all users that are due by `until` (Unix
         ms), the most overdue first."""
@@ -349,23 +292,3 @@ def _read_cursor(cursor: str) -> Tuple:
         ):
             return tuple_(literal(happened_at, BigInteger), literal(workout, Id))
     raise BadCursor("this cursor is none of ours")
-
-
-def _merge_before(
-    exercise: str, rows: Sequence[_Row], askers: Iterable[tuple[Asked, dict[str, Bests]]]
-) -> None:
-    """Give each asker, the earliest first, what the rows before it come to, without its own."""
-    places = {workout: place for place, ((_, workout), _) in enumerate(rows)}
-    merged = Bests()
-    taken = 0
-    for one, found in askers:
-        upto = bisect_left(rows, one.until, key=itemgetter(0))
-        own = {places[name] for name in one.workouts if places.get(name, upto) < upto}
-        history = Bests() if own else merged
-        for place in range(0 if own else taken, upto):
-            if place not in own:
-                history.absorb(rows[place][1])
-        if not own:
-            taken, history = upto, merge(merged)
-        if history.best or history.reps:
-            found[exercise] = history

@@ -23,8 +23,8 @@ from fitai.engine.totals import ended_at, started_at
 from fitai.gateways.live.frames import Frame
 from fitai.gateways.live.jobs import ThenJob
 from fitai.gateways.tasks import spawn
+from fitai.persistence.histories import Asked
 from fitai.persistence.projections import Projected
-from fitai.persistence.workouts import Asked
 from fitai.sync.fold import fold
 
 if TYPE_CHECKING:

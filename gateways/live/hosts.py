@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -20,10 +20,11 @@ from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Appender, Companion
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices
+from fitai.persistence.histories import Asked, Histories, lay
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.projections import Projector, deadlines
-from fitai.persistence.workouts import Asked, Merge, Workouts
+from fitai.persistence.workouts import Merge, Workouts
 from fitai.sync.log import Position
 
 _log = structlog.get_logger(__name__)
@@ -108,6 +109,7 @@ class Hosts:
         self._opening: dict[str, asyncio.Future[Host]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._renewer: asyncio.Task[None] | None = None
+        self._layer: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
     async def start(self) -> None:
@@ -118,18 +120,20 @@ class Hosts:
 
     async def close(self) -> None:
         """Bring every projection up to its log, then forget all hosts."""
+        self._closing.set()
         await self.timers.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         if self._renewer is not None:
-            self._closing.set()
             await self._renewer
         await asyncio.gather(*(host.flush() for host in self._hosts.values()), return_exceptions=True)
         for host in self._hosts.values():
             await host.quiet()
             host.close()
         self._hosts.clear()
+        if self._layer is not None:
+            await self._layer
 
     async def open(self, user: str) -> Host:
         """The user's host; raises UnknownUser, Unavailable."""
@@ -225,9 +229,23 @@ class Hosts:
             return await Workouts(session).overlapping(stream, template, since, until)
 
     async def histories(self, stream: int, asked: Sequence[Asked]) -> Sequence[dict[str, Bests]]:
-        """For each of these workouts, per exercise the bests of all workouts that began before it."""
+        """For each of these workouts, per exercise the bests of all workouts that began before it. What made
+        it long is shortened for the next time, in the background, one stream after another."""
         async with self.db.read() as session:
-            return await Workouts(session).histories(stream, asked)
+            histories = Histories(session, stream)
+            found = await histories.before(asked)
+        if histories.far and (self._layer is None or self._layer.done()):
+            self._layer = spawn("live.marks", self._lay(stream, histories.far))
+        return found
+
+    async def _lay(self, stream: int, far: Mapping[str, tuple[int, str]]) -> None:
+        """Lay marks on the ways to these places. On closing, those under way are laid, and no more."""
+        try:
+            for exercise, place in far.items():
+                while not self._closing.is_set() and await lay(self.db, stream, exercise, place):
+                    pass
+        except Unavailable:
+            _log.warning("marks_postponed")
 
     async def due(self, until: int, limit: int) -> Sequence[tuple[str, str, int]]:
         """(user, workout, due) of the server deadlines up to a moment (Unix ms), by the projections."""

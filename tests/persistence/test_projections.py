@@ -6,17 +6,16 @@ import uuid
 import pytest
 from sqlalchemy import select, text, update
 
-from fitai.engine.records import Bests, merge
-from fitai.engine.totals import started_at
 from fitai.engine.workout import Limits, state
 from fitai.persistence import projections
 from fitai.persistence.append import Append
 from fitai.persistence.database import Unavailable
+from fitai.persistence.histories import Asked, Histories
 from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector, deadlines
 from fitai.persistence.snapshots import Snapshots
-from fitai.persistence.workouts import Asked, BadCursor, Merge, Workouts
+from fitai.persistence.workouts import BadCursor, Merge, Workouts
 from fitai.sync import version
 from fitai.sync.fold import Folded
 from fitai.sync.log import Context
@@ -282,39 +281,6 @@ async def test_a_workout_that_was_never_created_is_not_listed(db, ann, projector
     assert await projector.lagging(10) == []
 
 
-async def test_history_is_what_began_before(db, ann, projector):
-    early, same, late, removed = sorted(new() for _ in range(4))
-    await ann.train(early, NOW)
-    await ann.train(same, NOW + MINUTE)
-    await ann.train(late, NOW + MINUTE)
-    await ann.train(removed, NOW - MINUTE)
-    await ann.log(("workout.remove", removed, {}, NOW + 200 * MINUTE))
-    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
-    began = started_at(ann.folds[late].workout)
-
-    asked = [
-        Asked([late], began, {"bench", "squat"}),
-        Asked([same], began, {"bench"}),
-        Asked([early], NOW, {"bench", "squat"}),
-        Asked([early], None, {"bench"}),
-        Asked([late], None, {"bench"}),
-        Asked([late], began, {"squat"}),
-    ]
-    bests = {name: Bests.from_json(ann.projected(name).bests["bench"]) for name in (early, same, late)}
-    expected = [
-        {"bench": merge(bests[early], bests[same])},
-        {"bench": bests[early]},
-        {},
-        {"bench": merge(bests[same], bests[late])},  # not started: all others are before
-        {"bench": merge(bests[early], bests[same])},
-        {},
-    ]
-    assert await ask(db, lambda w: w.histories(ann.stream.id, asked)) == expected
-    for one, history in zip(asked, expected, strict=True):
-        assert await ask(db, lambda w, one=one: w.histories(ann.stream.id, [one])) == [history]
-    assert await ask(db, lambda w: w.histories(ann.stream.id, [])) == []
-
-
 async def test_what_goes_on_and_what_changed_last(db, ann, projector):
     done, going, resting = new(), new(), new()
     await ann.train(done, NOW)
@@ -393,8 +359,8 @@ async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, pro
     assert await ids(db, ann.stream, exercise="be\x00nch") == [workout]
     await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
     assert len(await sets_of(db, workout)) == 2
-    asked = Asked([new()], None, {"be\x00nch"})
-    (found,) = await ask(db, lambda w: w.histories(ann.stream.id, [asked]))
+    async with db.read() as session:
+        (found,) = await Histories(session, ann.stream.id).before([Asked([new()], None, {"be\x00nch"})])
     assert set(found) == {"be\x00nch"}
 
 
