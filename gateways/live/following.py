@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -64,6 +65,8 @@ class Following:
         self._writing: asyncio.Task[None] | None = None
         self._failures = 0
         self._unwritten: set[str] = set()  # what changed and is not known to be projected
+        self._unfollowed: set[str] = set()  # what waits until this is not swamped any more
+        self._ungreeted: list[tuple[Connection, int]] = []
         self.dirty: set[str] = set()
 
     @property
@@ -96,10 +99,15 @@ class Following:
     # -- insights ----------------------------------------------------------------------------------
 
     async def follow(self, names: Iterable[str]) -> None:
-        """After a commit: new insights to everyone, deadlines to the node's timers."""
-        names = list(names)
+        """After a commit: new insights to everyone, deadlines to the node's timers. What is judged against
+        history waits while most of that is still to be projected."""
+        names = self._unfollowed.union(names)
+        if self._swamped:
+            self._unfollowed = names
+            return
+        self._unfollowed = set()
         try:
-            await self._learn(names)
+            await self._learn(sorted(names))
         except Exception as error:
             _log.warning("insights_postponed", user=self._host.user, workouts=len(names), exc_info=error)
             return
@@ -167,6 +175,9 @@ class Following:
     async def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and from those that changed since
         its cursor: all of it may be told again, none of it may be missed."""
+        if self._swamped:
+            self._ungreeted.append((connection, after))
+            return
         host = self._host
         changed = set(self._unwritten)
         if after < host.head:
@@ -180,6 +191,18 @@ class Following:
             for insight in [*now.values(), *gone]:
                 connection.send(Frame("insight", insight))
             self._greet_rest(connection, name)
+
+    async def _make_up(self) -> None:
+        """Tell what had to wait."""
+        ungreeted, self._ungreeted = self._ungreeted, []
+        for connection, after in ungreeted:
+            self._host.greet(connection, after)
+        await self.follow(())
+
+    @property
+    def _swamped(self) -> bool:
+        """So much is to be projected that it takes several turns: all of it after an upgrade, mostly."""
+        return len(self.dirty) > FLUSHED
 
     async def _known_at(self, name: str, seq: int) -> dict[str, Insight]:
         """The insights that a device which had the stream up to `seq` may have been told of a workout.
@@ -249,25 +272,40 @@ class Following:
 
     def _flush_now(self) -> None:
         self._flush_timer = None
-        self._host.enqueue(ThenJob(self.flush))
+        self._host.enqueue(ThenJob(self._flush_in_turns))
+
+    async def _flush_in_turns(self) -> None:
+        """Flush a part, and the rest after what has come meanwhile: all that a user has may be stale."""
+        try:
+            if await self._flush_part():
+                self._host.enqueue(ThenJob(self._flush_in_turns))
+        finally:
+            self.flush_soon()  # in case that nothing else goes on with it
 
     async def flush(self) -> None:
         """Take what the projections of the changed workouts will be, and begin to write it.
 
         Writing does not keep the host's turn: a slow disk delays lists, not acks or the end of a rest.
         """
+        while await self._flush_part():
+            pass
+
+    async def _flush_part(self) -> bool:
+        """Flush at most FLUSHED workouts; whether there are more to go on with at once."""
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
-        names, head = sorted(self.dirty), self._host.head
-        for start in range(0, len(names), FLUSHED):
-            chunk = names[start : start + FLUSHED]
-            rows = await self._take(chunk)
-            last = start + FLUSHED >= len(names)
-            work = self._write(self._writing, chunk, rows, head if last else 0, self._failures)
-            self._writing = spawn("live.project", work)
-            if not last:
-                await self.written()  # there are many: hold only a part of them in memory
+        names, head, failures = sorted(islice(self.dirty, FLUSHED)), self._host.head, self._failures
+        if not names:
+            return False
+        rows = await self._take(names)
+        upto = 0 if self.dirty else head
+        self._writing = spawn("live.project", self._write(self._writing, names, rows, upto, failures))
+        if self.dirty:
+            await self.written()  # there are many: hold only a part of them in memory
+        if not self._swamped and (self._unfollowed or self._ungreeted):
+            self._host.enqueue(ThenJob(self._make_up))
+        return bool(self.dirty) and failures == self._failures  # what failed is tried again in a moment
 
     async def written(self) -> None:
         """Return when all that was taken so far is written, or could not be."""
