@@ -66,8 +66,9 @@ class Ours:
         push = decode_push(msgspec.msgpack.decode(body), self._wire)
         last = self._placer
         placer = Placer(last.head, last.last_rt, last.positions, self.folds, self._limits)
-        for op in log.admit(push.ops, placer.position(device), placer.seen).fresh:
-            placer.place(device, op, log.context(op, placer.position(device)), NOW, 0)
+        position = placer.position(device)
+        fresh = log.admit(push.ops, position, placer.seen).fresh
+        placer.place_all(device, fresh, log.contexts(fresh, position), NOW, 0)
         self._placer = placer
 
     def merge(self, uploads: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:

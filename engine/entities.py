@@ -5,7 +5,7 @@ shows one value per field, as plain attributes; beside them lies the causal side
 understands:
 
     by       field → the stamp of its only write, or all writes that stand beside each other
-    past     field → writes that were replaced, the newest last
+    past     field → the only write that was replaced, or all that were, the newest last
     live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
@@ -78,7 +78,7 @@ class Cell:
         self.removed = False
         self.note: str | None = None
         self.by: dict[str, Stamp | list[Write]] = {}
-        self.past: dict[str, list[Write]] = {}
+        self.past: dict[str, Write | list[Write]] = {}
         self.live: dict[int, Stamp] = {}
         self.removes: list[Stamp] = []
 

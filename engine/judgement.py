@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from fitai.engine.entities import Workout
 from fitai.engine.kinds import BadValue, Edit, SetLog, WorkoutCreate, decode_value, known, set_id
 from fitai.engine.machine import IllegalEdge, after
-from fitai.engine.ops import Op, Verdict
+from fitai.engine.ops import APPLIED, VOID, Op, Verdict
 
 EDGE_OF: Final[Mapping[str, str]] = {
     "workout.start": "start",
@@ -77,12 +77,12 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
         if (not w.created and op.kind != "workout.create") or (waits is not None and waits(w, op, value)):
             return Judgement(Verdict.DEFERRED, None, None, value)
     except BadValue as bad:
-        return Judgement(Verdict.VOID, bad.code, bad.detail)
+        return Judgement(VOID, bad.code, bad.detail)
     except _LimitReached as reached:
-        return Judgement(Verdict.VOID, "limit", reached.detail)
+        return Judgement(VOID, "limit", reached.detail)
     except IllegalEdge as illegal:
-        return Judgement(Verdict.VOID, "illegal_edge", illegal.detail)
-    return Judgement(Verdict.APPLIED, None, None, value)
+        return Judgement(VOID, "illegal_edge", illegal.detail)
+    return Judgement(APPLIED, None, None, value)
 
 
 # Whether an op names an entity that no op has made yet.

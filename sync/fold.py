@@ -47,7 +47,7 @@ from fitai.engine.kinds import (
     set_id,
 )
 from fitai.engine.machine import ABANDONED, COMPLETED, TABLE
-from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
+from fitai.engine.ops import APPLIED, VOID, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.engine.timers import RestDue
 from fitai.engine.units import plain
 from fitai.sync import conflicts, existence, registers
@@ -125,14 +125,14 @@ class Folded:
         """What becomes of an op that is to be the next record; reads only."""
         seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
         judgement = judge(self.w, op, limits, seen)
-        if judgement.verdict is Verdict.APPLIED and op.kind != "conflict.choose":
+        if judgement.verdict is APPLIED and op.kind != "conflict.choose":
             return judgement
         wrong = judgement.code == "illegal_edge"
         if op.kind == "conflict.choose" and judgement.value is not None:
             wrong = not self._can_choose(op, stamp, judgement.value)
             if wrong:
                 detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
-                judgement = Judgement(Verdict.VOID, "bad_value", detail)
+                judgement = Judgement(VOID, "bad_value", detail)
         # What builds on an op that this version does not understand must not be called wrong by it.
         if wrong and any(saw(stamp, one) for one in self._unknown):
             return Judgement(Verdict.DEFERRED)
@@ -144,25 +144,26 @@ class Folded:
         w, op = self.w, record.op
         if record.seq <= w.seq:
             return
-        w.seq = record.seq
-        w.rev = record.rev
         if stamp is None:
             stamp = record.stamp
-        self.latest[record.device] = stamp
-        if record.verdict == Verdict.VOID:
+        w.seq = record.seq
+        w.rev = record.rev
+        self.latest[stamp.device] = stamp
+        if record.verdict is VOID:
             return
         if value is None:
             value = self._read(record)
             if value is None:
                 return
         self._stale = True
+        te = stamp.te
         if w.rest is not None:
-            self._watch_rest(w.rest, record.te)
-        if record.device != SERVER:
+            self._watch_rest(w.rest, te)
+        if stamp.device != SERVER:
             self._heard(op, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
-        if w.last_te is None or record.te > w.last_te:
-            w.last_te = record.te
+        if w.last_te is None or te > w.last_te:
+            w.last_te = te
         if w.rest is not None:
             self.line.pass_time(w)
 
@@ -170,12 +171,11 @@ class Folded:
 
     def write(self, cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
         """Write a register, and keep in mind where several writes stand."""
-        was = cell.by.get(field)
-        registers.write(cell, field, value, stamp)
-        if type(cell.by[field]) is list:
-            self._contested[cell.of, cell.id, field] = cell
-        elif type(was) is list:
-            del self._contested[cell.of, cell.id, field]
+        if registers.write(cell, field, value, stamp):
+            if type(cell.by[field]) is list:
+                self._contested[cell.of, cell.id, field] = cell
+            else:
+                del self._contested[cell.of, cell.id, field]
 
     def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
         """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
