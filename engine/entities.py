@@ -18,7 +18,7 @@ with `known = False` that nobody sees until the op that makes it comes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -64,6 +64,20 @@ class Rest:
         self.seconds = seconds
         self.ends_at = started_at + seconds * 1000
         self.remaining_ms: int | None = None
+
+
+Document = dict[str, Any]
+
+
+class Conflicts(Protocol):
+    """What of a workout was decided without a person, in the shapes of the state document. Most who read a
+    workout do not ask for it, so it is worked out when somebody does."""
+
+    def alternatives(self, w: Workout) -> list[Document]:
+        """Where several values stand beside each other."""
+
+    def flags(self, w: Workout) -> list[Document]:
+        """What else was decided."""
 
 
 class Cell:
@@ -192,18 +206,16 @@ class Workout(Cell):
     Times are Unix ms. `last_te` is the latest effective time of a record: the workout's clock, which never
     goes back even where late ops do. `started_edit` and `ended_edit` are what a person typed over the times
     that the edges gave. `work_ms`, `rest_ms` and `paused_ms` hold up to `since`, the last change of `state`.
-    `flags` and `alternatives` are as in the state document. `merged` are the workouts that a view holds
-    besides its own.
+    `conflicts` tells what was decided in it. `merged` are the workouts that a view holds besides its own.
     """
 
     __slots__ = (
-        "alternatives",
+        "conflicts",
         "created",
         "created_at",
         "ended_at",
         "ended_edit",
         "entries",
-        "flags",
         "last_te",
         "merged",
         "merged_into",
@@ -230,9 +242,10 @@ class Workout(Cell):
 
     of = "workout"
 
-    def __init__(self, id: str, owner: str) -> None:
+    def __init__(self, id: str, owner: str, conflicts: Conflicts) -> None:
         super().__init__(id)
         self.owner = owner
+        self.conflicts = conflicts
         self.seq = 0
         self.rev = 0
         self.created = False
@@ -250,8 +263,6 @@ class Workout(Cell):
         self.entries: dict[str, Entry] = {}
         self.sets: dict[str, SetRow] = {}
         self.notes: dict[str, str | None] = {}
-        self.flags: list[dict[str, Any]] = []
-        self.alternatives: list[dict[str, Any]] = []
         self.begin()
 
     def begin(self) -> None:

@@ -66,15 +66,15 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
     """
     if not known(op):
         return Judgement(Verdict.DEFERRED)
+    kind = op.kind
     try:
         value = decode_value(op)
-        room, waits = _RULES.get(op.kind, _NO_RULES)
+        room, waits = _RULES.get(kind, _NO_RULES)
         if room is not None:
             room(w, op, value, limits)
-        edge = EDGE_OF.get(op.kind)
-        if edge is not None:
-            after(seen or w.state, edge)  # what its author had seen is known, whatever is to come
-        if (not w.created and op.kind != "workout.create") or (waits is not None and waits(w, op, value)):
+        if kind in EDGE_OF:
+            after(seen or w.state, EDGE_OF[kind])  # what its author had seen is known, whatever is to come
+        if (not w.created and kind != "workout.create") or (waits is not None and waits(w, op, value)):
             return Judgement(Verdict.DEFERRED, None, None, value)
     except BadValue as bad:
         return Judgement(VOID, bad.code, bad.detail)
@@ -98,8 +98,10 @@ def _set_waits(w: Workout, op: Op, value: Any) -> bool:
 
 
 def _set_edit_waits(w: Workout, op: Op, value: Edit) -> bool:
-    moves = value.field == "exercise_entry"
-    return _set_waits(w, op, value) or (moves and not _entry_known(w, value.value))
+    row = w.sets.get(op.entity or "")
+    if row is None or not row.known:
+        return True
+    return value.field == "exercise_entry" and not _entry_known(w, value.value)
 
 
 def _entry_waits(w: Workout, op: Op, value: Any) -> bool:

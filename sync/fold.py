@@ -50,7 +50,8 @@ from fitai.engine.machine import ABANDONED, COMPLETED, TABLE
 from fitai.engine.ops import APPLIED, VOID, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.engine.timers import RestDue
 from fitai.engine.units import plain
-from fitai.sync import conflicts, existence, registers
+from fitai.sync import existence, registers
+from fitai.sync.conflicts import Conflicts
 from fitai.sync.notes import Note, Version
 from fitai.sync.timeline import SERVER, Event, Timeline
 
@@ -96,13 +97,14 @@ class Folded:
     )
 
     def __init__(self, workout: str, owner: str) -> None:
-        self.w = Workout(workout, owner)
         self.line = Timeline()
+        conflicts = Conflicts(self.line)
+        self.w = Workout(workout, owner, conflicts)
         self.latest: dict[int, Stamp] = {}
         self.rests_over: list[RestDue] = []
-        self._notes: dict[str | None, Note] = {}
-        self._contested: dict[tuple[str, str, str], Cell] = {}
-        self._removed: dict[tuple[str, str], Cell] = {}
+        self._notes = conflicts.notes
+        self._contested = conflicts.contested
+        self._removed = conflicts.removed
         self._unknown: list[Stamp] = []  # records of kinds and schemas of newer clients
         # Touches of what is neither a set nor an exercise yet.
         self._strays: dict[str, list[Stamp]] = {}
@@ -281,9 +283,6 @@ class Folded:
         if not self._sets_in_order:
             w.sets = dict(sorted(w.sets.items(), key=lambda item: item[1].key))
             self._sets_in_order = True
-        contested = [(cell, field) for (_, _, field), cell in self._contested.items()]
-        w.alternatives = conflicts.alternatives(w, contested, self._notes)
-        w.flags = conflicts.flags(w, self.line, self._removed.values(), self._notes)
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
 
     def _heard(self, op: Op, stamp: Stamp) -> None:
