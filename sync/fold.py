@@ -161,8 +161,11 @@ class Folded:
         te = stamp.te
         if w.rest is not None:
             self._watch_rest(w.rest, te)
-        if stamp.device != SERVER:
-            self._heard(op, stamp)
+        if stamp.device != SERVER:  # a person has been here
+            if self.line.own:
+                self.line.yield_to(stamp)
+            if op.kind not in _NO_TOUCH:
+                existence.touch(w, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
         if w.last_te is None or te > w.last_te:
             w.last_te = te
@@ -201,10 +204,9 @@ class Folded:
     def touch_set(self, row: SetRow, stamp: Stamp) -> None:
         """Somebody did something with a set; that may bring its exercise back."""
         existence.touch(row, stamp)
-        if not self._removed:
-            return
-        for home in existence.homes(row):
-            self._settle_if_removed(home)
+        if self._removed:
+            for home in existence.homes(row):
+                self._settle_if_removed(home)
 
     def touch(self, entity: str | None, stamp: Stamp) -> None:
         """Somebody did something with a set or an exercise entry, whichever it is; None is the workout, which
@@ -284,13 +286,6 @@ class Folded:
             w.sets = dict(sorted(w.sets.items(), key=lambda item: item[1].key))
             self._sets_in_order = True
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
-
-    def _heard(self, op: Op, stamp: Stamp) -> None:
-        """A person has been here."""
-        if self.line.own:
-            self.line.yield_to(stamp)
-        if op.kind not in _NO_TOUCH:
-            existence.touch(self.w, stamp)
 
     def _read(self, record: Record) -> Any:
         """The decoded value of a record that has a say; None for one that has not."""

@@ -178,5 +178,7 @@ def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:
     """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt. Two
     absurd clocks do not add up to a time that JSON clients can not name."""
-    te = min(max(-MAX_INT, at + offset), received)
-    return te if previous is None else max(te, min(previous, received))
+    te = max(-MAX_INT, at + offset)
+    if previous is not None and te < previous:
+        te = previous
+    return te if te < received else received
