@@ -460,7 +460,7 @@ def _write_log(folded: Folded, row: SetRow, stamp: Stamp, value: SetLog) -> None
     for field in _LOGGED_FIELDS:
         given = getattr(value, field)
         if given is not UNSET and (given is not None or field != "slot"):
-            folded.write(row, field, _plain(field, given), stamp)
+            folded.write(row, field, _plain(given), stamp)
 
 
 def _date_set(row: SetRow, stamp: Stamp, key: Key, value: SetLog) -> None:
@@ -472,11 +472,11 @@ def _date_set(row: SetRow, stamp: Stamp, key: Key, value: SetLog) -> None:
         row.done_key = min(row.done_key, key)
 
 
-def _plain(field: str, value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """A decoded value as plain JSON, whole decimals as integers."""
-    if isinstance(value, Load):
-        return value.document()
-    return plain(value) if isinstance(value, float) else value
+    if type(value) is float:
+        return plain(value)
+    return value.document() if type(value) is Load else value
 
 
 def _rest_after(w: Workout, row: SetRow, value: SetLog) -> int:
@@ -524,10 +524,11 @@ _SIDE_INDEX: Final[Mapping[str | None, int]] = {"left": 1, "right": 2}
 
 def _edit_set(folded: Folded, op: Op, stamp: Stamp, value: Edit) -> None:
     row = folded.set(op.entity)
-    if value.field == "exercise_entry":
+    field = value.field
+    if field == "exercise_entry":
         folded.put(row, value.value, stamp)
     else:
-        folded.write(row, value.field, _plain(value.field, value.value), stamp)
+        folded.write(row, field, _plain(value.value), stamp)
     folded.touch_set(row, stamp)
 
 

@@ -107,10 +107,10 @@ def replaced(cell: Cell, field: str) -> list[Write]:
 
 
 def _remember(cell: Cell, field: str, write: Write) -> None:
-    past = cell.past.get(field)
-    if past is None:
-        cell.past[field] = write
-    elif isinstance(past, list):
+    past = cell.past.setdefault(field, write)
+    if past is write:
+        return
+    if isinstance(past, list):
         past.append(write)
         del past[:-KEPT]
     else:

@@ -190,7 +190,7 @@ def normal(value: Any, depth: int) -> Any:
         for key, item in value.items():
             if type(key) is not str:
                 raise Refusal("bad_request", "keys must be text")
-            out[key] = normal(item, depth - 1)
+            out[key] = item if type(item) in _SCALARS else normal(item, depth - 1)
         return out
     if kind is list:
         if depth <= 0:
