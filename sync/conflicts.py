@@ -22,7 +22,7 @@ A **flag** tells of a decision that is no choice between values:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from orjson import OPT_SORT_KEYS, dumps
 

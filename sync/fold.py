@@ -78,8 +78,7 @@ class Folded:
     line        its timeline
     latest      per device the stamp of its newest record here
     rests_over  rests of which a record showed that they had ended by their deadline: nobody may have been
-    told
-                of those yet
+                told of those yet
     """
 
     __slots__ = (
@@ -161,11 +160,8 @@ class Folded:
         te = stamp.te
         if w.rest is not None:
             self._watch_rest(w.rest, te)
-        if stamp.device != SERVER:  # a person has been here
-            if self.line.own:
-                self.line.yield_to(stamp)
-            if op.kind not in _NO_TOUCH:
-                existence.touch(w, stamp)
+        if stamp.device != SERVER:
+            self._heard(op, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
         if w.last_te is None or te > w.last_te:
             w.last_te = te
@@ -286,6 +282,13 @@ class Folded:
             w.sets = dict(sorted(w.sets.items(), key=lambda item: item[1].key))
             self._sets_in_order = True
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
+
+    def _heard(self, op: Op, stamp: Stamp) -> None:
+        """A person has been here."""
+        if self.line.own:
+            self.line.yield_to(stamp)
+        if op.kind not in _NO_TOUCH:
+            existence.touch(self.w, stamp)
 
     def _read(self, record: Record) -> Any:
         """The decoded value of a record that has a say; None for one that has not."""

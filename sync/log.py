@@ -25,7 +25,6 @@ from fitai.engine.ops import APPLIED, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync.clock import VectorClock
 from fitai.sync.wire import MAX_INT, Refusal, hash_of, op_hash
 
-
 _NONE: Final[Mapping[Any, Any]] = {}
 
 

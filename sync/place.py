@@ -52,8 +52,8 @@ class Placer:
     def place_all(
         self, device: int, ops: Sequence[Op], contexts: Sequence[Context], now: int, offset: int
     ) -> list[Record]:
-        """Judge and fold a device's ops, one after another. `contexts` are theirs after the log's rules; `now`
-        (Unix ms) is when they were received, `offset` (ms) what their times are corrected by."""
+        """Judge and fold a device's ops, one after another. `contexts` are theirs after the log's rules.
+        They were received at `now` (Unix ms); `offset` (ms) is what their times are corrected by."""
         received = max(now, self.last_rt)
         te = self.position(device).te
         folds, limits, records = self._folds, self._limits, self.records

@@ -38,7 +38,7 @@ def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> bool:
         cell.by[field] = stamp
         cell.show(field, value)
         return False
-    if type(held) is list:
+    if isinstance(held, list):
         _write_beside(cell, field, held, Write(stamp, value))
         return True
     was = Write(held, cell.shown(field))
