@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Final
 
-from fitai.engine.entities import Entry, SetRow, Workout
+from fitai.engine.entities import Document, Entry, SetRow, Workout
 from fitai.engine.totals import ended_at, started_at, times
 
 ALIASING: Final = frozenset({"workout.merge", "workout.unmerge", "conflict.choose"})
@@ -54,7 +54,7 @@ def combined(target: Workout, others: Sequence[Workout]) -> Workout:
     view = copy(target)
     view.merged = [one.id for one in there]
     view.entries, view.sets = dict(target.entries), dict(target.sets)
-    view.flags, view.alternatives = list(target.flags), list(target.alternatives)
+    view.conflicts = _Together(target, there)
     for one in there:
         _take(view, one)
     view.started_at = min(_known(started_at(w) for w in (target, *there)), default=None)
@@ -65,6 +65,26 @@ def combined(target: Workout, others: Sequence[Workout]) -> Workout:
     return view
 
 
+class _Together:
+    """The conflicts of a view: the target's, and each other's with the workout that they are in."""
+
+    def __init__(self, target: Workout, others: Sequence[Workout]) -> None:
+        self._target = target
+        self._others = others
+
+    def alternatives(self, w: Workout) -> list[Document]:
+        found = self._target.conflicts.alternatives(self._target)
+        for one in self._others:
+            found += [{**its, "workout": one.id} for its in one.conflicts.alternatives(one)]
+        return found
+
+    def flags(self, w: Workout) -> list[Document]:
+        found = self._target.conflicts.flags(self._target)
+        for one in self._others:
+            found += [{**its, "workout": one.id} for its in one.conflicts.flags(one)]
+        return found
+
+
 def _take(view: Workout, one: Workout) -> None:
     """The same entry may have been planned in both: in the view each has a key of its own."""
     for entry in one.entries.values():
@@ -72,8 +92,6 @@ def _take(view: Workout, one: Workout) -> None:
     for row in one.sets.values():
         view.sets[_key(one, row.id)] = _row(one, row)
     view.sets = dict(sorted(view.sets.items(), key=lambda item: item[1].key))
-    view.flags += [{**flag, "workout": one.id} for flag in one.flags]
-    view.alternatives += [{**alternative, "workout": one.id} for alternative in one.alternatives]
     spent = times(one)
     view.work_ms += spent.work_ms
     view.rest_ms += spent.rest_ms

@@ -5,7 +5,7 @@ shows one value per field, as plain attributes; beside them lies the causal side
 understands:
 
     by       field → the stamp of its only write, or all writes that stand beside each other
-    past     field → writes that were replaced, the newest last
+    past     field → the only write that was replaced, or all that were, the newest last
     live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
@@ -18,7 +18,7 @@ with `known = False` that nobody sees until the op that makes it comes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -66,6 +66,20 @@ class Rest:
         self.remaining_ms: int | None = None
 
 
+Document = dict[str, Any]
+
+
+class Conflicts(Protocol):
+    """What of a workout was decided without a person, in the shapes of the state document. Most who read a
+    workout do not ask for it, so it is worked out when somebody does."""
+
+    def alternatives(self, w: Workout) -> list[Document]:
+        """Where several values stand beside each other."""
+
+    def flags(self, w: Workout) -> list[Document]:
+        """What else was decided."""
+
+
 class Cell:
     """What workout, entry and set have in common; see the module's first lines."""
 
@@ -78,7 +92,7 @@ class Cell:
         self.removed = False
         self.note: str | None = None
         self.by: dict[str, Stamp | list[Write]] = {}
-        self.past: dict[str, list[Write]] = {}
+        self.past: dict[str, Write | list[Write]] = {}
         self.live: dict[int, Stamp] = {}
         self.removes: list[Stamp] = []
 
@@ -192,18 +206,16 @@ class Workout(Cell):
     Times are Unix ms. `last_te` is the latest effective time of a record: the workout's clock, which never
     goes back even where late ops do. `started_edit` and `ended_edit` are what a person typed over the times
     that the edges gave. `work_ms`, `rest_ms` and `paused_ms` hold up to `since`, the last change of `state`.
-    `flags` and `alternatives` are as in the state document. `merged` are the workouts that a view holds
-    besides its own.
+    `conflicts` tells what was decided in it. `merged` are the workouts that a view holds besides its own.
     """
 
     __slots__ = (
-        "alternatives",
+        "conflicts",
         "created",
         "created_at",
         "ended_at",
         "ended_edit",
         "entries",
-        "flags",
         "last_te",
         "merged",
         "merged_into",
@@ -230,9 +242,10 @@ class Workout(Cell):
 
     of = "workout"
 
-    def __init__(self, id: str, owner: str) -> None:
+    def __init__(self, id: str, owner: str, conflicts: Conflicts) -> None:
         super().__init__(id)
         self.owner = owner
+        self.conflicts = conflicts
         self.seq = 0
         self.rev = 0
         self.created = False
@@ -250,8 +263,6 @@ class Workout(Cell):
         self.entries: dict[str, Entry] = {}
         self.sets: dict[str, SetRow] = {}
         self.notes: dict[str, str | None] = {}
-        self.flags: list[dict[str, Any]] = []
-        self.alternatives: list[dict[str, Any]] = []
         self.begin()
 
     def begin(self) -> None:

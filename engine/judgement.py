@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from fitai.engine.entities import Workout
 from fitai.engine.kinds import BadValue, Edit, SetLog, WorkoutCreate, decode_value, known, set_id
 from fitai.engine.machine import IllegalEdge, after
-from fitai.engine.ops import Op, Verdict
+from fitai.engine.ops import APPLIED, VOID, Op, Verdict
 
 EDGE_OF: Final[Mapping[str, str]] = {
     "workout.start": "start",
@@ -70,23 +70,23 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
         return Judgement(Verdict.VOID, "limit", {"limit": "ops", "max": limits.ops})
     if not known(op):
         return Judgement(Verdict.DEFERRED)
+    kind = op.kind
     try:
         value = decode_value(op)
-        room, waits = _RULES.get(op.kind, _NO_RULES)
+        room, waits = _RULES.get(kind, _NO_RULES)
         if room is not None:
             room(w, op, value, limits)
-        edge = EDGE_OF.get(op.kind)
-        if edge is not None:
-            after(seen or w.state, edge)  # what its author had seen is known, whatever is to come
-        if (not w.created and op.kind != "workout.create") or (waits is not None and waits(w, op, value)):
+        if kind in EDGE_OF:
+            after(seen or w.state, EDGE_OF[kind])  # what its author had seen is known, whatever is to come
+        if (not w.created and kind != "workout.create") or (waits is not None and waits(w, op, value)):
             return Judgement(Verdict.DEFERRED, None, None, value)
     except BadValue as bad:
-        return Judgement(Verdict.VOID, bad.code, bad.detail)
+        return Judgement(VOID, bad.code, bad.detail)
     except _LimitReached as reached:
-        return Judgement(Verdict.VOID, "limit", reached.detail)
+        return Judgement(VOID, "limit", reached.detail)
     except IllegalEdge as illegal:
-        return Judgement(Verdict.VOID, "illegal_edge", illegal.detail)
-    return Judgement(Verdict.APPLIED, None, None, value)
+        return Judgement(VOID, "illegal_edge", illegal.detail)
+    return Judgement(APPLIED, None, None, value)
 
 
 # Whether an op names an entity that no op has made yet.
@@ -102,8 +102,10 @@ def _set_waits(w: Workout, op: Op, value: Any) -> bool:
 
 
 def _set_edit_waits(w: Workout, op: Op, value: Edit) -> bool:
-    moves = value.field == "exercise_entry"
-    return _set_waits(w, op, value) or (moves and not _entry_known(w, value.value))
+    row = w.sets.get(op.entity or "")
+    if row is None or not row.known:
+        return True
+    return value.field == "exercise_entry" and not _entry_known(w, value.value)
 
 
 def _entry_waits(w: Workout, op: Op, value: Any) -> bool:

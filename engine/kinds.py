@@ -440,10 +440,9 @@ def _edit(body: dict[str, Any], kind: Kind) -> Edit:
     value = _typed(body, type_).value
     if type(value) not in _TEXTLESS:
         _encodable(value)
-    check = _FIELD_CHECKS.get(field)
-    if check is not None:
+    if field in _FIELD_CHECKS:
         try:
-            value = check(value)
+            value = _FIELD_CHECKS[field](value)
         except ValueError as error:
             raise BadValue("value", str(error)) from None
     return Edit(field, value)

@@ -15,7 +15,7 @@ normalised (ids in lower case) and are what the engine reads.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -79,6 +79,10 @@ class Verdict(StrEnum):
     VOID = "void"
     DUPLICATE = "duplicate"
 
+
+# Looking a member up in its enumeration is slow, and these are asked for with every op.
+APPLIED: Final = Verdict.APPLIED
+VOID: Final = Verdict.VOID
 
 SERVERS_OWN = frozenset({"seq", "rev", "device", "te", "verdict", "context", "code", "detail"})
 """The fields that a record has and its op has not; only the server says them."""

@@ -48,8 +48,8 @@ def state(w: Workout) -> dict[str, Any]:
         "exercises": _exercises(w),
         "removed_entities": _removed_entities(w),
         "totals": totals(w),
-        "flags": list(w.flags),
-        "alternatives": list(w.alternatives),
+        "flags": w.conflicts.flags(w),
+        "alternatives": w.conflicts.alternatives(w),
     }
     if w.merged_into is not None:
         document["merged_into"] = w.merged_into

@@ -1,6 +1,6 @@
 """The workout, as everything above the engine uses it: cells, a judge, a document, a digest.
 
-    w = Workout(id, owner)          # what `fitai.sync.fold` makes of the records
+    w: Workout                      # what `fitai.sync.fold` makes of the records
     verdict = judge(w, op)          # against the state before the op
     document = state(w)             # JSON-able, what clients and projections see
     digest(document)                # hex; equal on every device that folded the same records

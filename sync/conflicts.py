@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from orjson import OPT_SORT_KEYS, dumps
 
-from fitai.engine.entities import Cell, Entry, Workout, Write
+from fitai.engine.entities import Cell, Document, Entry, Workout, Write
 from fitai.engine.machine import COMPLETED, STATUS
 from fitai.engine.ops import Stamp, outranks, saw
 from fitai.sync.existence import holding
@@ -34,28 +34,45 @@ from fitai.sync.notes import Note, Version
 from fitai.sync.registers import greatest, writes
 from fitai.sync.timeline import ENDS, Timeline
 
-Document = dict[str, Any]
-
 UNDISPUTED: Final = frozenset({"position"})
 """Registers in which a concurrent write is never a conflict."""
 
 _CLAIMS: Final = {"complete": "completed", "abandon": "abandoned", "pause": "paused"}
 
 
-def alternatives(
-    w: Workout, contested: Iterable[tuple[Cell, str]], notes: Mapping[str | None, Note]
-) -> list[Document]:
-    """The alternatives of a workout, by (of, entity, field)."""
-    found = [*_of_registers(w, contested), *_of_notes(w, notes)]
-    return sorted(found, key=lambda one: (one["of"], one["entity"] or "", one["field"]))
+class Conflicts:
+    """The conflicts of one workout: where they are is kept at hand by the fold, what they are is worked out
+    when somebody asks.
 
+    contested  (of, entity, field) of a register in which several writes stand → its cell
+    removed    (of, entity) of what was ever removed → its cell
+    notes      by what they are about
+    line       the workout's timeline
+    """
 
-def flags(
-    w: Workout, line: Timeline, removed: Iterable[Cell], notes: Mapping[str | None, Note]
-) -> list[Document]:
-    """The flags of a workout, in a fixed order."""
-    found = [*_of_ends(w, line), *_of_edges(w, line), *_of_removals(w, removed), *_of_merged(w, notes)]
-    return sorted(found, key=lambda one: (one["flag"], one.get("of", ""), one.get("entity") or ""))
+    __slots__ = ("contested", "line", "notes", "removed")
+
+    def __init__(self, line: Timeline) -> None:
+        self.contested: dict[tuple[str, str, str], Cell] = {}
+        self.removed: dict[tuple[str, str], Cell] = {}
+        self.notes: dict[str | None, Note] = {}
+        self.line = line
+
+    def alternatives(self, w: Workout) -> list[Document]:
+        """The alternatives of a workout, by (of, entity, field)."""
+        contested = [(cell, field) for (_, _, field), cell in self.contested.items()]
+        found = [*_of_registers(w, contested), *_of_notes(w, self.notes)]
+        return sorted(found, key=lambda one: (one["of"], one["entity"] or "", one["field"]))
+
+    def flags(self, w: Workout) -> list[Document]:
+        """The flags of a workout, in a fixed order."""
+        found = [
+            *_of_ends(w, self.line),
+            *_of_edges(w, self.line),
+            *_of_removals(w, self.removed.values()),
+            *_of_merged(w, self.notes),
+        ]
+        return sorted(found, key=lambda one: (one["flag"], one.get("of", ""), one.get("entity") or ""))
 
 
 # Alternatives.

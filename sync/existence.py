@@ -28,8 +28,8 @@ from fitai.sync.registers import writes
 def touch(cell: Cell, stamp: Stamp) -> None:
     """Somebody did something with the thing, so it is there."""
     cell.live[stamp.device] = stamp
-    cell.removed = False
     if cell.removes:
+        cell.removed = False
         cell.removes = [remove for remove in cell.removes if not saw(stamp, remove)]
 
 

@@ -47,10 +47,11 @@ from fitai.engine.kinds import (
     set_id,
 )
 from fitai.engine.machine import ABANDONED, COMPLETED, TABLE
-from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
+from fitai.engine.ops import APPLIED, VOID, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.engine.timers import RestDue
 from fitai.engine.units import plain
-from fitai.sync import conflicts, existence, registers
+from fitai.sync import existence, registers
+from fitai.sync.conflicts import Conflicts
 from fitai.sync.notes import Note, Version
 from fitai.sync.timeline import SERVER, Event, Timeline
 
@@ -77,8 +78,7 @@ class Folded:
     line        its timeline
     latest      per device the stamp of its newest record here
     rests_over  rests of which a record showed that they had ended by their deadline: nobody may have been
-    told
-                of those yet
+                told of those yet
     """
 
     __slots__ = (
@@ -96,13 +96,14 @@ class Folded:
     )
 
     def __init__(self, workout: str, owner: str) -> None:
-        self.w = Workout(workout, owner)
         self.line = Timeline()
+        conflicts = Conflicts(self.line)
+        self.w = Workout(workout, owner, conflicts)
         self.latest: dict[int, Stamp] = {}
         self.rests_over: list[RestDue] = []
-        self._notes: dict[str | None, Note] = {}
-        self._contested: dict[tuple[str, str, str], Cell] = {}
-        self._removed: dict[tuple[str, str], Cell] = {}
+        self._notes = conflicts.notes
+        self._contested = conflicts.contested
+        self._removed = conflicts.removed
         self._unknown: list[Stamp] = []  # records of kinds and schemas of newer clients
         # Touches of what is neither a set nor an exercise yet.
         self._strays: dict[str, list[Stamp]] = {}
@@ -125,14 +126,14 @@ class Folded:
         """What becomes of an op that is to be the next record; reads only."""
         seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
         judgement = judge(self.w, op, limits, seen)
-        if judgement.verdict is Verdict.APPLIED and op.kind != "conflict.choose":
+        if judgement.verdict is APPLIED and op.kind != "conflict.choose":
             return judgement
         wrong = judgement.code == "illegal_edge"
         if op.kind == "conflict.choose" and judgement.value is not None:
             wrong = not self._can_choose(op, stamp, judgement.value)
             if wrong:
                 detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
-                judgement = Judgement(Verdict.VOID, "bad_value", detail)
+                judgement = Judgement(VOID, "bad_value", detail)
         # What builds on an op that this version does not understand must not be called wrong by it.
         if wrong and any(saw(stamp, one) for one in self._unknown):
             return Judgement(Verdict.DEFERRED)
@@ -144,25 +145,26 @@ class Folded:
         w, op = self.w, record.op
         if record.seq <= w.seq:
             return
-        w.seq = record.seq
-        w.rev = record.rev
         if stamp is None:
             stamp = record.stamp
-        self.latest[record.device] = stamp
-        if record.verdict == Verdict.VOID:
+        w.seq = record.seq
+        w.rev = record.rev
+        self.latest[stamp.device] = stamp
+        if record.verdict is VOID:
             return
         if value is None:
             value = self._read(record)
             if value is None:
                 return
         self._stale = True
+        te = stamp.te
         if w.rest is not None:
-            self._watch_rest(w.rest, record.te)
-        if record.device != SERVER:
+            self._watch_rest(w.rest, te)
+        if stamp.device != SERVER:
             self._heard(op, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
-        if w.last_te is None or record.te > w.last_te:
-            w.last_te = record.te
+        if w.last_te is None or te > w.last_te:
+            w.last_te = te
         if w.rest is not None:
             self.line.pass_time(w)
 
@@ -170,12 +172,11 @@ class Folded:
 
     def write(self, cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
         """Write a register, and keep in mind where several writes stand."""
-        was = cell.by.get(field)
-        registers.write(cell, field, value, stamp)
-        if type(cell.by[field]) is list:
-            self._contested[cell.of, cell.id, field] = cell
-        elif type(was) is list:
-            del self._contested[cell.of, cell.id, field]
+        if registers.write(cell, field, value, stamp):
+            if type(cell.by[field]) is list:
+                self._contested[cell.of, cell.id, field] = cell
+            else:
+                del self._contested[cell.of, cell.id, field]
 
     def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
         """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
@@ -199,10 +200,9 @@ class Folded:
     def touch_set(self, row: SetRow, stamp: Stamp) -> None:
         """Somebody did something with a set; that may bring its exercise back."""
         existence.touch(row, stamp)
-        if not self._removed:
-            return
-        for home in existence.homes(row):
-            self._settle_if_removed(home)
+        if self._removed:
+            for home in existence.homes(row):
+                self._settle_if_removed(home)
 
     def touch(self, entity: str | None, stamp: Stamp) -> None:
         """Somebody did something with a set or an exercise entry, whichever it is; None is the workout, which
@@ -281,9 +281,6 @@ class Folded:
         if not self._sets_in_order:
             w.sets = dict(sorted(w.sets.items(), key=lambda item: item[1].key))
             self._sets_in_order = True
-        contested = [(cell, field) for (_, _, field), cell in self._contested.items()]
-        w.alternatives = conflicts.alternatives(w, contested, self._notes)
-        w.flags = conflicts.flags(w, self.line, self._removed.values(), self._notes)
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
 
     def _heard(self, op: Op, stamp: Stamp) -> None:
@@ -466,7 +463,7 @@ def _write_log(folded: Folded, row: SetRow, stamp: Stamp, value: SetLog) -> None
     for field in _LOGGED_FIELDS:
         given = getattr(value, field)
         if given is not UNSET and (given is not None or field != "slot"):
-            folded.write(row, field, _plain(field, given), stamp)
+            folded.write(row, field, _plain(given), stamp)
 
 
 def _date_set(row: SetRow, stamp: Stamp, key: Key, value: SetLog) -> None:
@@ -478,11 +475,11 @@ def _date_set(row: SetRow, stamp: Stamp, key: Key, value: SetLog) -> None:
         row.done_key = min(row.done_key, key)
 
 
-def _plain(field: str, value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """A decoded value as plain JSON, whole decimals as integers."""
-    if isinstance(value, Load):
-        return value.document()
-    return plain(value) if isinstance(value, float) else value
+    if type(value) is float:
+        return plain(value)
+    return value.document() if type(value) is Load else value
 
 
 def _rest_after(w: Workout, row: SetRow, value: SetLog) -> int:
@@ -530,10 +527,11 @@ _SIDE_INDEX: Final[Mapping[str | None, int]] = {"left": 1, "right": 2}
 
 def _edit_set(folded: Folded, op: Op, stamp: Stamp, value: Edit) -> None:
     row = folded.set(op.entity)
-    if value.field == "exercise_entry":
+    field = value.field
+    if field == "exercise_entry":
         folded.put(row, value.value, stamp)
     else:
-        folded.write(row, value.field, _plain(value.field, value.value), stamp)
+        folded.write(row, field, _plain(value.value), stamp)
     folded.touch_set(row, stamp)
 
 

@@ -19,11 +19,13 @@ numbers all of them as they are accepted. Four rules carry everything else:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from fitai.engine.ops import Dot, Op, Record, Stamp, Verdict, saw
+from fitai.engine.ops import APPLIED, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync.clock import VectorClock
 from fitai.sync.wire import MAX_INT, Refusal, hash_of, op_hash
+
+_NONE: Final[Mapping[Any, Any]] = {}
 
 
 class Position(NamedTuple):
@@ -95,6 +97,27 @@ def context(op: Op, position: Position, named: Context | None = None) -> Context
     return Context(base, dict(beyond) or None)
 
 
+def contexts(
+    ops: Iterable[Op],
+    position: Position,
+    named: Mapping[int, Context] = _NONE,
+    places: Mapping[Dot, int] = _NONE,
+) -> list[Context]:
+    """The contexts of a device's next ops, each after the one before it: rule 2, shortened.
+
+    `named` has by counter what full clocks name, `places` the seqs that `shorten` asks for.
+    """
+    found: list[Context] = []
+    last = Context(position.base, position.beyond)
+    for op in ops:
+        # Most ops had seen just what the one before them had.
+        if last.beyond or op.clock is not None or (op.base or 0) > last.base:
+            next_ = context(op, Position(op.n, last.base, last.beyond), named.get(op.n))
+            last = shorten(next_, places)
+        found.append(last)
+    return found
+
+
 def require(clock: VectorClock, own: int, here: VectorClock) -> None:
     """Raise Refusal later {missing} when a clock of the device `own` names ops that are not in the log yet.
 
@@ -148,11 +171,13 @@ def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
     for one in latest:
         if one.seq > stamp.base and one.device != stamp.device and not saw(stamp, one):
             return Verdict.MERGED
-    return Verdict.APPLIED
+    return APPLIED
 
 
 def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:
     """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt. Two
     absurd clocks do not add up to a time that JSON clients can not name."""
-    te = min(max(-MAX_INT, at + offset), received)
-    return te if previous is None else max(te, min(previous, received))
+    te = max(-MAX_INT, at + offset)
+    if previous is not None and te < previous:
+        te = previous
+    return te if te < received else received

@@ -8,9 +8,9 @@ over, on failure the placer and the folds that it touched are thrown away and re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from fitai.engine.ops import Op, Record, Stamp, Verdict
+from fitai.engine.ops import APPLIED, Op, Record, Stamp
 from fitai.engine.workout import Limits
 from fitai.sync import log
 from fitai.sync.fold import Folded
@@ -46,33 +46,44 @@ class Placer:
         return self.positions.get(device) or _START
 
     def place(self, device: int, op: Op, context: Context, now: int, offset: int) -> Record:
-        """Judge and fold one op; `context` holds its base after the log's rules, times are Unix ms."""
-        position = self.positions.get(device) or _START
-        folded = self._folds[op.workout]
-        received = now if now > self.last_rt else self.last_rt
-        te = op.at if device == SERVER else log.effective_time(op.at, offset, position.te, received)
-        beyond = dict(context.beyond) if context.beyond else None
-        stamp = Stamp(self.head + 1, device, op.n, te, context.base, beyond)
-        judgement = folded.judge(op, stamp, self._limits)
-        verdict = judgement.verdict
-        if verdict is Verdict.APPLIED:
-            verdict = log.placed(stamp, folded.latest.values())
-        record = Record(
-            op=op,
-            seq=stamp.seq,
-            rev=folded.rev + 1,
-            device=device,
-            base=context.base,
-            beyond=beyond,
-            te=te,
-            rt=received,
-            verdict=verdict,
-            code=judgement.code,
-            detail=judgement.detail,
-        )
-        folded.take(record, judgement.value, stamp)
-        self.head = record.seq
-        self.last_rt = received
-        self.positions[device] = Position(op.n + 1, context.base, context.beyond, te)
-        self.records.append(record)
-        return record
+        """Place one op; see `place_all`."""
+        return self.place_all(device, [op], [context], now, offset)[0]
+
+    def place_all(
+        self, device: int, ops: Sequence[Op], contexts: Sequence[Context], now: int, offset: int
+    ) -> list[Record]:
+        """Judge and fold a device's ops, one after another. `contexts` are theirs after the log's rules.
+        They were received at `now` (Unix ms); `offset` (ms) is what their times are corrected by."""
+        received = max(now, self.last_rt)
+        te = self.position(device).te
+        folds, limits, records = self._folds, self._limits, self.records
+        first = len(records)
+        for op, context in zip(ops, contexts, strict=True):
+            folded = folds[op.workout]
+            seq, base = self.head + 1, context.base
+            beyond = dict(context.beyond) if context.beyond else None
+            te = op.at if device == SERVER else log.effective_time(op.at, offset, te, received)
+            stamp = Stamp(seq, device, op.n, te, base, beyond)
+            verdict, code, detail, value = folded.judge(op, stamp, limits)
+            if verdict is APPLIED:
+                verdict = log.placed(stamp, folded.latest.values())
+            record = Record(
+                op=op,
+                seq=seq,
+                rev=folded.w.rev + 1,
+                device=device,
+                base=base,
+                beyond=beyond,
+                te=te,
+                rt=received,
+                verdict=verdict,
+                code=code,
+                detail=detail,
+            )
+            folded.take(record, value, stamp)
+            self.head = seq
+            records.append(record)
+        if ops:
+            self.last_rt = received
+            self.positions[device] = Position(ops[-1].n + 1, base, context.beyond, te)
+        return records[first:]

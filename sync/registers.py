@@ -30,28 +30,37 @@ KEPT: Final = 16
 """Replaced writes that a register remembers, to be chosen again."""
 
 
-def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
-    """Write a field; `value` is plain JSON and shared with the register from now on."""
+def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> bool:
+    """Write a field; `value` is plain JSON and shared with the register from now on. True where several
+    writes stand in the register now, or did so before."""
     held = cell.by.get(field)
-    if isinstance(held, list):
-        _write_beside(cell, field, held, Write(stamp, value))
-    elif held is not None and not saw(stamp, held):
-        cell.by[field] = [Write(held, cell.shown(field)), Write(stamp, value)]
-        if outranks(stamp, held):
-            cell.show(field, value)
-    else:
-        if held is not None:
-            _remember(cell, field, [Write(held, cell.shown(field))])
+    if held is None:
         cell.by[field] = stamp
         cell.show(field, value)
+        return False
+    if isinstance(held, list):
+        _write_beside(cell, field, held, Write(stamp, value))
+        return True
+    was = Write(held, cell.shown(field))
+    if saw(stamp, held):
+        _remember(cell, field, was)
+        cell.by[field] = stamp
+        cell.show(field, value)
+        return False
+    cell.by[field] = [was, Write(stamp, value)]
+    if outranks(stamp, held):
+        cell.show(field, value)
+    return True
 
 
 def _write_beside(cell: Cell, field: str, held: list[Write], new: Write) -> None:
     """Write a field in which several writes stand."""
-    replaced = [one for one in held if saw(new.stamp, one.stamp)]
-    standing = [one for one in held if not saw(new.stamp, one.stamp)]
-    if replaced:
-        _remember(cell, field, replaced)
+    standing = []
+    for one in held:
+        if saw(new.stamp, one.stamp):
+            _remember(cell, field, one)
+        else:
+            standing.append(one)
     if standing:
         standing.append(new)
         cell.by[field] = standing
@@ -63,7 +72,7 @@ def _write_beside(cell: Cell, field: str, held: list[Write], new: Write) -> None
 
 def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
     """Whether an op had seen any write of a register, one that stands or one that was replaced."""
-    return any(saw(stamp, one.stamp) for one in (*writes(cell, field), *cell.past.get(field, ())))
+    return any(saw(stamp, one.stamp) for one in (*writes(cell, field), *replaced(cell, field)))
 
 
 def writes(cell: Cell, field: str) -> list[Write]:
@@ -85,14 +94,24 @@ def greatest(standing: list[Write]) -> Write:
 
 def find(cell: Cell, field: str, dot: Dot) -> Write | None:
     """The write of the op `dot` in a register, standing or lately replaced."""
-    known = [*writes(cell, field), *cell.past.get(field, ())]
+    known = [*writes(cell, field), *replaced(cell, field)]
     return next((one for one in known if one.stamp.dot == dot), None)
 
 
-def _remember(cell: Cell, field: str, replaced: list[Write]) -> None:
+def replaced(cell: Cell, field: str) -> list[Write]:
+    """What was replaced in a register lately, in log order."""
     past = cell.past.get(field)
     if past is None:
-        cell.past[field] = replaced
-    else:
-        past += replaced
+        return []
+    return past if isinstance(past, list) else [past]
+
+
+def _remember(cell: Cell, field: str, write: Write) -> None:
+    past = cell.past.setdefault(field, write)
+    if past is write:
+        return
+    if isinstance(past, list):
+        past.append(write)
         del past[:-KEPT]
+    else:
+        cell.past[field] = [past, write]

@@ -112,15 +112,17 @@ def decode_push(payload: Any, limits: WireLimits) -> Push:
 
 def _decode_ops(raws: Sequence[Any], limits: WireLimits) -> list[Op]:
     ops: list[Op] = []
-    total = 0
+    total, last = 0, None
     for raw, envelope, size in _all_plain(raws, limits) or (_read(raw, limits) for raw in raws):
         total += size
         if total > limits.push_bytes:
             raise Refusal(
                 "too_large", f"at most {limits.push_bytes} bytes in one push", max=limits.push_bytes
             )
-        if ops and envelope.n != ops[-1].n + 1:
-            raise Refusal("bad_request", f"n must be consecutive: {envelope.n} after {ops[-1].n}")
+        n = envelope.n
+        if last is not None and n != last + 1:
+            raise Refusal("bad_request", f"n must be consecutive: {n} after {last}")
+        last = n
         ops.append(_op(raw, envelope))
     return ops
 
@@ -138,7 +140,7 @@ def _all_plain(raws: Sequence[Any], limits: WireLimits) -> Iterable[_Read] | Non
     """All ops at once, where nothing in them can need normalising; None where one is not so, or is wrong:
     then they are read one by one, and the first that is wrong is told."""
     try:
-        sizes = [len(orjson.dumps(raw)) for raw in raws]
+        sizes = list(map(len, map(orjson.dumps, raws)))
         envelopes = msgspec.convert(raws, list[_Plain])
     except (TypeError, msgspec.ValidationError):
         return None
@@ -160,15 +162,16 @@ def _read(raw: Any, limits: WireLimits) -> _Read:
 
 
 def _op(raw: dict[str, Any], envelope: _Envelope) -> Op:
-    if envelope.base is None and envelope.clock is None:
+    base, clock, entity = envelope.base, envelope.clock, envelope.entity
+    if clock is None and base is None:
         raise Refusal("bad_request", f"op {envelope.n} has neither base nor clock")
     return Op(
         n=envelope.n,
-        base=envelope.base if envelope.clock is None else None,
-        clock=None if envelope.clock is None else _clock(envelope.clock),
+        base=base if clock is None else None,
+        clock=None if clock is None else _clock(clock),
         kind=envelope.kind,
         workout=_workout_of(envelope.workout),
-        entity=None if envelope.entity is None else uuid_of(envelope.entity, "entity"),
+        entity=None if entity is None else uuid_of(entity, "entity"),
         value=envelope.value or {},
         at=envelope.at,
         v=envelope.v,
@@ -187,7 +190,7 @@ def normal(value: Any, depth: int) -> Any:
         for key, item in value.items():
             if type(key) is not str:
                 raise Refusal("bad_request", "keys must be text")
-            out[key] = normal(item, depth - 1)
+            out[key] = item if type(item) in _SCALARS else normal(item, depth - 1)
         return out
     if kind is list:
         if depth <= 0:

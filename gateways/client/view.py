@@ -59,6 +59,5 @@ def _shown(held: Held) -> int:
 def _place(here: Folded, workout: str, held: Held, waiting: Sequence[Json], now: int) -> None:
     author = UNSIGNED if held.author is None else held.author
     placer = Placer(_shown(held), 0, {author: held.position}, {workout: here}, Limits())
-    for raw in waiting:
-        op, _ = decode_op({"base": 0, **raw}, WIDE)
-        placer.place(author, op, log.context(op, placer.position(author)), now, held.offset_ms)
+    ops = [decode_op({"base": 0, **raw}, WIDE)[0] for raw in waiting]
+    placer.place_all(author, ops, log.contexts(ops, held.position), now, held.offset_ms)

@@ -199,12 +199,9 @@ class PushJob(Job):
         results = [self._retry(op, placer) for op in self._ops[: admission.retries]]
         self._last = max((result["seq"] for result in results), default=0)
         fresh = self._allowed(host, admission.fresh)
-        for op in fresh:
-            position = placer.position(self._device)
-            context = log.shorten(log.context(op, position, self._named.get(op.n)), self._places)
-            record = placer.place(self._device, op, context, host.now_ms(), self._offset)
-            self.records.append(record)
-            results.append(log.result(record))
+        contexts = log.contexts(fresh, position, self._named, self._places)
+        self.records = placer.place_all(self._device, fresh, contexts, host.now_ms(), self._offset)
+        results += map(log.result, self.records)
         self._answer = {"ok": True, "results": results, "head": placer.head}
 
     def settle(self, host: Host) -> None:
@@ -372,7 +369,8 @@ def write(host: Host, placer: Placer, device: int, workout: str, intents: Sequen
         _op(intent.workout or workout, intent, first.next_n + i, placer.head + i, now, host.limits.wire)
         for i, intent in enumerate(intents)
     ]
-    return [placer.place(device, op, Context(placer.head, first.beyond), now, 0) for op in ops]
+    contexts = [Context(placer.head + i, first.beyond) for i in range(len(ops))]
+    return placer.place_all(device, ops, contexts, now, 0)
 
 
 def _op(workout: str, intent: Intent, n: int, base: int, now: int, limits: WireLimits) -> Op:
