@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.usefixtures("no_exception_is_logged"),
 ]
 
-AUTH_S = 0.4
+AUTH_S = 2.0
 
 # -- the scene -------------------------------------------------------------------------------------
 
