@@ -46,6 +46,7 @@ class Held:
     old_head   while beginning again: how far the log went before. 0 otherwise
     former     {device: n}: ops 1..n of other devices that are this one's own, of the time when it was signed
                in, or copied, as those. Our next op had seen them, whatever its base
+    heard      {device: n}: what those ops had seen besides their base
     unsaid     whether the log does not know that yet: the first op that is sent says it, by a full clock
     page       where the snapshot stands: {at, after, done}
     positions  where each device stands in our log
@@ -60,6 +61,7 @@ class Held:
     offset_ms: int = 0
     old_head: int = 0
     former: dict[int, int] = field(default_factory=dict)
+    heard: dict[int, int] = field(default_factory=dict)
     unsaid: bool = False
     page: Json | None = None
     outbox: list[Json] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Held:
     def position(self) -> Position:
         """Where the author of the outbox stands in our log: what its next op has seen besides its base."""
         mine = self.positions.get(self.author, Position()) if self.author is not None else Position()
-        return mine._replace(beyond=VectorClock(mine.beyond or {}) | self.former)
+        return mine._replace(beyond=VectorClock(mine.beyond or {}) | self.heard | self.former)
 
 
 class Known(Protocol):
@@ -98,6 +100,7 @@ META = (
     "offset_ms",
     "old_head",
     "former",
+    "heard",
     "unsaid",
     "page",
 )
@@ -151,7 +154,8 @@ class Ledger:
         """The first ops of the outbox, as they are sent."""
         held, ops = self.held, self.held.outbox[:most]
         if held.unsaid:
-            clock = VectorClock(self._known.clock(min(ops[0]["base"], held.cursor))) | held.former
+            known = self._known.clock(min(ops[0]["base"], held.cursor))
+            clock = VectorClock(known) | held.heard | held.former
             said = {"clock": {str(device): n for device, n in sorted(clock.items())}}
             ops[0] = {key: value for key, value in ops[0].items() if key != "base"} | said
         return ops
@@ -275,8 +279,9 @@ class Ledger:
             self._number_from(start, {dot: (author, start + i) for i, dot in enumerate(dots)}, author)
         held.outbox = [_rebased(op, at) for op in held.outbox]
         there = self._known.clock(at)
-        held.former = {device: min(n, there.get(device, 0)) for device, n in held.former.items()}
-        held.unsaid = any(held.former.values())
+        held.former = _within(held.former, there)
+        held.heard = _within(held.heard, there)
+        held.unsaid = bool(held.former or held.heard)
         held.old_head = 0
         self._save.cut = at
         self._rewrite = True
@@ -313,8 +318,10 @@ class Ledger:
         held = self.held
         old = held.author
         if old is not None and old != device:
-            held.former = dict(VectorClock(self._beyond(old, n)) | held.former | {old: n})
-            held.former.pop(device, None)
+            held.former = {**held.former, old: n}
+            held.heard = dict(VectorClock(held.heard) | self._beyond(old, n))
+            for clock in (held.former, held.heard):
+                clock.pop(device, None)
         names = {
             (UNSIGNED if old is None else old, op["n"]): (device, start + i)
             for i, op in enumerate(held.outbox)
@@ -377,6 +384,11 @@ def _same_dot(row: Row, record: Json) -> bool:
 def _rebased(op: Json, at: int) -> Json:
     """The op for a log of which only the part up to `at` is known: a clock may name what is not there."""
     return {key: value for key, value in op.items() if key != "clock"} | {"base": min(op["base"], at)}
+
+
+def _within(clock: Mapping[int, int], there: Mapping[int, int]) -> dict[int, int]:
+    """What a clock names of a log that holds `there` ({device: n})."""
+    return {device: min(n, there[device]) for device, n in clock.items() if n and there.get(device)}
 
 
 def _renamed(value: Json, names: Mapping[tuple[int, int], tuple[int, int]]) -> Json:

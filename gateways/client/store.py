@@ -77,6 +77,7 @@ class Store:
         kept = self.meta()
         held = Held(**{name: kept[name] for name in META if name in kept})
         held.former = {int(device): n for device, n in held.former.items()}
+        held.heard = {int(device): n for device, n in held.heard.items()}
         held.outbox = self.outbox()
         held.positions = self._positions(held.cursor)
         return held

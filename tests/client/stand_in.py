@@ -119,6 +119,10 @@ class Stream:
         """A backup of the log as it was at `seq` is restored."""
         del self.records[seq:]
         self.epoch = epoch
+        there = {record.device: record.op.n for record in self.records}
+        for child, start in self.forks.items():
+            seen = {d: min(n, there[d]) for d, n in (start.beyond or {}).items() if d in there}
+            self.forks[child] = start._replace(base=min(start.base, seq), beyond=seen or None)
 
     def dots(self) -> list[Dot]:
         return [record.dot for record in self.records]

@@ -559,3 +559,39 @@ def test_a_copy_of_a_file_that_was_never_sent_takes_over_what_was_refused(stream
     agree(stream, copy, early, phone)
     for each in (phone, copy, early):
         assert [(void.device, void.n) for void in each.store.void()] == [(1, 2), (1, 3)]
+
+
+def test_a_fork_does_not_write_again_what_its_parent_had_only_heard_of(stream, live):
+    """After a restore it took all that its context named for its own: the ops of a watch were there twice."""
+    phone, other, watch = Phone(stream, live=live), Phone(stream, live=live), stream.enrol()
+    mine, theirs = phone.sign_in(), other.sign_in()
+    begin(phone)
+    agree(stream, phone, other)
+    kept = stream.head
+    other.write("workout.edit", W, {"field": "title", "value": "Legs, late"})
+    other.settle()
+    note = {
+        "n": 1,
+        "base": kept,
+        "kind": "note.set",
+        "workout": W,
+        "value": {"text": "deep"},
+        "at": stream.now,
+    }
+    assert stream.push(watch, {"ops": [note]})["ok"]
+    heard = {str(mine): phone.held.next_n - 1, str(theirs): 0, str(watch): 1}
+    op = {"kind": "rest.skip", "workout": W, "value": {}, "at": stream.now, "clock": heard}
+    phone._perform(phone.core.write(op)[1])
+    agree(stream, phone)
+    assert stream.records[-1].beyond == {watch: 1}
+    copy = copied(phone, stream, live)
+    phone.write("workout.edit", W, {"field": "title", "value": "Arms"})
+    agree(stream, phone)
+    copy.write("workout.edit", W, {"field": "title", "value": "Back"})
+    agree(stream, copy, phone, other)
+    stream.rewind(kept)
+    for each in (copy, phone, other):
+        each.lose()
+    agree(stream, copy, phone, other)
+    kinds = [record.op.kind for record in stream.records]
+    assert (kinds.count("rest.skip"), kinds.count("note.set")) == (2, 0)
