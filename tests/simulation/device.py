@@ -70,11 +70,12 @@ class Device(Phone):
 
     def own_tags(self) -> set[str]:
         """The ops that this file would offer again to a server that lacks them, under whatever name it wrote
-        them."""
+        them. What stands in the log under a number that its outbox has too, another copy wrote."""
         held = self.held
         own = [op["tag"] for op in held.outbox]
         if held.author is not None:
-            names = {**held.former, held.author: held.next_n}
+            first = held.outbox[0]["n"] if held.outbox else held.next_n
+            names = {**held.former, held.author: first - 1}
             rows = [row for device in names for row in self.store.by(device, 0)]
             own += [row.body["tag"] for row in rows if row.n <= names[row.device]]
         return set(own)
@@ -138,8 +139,13 @@ class Device(Phone):
             install = f"fork {self.random.getrandbits(64):x}"
             self.store.remember({"fork_install_id": install})
         answer = self.server.rest(node, self.token, "fork", fork_at=fork_at, install_id=install)
-        forked = Forked(answer.get("device"), fork_at, answer.get("access_token"), install)
-        self.coming.append(forked)  # type: ignore[arg-type]
+        if "device" in answer:
+            forked = Forked(answer["device"], fork_at, answer["access_token"], install)
+            self.coming.append(forked)  # type: ignore[arg-type]
+            return
+        if answer["code"] == "already_exists":  # kept from a fork at another place
+            self.store.remember({"fork_install_id": None})
+        self.coming.append(m.Forked(None, fork_at, answer["code"]))
 
     def hear(self) -> None:
         """Take what the server has sent on the open connection."""
@@ -166,10 +172,8 @@ class Device(Phone):
     def arrive(self) -> None:
         event = self.coming.popleft()
         if isinstance(event, Forked):
-            if event.device is not None:
-                self._forked(event)
-                return
-            event = m.Forked(None, event.fork_at)
+            self._forked(event)
+            return
         self.tell(event)
         if self.core.stopped is not None:
             assert self.core.stopped in OUT, self.core.stopped
@@ -245,11 +249,11 @@ class Device(Phone):
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """What the server said to a fork: the device (None: no), its token and its installation."""
+    """The device that a fork has made, its token and its installation."""
 
-    device: int | None
+    device: int
     fork_at: int
-    token: str | None
+    token: str
     install: str
 
 
