@@ -11,7 +11,7 @@ import structlog
 
 from tests.simulation.run import Outcome, simulate
 
-SEEDS = 60
+SEEDS = 48
 STEPS = 50
 FAULTS = {
     "app killed",
