@@ -89,7 +89,7 @@ RULES = [
     ),
     Rule(
         "load and its unit are one register",
-        "sync/fold.py",
+        "sync/handlers.py",
         "    return value.document() if type(value) is Load else value",
         '    return value.document()["value"] if type(value) is Load else value',
     ),
@@ -101,7 +101,7 @@ RULES = [
     ),
     Rule(
         "who reopens a workout takes back its typed end",
-        "sync/fold.py",
+        "sync/handlers.py",
         'folded.write(w, "ended_at", None, stamp)',
         "pass",
     ),
@@ -150,14 +150,14 @@ RULES = [
     ),
     Rule(
         "moving an exercise does not hold it against a removal",
-        "sync/fold.py",
+        "sync/handlers.py",
         '        folded.write(entry, "superset", value.superset, stamp)\n\n\ndef _remove_exercise',
         '        folded.write(entry, "superset", value.superset, stamp)\n'
         "    folded.touch_entry(entry, stamp)\n\n\ndef _remove_exercise",
     ),
     Rule(
         "a note holds what it is about",
-        "sync/fold.py",
+        "sync/handlers.py",
         "None if value.parent is None else Dot(*value.parent))\n    folded.touch(op.entity, stamp)",
         "None if value.parent is None else Dot(*value.parent))",
     ),
@@ -249,7 +249,7 @@ RULES = [
     ),
     Rule(
         "an edge that built on an unknown op is judged when that is known",
-        "sync/fold.py",
+        "sync/handlers.py",
         "stands = edge in TABLE[line.state_seen(w, stamp)]",
         "stands = True",
     ),

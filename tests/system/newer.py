@@ -17,7 +17,8 @@ from msgspec import Meta, Struct
 from fitai.engine.kinds import KINDS, Kind
 from fitai.engine.ops import Op, Stamp
 from fitai.sync import version
-from fitai.sync.fold import HANDLERS, Folded
+from fitai.sync.fold import Folded
+from fitai.sync.handlers import HANDLERS
 
 
 class Rate(Struct, frozen=True):
