@@ -160,7 +160,7 @@ class Database:
             await connection.run_sync(schema.upgrade)
 
     async def check(self) -> None:
-        """Raise `schema.WrongSchema` unless the schema is at the version that this code expects."""
+        """Raise `schema.WrongSchema` when the schema is older than this code needs."""
         with _translating():
             async with self.engine.connect() as connection:
                 await connection.run_sync(schema.check)

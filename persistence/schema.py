@@ -19,7 +19,7 @@ _LOCK = 0x46697441_49000001  # "FitAI": the advisory lock of migrations on Postg
 
 
 class WrongSchema(Exception):
-    """The database's schema is not the one that this code expects; `fitai migrate` brings it up."""
+    """The database's schema is older than the one that this code needs; `fitai migrate` brings it up."""
 
 
 def newest() -> str:
@@ -35,19 +35,31 @@ def current(connection: Connection) -> str | None:
 
 
 def check(connection: Connection) -> None:
-    """Raise WrongSchema unless the database is at the newest revision."""
+    """Raise WrongSchema unless the database is at the newest revision, or beyond it."""
     found, expected = current(connection), newest()
-    if found != expected:
+    if found != expected and not _newer(found):
         raise WrongSchema(f"the database is at schema {found or 'none'}, this version needs {expected}")
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the missing migrations in the caller's transaction, alone among processes."""
+    """Run the missing migrations in the caller's transaction, alone among processes.
+
+    A database that a newer release has migrated is left as it is.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if _newer(current(connection)):
+        return
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _newer(found: str | None) -> bool:
+    """Whether a newer release made this revision: ours are all known here, and migrations go forward only.
+    Each leaves the release before able to run, so what we do not know is no reason to stand still."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return found is not None and found not in known
 
 
 def _config() -> Config:
