@@ -60,7 +60,8 @@ class Node:
 async def open_node(settings: Settings) -> AsyncIterator[Node]:
     """Open the database (migrating it unless that is forbidden), start the hosts, build the application.
 
-    Raises Unavailable when the database can not be reached, WrongSchema when it is behind and may not be migrated.
+    Raises Unavailable when the database can not be reached, WrongSchema when it is behind and may not be
+    migrated.
     """
     db = Database.open(settings.database_url, pool_size=settings.database_pool)
     try:

@@ -7,6 +7,7 @@
                           │  exercise_marks
                           └─ snapshots            a cache of folded states
     shares, idempotency_keys                     links given away, requests already answered
+    leases                                       which node does what for all
 
 Every key of a user's data begins with the user or the user's stream. Times are Unix ms, loads are
 integer micrograms. Documents are JSON as bytes: their text may hold what PostgreSQL's text can not (NUL).
@@ -121,6 +122,12 @@ class Device(Base):
             unique=True,
             sqlite_where=text("kind = 'api'"),
             postgresql_where=text("kind = 'api'"),
+        ),
+        Index(
+            "ix_devices_revoked",
+            "revoked_at",
+            sqlite_where=text("revoked_at IS NOT NULL"),
+            postgresql_where=text("revoked_at IS NOT NULL"),
         ),
     )
 
@@ -373,3 +380,13 @@ class IdempotencyKey(Base):
     request: Mapped[str] = mapped_column(String(128))
     answer: Mapped[Any | None] = mapped_column(Json)
     created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Lease(Base):
+    """Work that the node named does for all until a moment, Unix ms (`fitai.persistence.leases`)."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    node: Mapped[str] = mapped_column(String(64))
+    until: Mapped[int] = mapped_column(BigInteger)
