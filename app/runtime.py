@@ -96,6 +96,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
                 devices_per_user=settings.limits.user_devices,
                 public_url=settings.public_url,
                 allowed_origins=settings.allowed_origins,
+                trusted_proxies=settings.trusted_proxies,
                 body_bytes=settings.limits.push_bytes,
             )
         )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
@@ -64,7 +65,7 @@ def _redis(url: str) -> str:
     return url
 
 
-def _origins(value: object) -> object:
+def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -72,6 +73,16 @@ def _origin(value: str) -> str:
     if value != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", value):
         _wrong("must be origins like https://app.example.com, separated by commas, or *")
     return value
+
+
+def _network(value: object) -> object:
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        _wrong("must be addresses or networks like 10.0.0.0/8, separated by commas")
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 
 
 def _public(url: str) -> str:
@@ -152,6 +163,11 @@ class Settings(BaseSettings):
         description="Other origins whose pages may call this server, separated by commas; `*` for all.",
         json_schema_extra={"shown_default": "none"},
     )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (),
+        description="Load balancers, as addresses or networks, whose `X-Forwarded-For` is believed.",
+        json_schema_extra={"shown_default": "none"},
+    )
     access_token_seconds: Seconds = Field(15 * 60, description="Life of an access token.")
     refresh_token_seconds: Seconds = Field(
         30 * 86_400, description="Life of a refresh token, from its last use."
@@ -169,10 +185,10 @@ class Settings(BaseSettings):
     )
     limits: Limits = Field(default_factory=Limits, validation_alias="FITAI_LIMIT", description="")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
-        return _origins(value)
+    def _split(cls, value: object) -> object:
+        return _listed(value)
 
     @field_validator("secret_key")
     @classmethod

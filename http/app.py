@@ -16,7 +16,7 @@ from aiohttp import web
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
-from fitai.http import boundary, cors, docs, frame, health, openapi
+from fitai.http import boundary, cors, docs, frame, health, openapi, proxies
 from fitai.http.auth import routes as auth
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
@@ -71,6 +71,7 @@ class Deps:
     devices_per_user    live devices of one user; beyond them the longest unused is retired
     public_url          what share links begin with, such as https://fit.example.com; empty: a path
     allowed_origins     other origins whose pages may call; "*" for all
+    trusted_proxies     whose X-Forwarded-For is believed
     body_bytes          the largest request body, after decompression
     body_s              the longest that a request's body may take to arrive
     checks              more readiness checks, by name; `database` and `bus` may be replaced
@@ -89,6 +90,7 @@ class Deps:
     devices_per_user: int = DEVICES_PER_USER
     public_url: str = ""
     allowed_origins: Sequence[str] = ()
+    trusted_proxies: Sequence[proxies.Network] = ()
     body_bytes: int = frame.BODY_BYTES
     body_s: float = frame.BODY_S
     checks: Mapping[str, Check] = field(default_factory=dict)
@@ -103,6 +105,7 @@ def build_app(deps: Deps) -> web.Application:
     """The application with every route, as written and with `/v1` in front."""
     app = web.Application(client_max_size=deps.body_bytes)
     boundary.install(app)
+    proxies.install(app, deps.trusted_proxies)
     cors.install(app, deps.allowed_origins)
     _provide(app, deps)
     frame.install(app, ROUTES)

@@ -125,6 +125,12 @@ def test_limits_are_given_as_a_value_too():
             "but is 'b.example'.",
         ),
         (
+            "FITAI_TRUSTED_PROXIES",
+            "10.0.0.0/8, balancer",
+            "FITAI_TRUSTED_PROXIES must be addresses or networks like 10.0.0.0/8, separated by commas, "
+            "but is 'balancer'.",
+        ),
+        (
             "FITAI_REFRESH_TOKEN_SECONDS",
             "60",
             "FITAI_REFRESH_TOKEN_SECONDS must not be shorter than FITAI_ACCESS_TOKEN_SECONDS, but is '60'.",
@@ -283,6 +289,15 @@ def test_polling_is_on_for_one_process_and_off_with_redis_unless_set():
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FITAI_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000 ,")
     assert load_settings().allowed_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FITAI_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7, fd00::/8")
+    assert [str(network) for network in load_settings().trusted_proxies] == [
+        "10.0.0.0/8",
+        "192.0.2.7/32",
+        "fd00::/8",
+    ]
 
 
 def test_the_table_has_a_described_row_for_every_setting():
