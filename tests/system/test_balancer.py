@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -112,7 +113,7 @@ async def test_people_know_one_address_and_go_on_when_a_node_dies(stack: Stack, 
     assert len(ended) == 1, "one of them was on the node that was killed"
     for wire in ended:
         await wire.close()
-        await stack.settled(lambda wire=wire: connected(wire))
+        await stack.settled(partial(connected, wire))
     pushed = await watch.push(watch.op("workout.start", W))
     assert pushed["ok"]
     for wire in (phone, watch):
