@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,7 @@ from fitai.gateways.bus.contract import Message
 from fitai.gateways.bus.frames import Seal, pack
 from fitai.gateways.bus.redis import RedisBus, Timing
 from tests.gateways.test_bus import SECRET, listen, until
-from tests.redis_servers import RedisCluster, RedisServer, Wire, debian_redis
+from tests.redis_servers import RedisCluster, RedisServer, Wire, debian_redis, missing
 
 QUICK = Timing(beat_s=0.05, silence_s=0.4, grace_s=0.2, connect_s=1.0, pause_s=(0.01, 0.1))
 
@@ -374,6 +375,8 @@ async def test_over_a_unix_socket_with_a_password(tmp_path: Path) -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A folder with a key, and a certificate for 127.0.0.1 that signs itself."""
+    if shutil.which("openssl") is None:
+        missing("openssl is not on the PATH")
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
     )
