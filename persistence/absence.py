@@ -73,7 +73,7 @@ def translated(error: Exception, *, writes: bool = True) -> Exception:
 def is_gone(error: BaseException) -> bool:
     """Whether a PostgreSQL connection on which this happened leads nowhere, and others like it no better: the
     server shuts down, is silent, or has become a standby."""
-    state = getattr(error, "sqlstate", None)
+    state: str | None = getattr(error, "sqlstate", None)
     if state is not None:
         return state == _READ_ONLY_CODE or state.startswith(_GONE_CLASSES)
     return isinstance(error, (OSError, TimeoutError))

@@ -38,7 +38,7 @@ from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Dialect, Table, insert, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -365,7 +365,7 @@ def _answer(batch: Iterable[_Waiting], fates: Mapping[int, _Fate]) -> None:
 def _array_types() -> list[str]:
     """The types of `COLUMNS` on PostgreSQL, without lengths: a cast to one would cut off what is too long."""
     columns = RecordRow.__table__.columns
-    dialect = postgresql.dialect()
+    dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     return [columns[name].type.compile(dialect).partition("(")[0] for name in COLUMNS]
 
 
