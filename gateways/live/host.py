@@ -22,6 +22,7 @@ import structlog
 from fitai.engine import combine
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import Limits
+from fitai.gateways import meters
 from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.live.following import Following
 from fitai.gateways.live.frames import Frame, OpsFrame
@@ -422,6 +423,7 @@ class Host:
         for record in records:
             self._received(record)
             self.following.changed(record.op.workout)
+            meters.OPS.labels(record.verdict.value).inc()
         wire = [record.wire() for record in records]
         self._deliver(wire, origin)
         self._hint(wire)
@@ -440,7 +442,9 @@ class Host:
 
     def tell_nodes(self, message: dict[str, Any]) -> None:
         """Hint something to the hosts of this user on other nodes."""
-        self._hosts.bus.publish(user_topic(self.user), {**message, "node": self._hosts.node})
+        self._hosts.bus.publish(
+            user_topic(self.user), {**message, "node": self._hosts.node, "at": self.now_ms()}
+        )
 
     def _heard(self, message: dict[str, Any]) -> None:
         kind = message.get("kind")
@@ -452,6 +456,7 @@ class Host:
             self.presence.named(message["device"], message["name"])
         if message.get("node") == self._hosts.node:
             return
+        meters.heard_hint(message.get("at"), self.now_ms())
         if kind == "head":
             self.heard_of(message["head"])
         elif kind == "telemetry":
@@ -476,6 +481,7 @@ class Host:
             self.head = records[-1].seq
             self._deliver([record.wire() for record in records], None)
         if came:
+            meters.GAPS_HEALED.inc()
             await self._follow(came)
 
     def _absorb(self, record: Record) -> None:

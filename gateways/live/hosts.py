@@ -146,6 +146,10 @@ class Hosts:
             opening = self._opening[user] = spawn("live.open", self._open(user))
         return await asyncio.shield(opening)
 
+    def count(self) -> int:
+        """How many users' hosts are in memory."""
+        return len(self._hosts)
+
     def loaded(self, user: str) -> Host | None:
         """The user's host if this node has one."""
         return self._hosts.get(user)
