@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 class Contexts:
     """Names contexts in one stream that stands at `head`, its devices at `positions`."""
 
-    def __init__(
-        self, reader: LogReader, stream: int, head: int, positions: Mapping[int, Position]
-    ) -> None:
+    def __init__(self, reader: LogReader, stream: int, head: int, positions: Mapping[int, Position]) -> None:
         self._reader = reader
         self._stream = stream
         self._head = head

@@ -94,7 +94,8 @@ class Host:
         self._worker: asyncio.Task[None] | None = None
         self._after: deque[ThenJob] = deque()
         self._opened = False
-        self._behind = False  # others have appended, by what was heard
+        self._told = 0  # the log goes at least this far, by what others say
+        self._behind = False  # it goes further than our head
         self._unsure = False  # only the log can tell whether they have
         self._allowance = Allowance(hosts.limits, hosts.now_ms())
         self._engine_limits = Limits(
@@ -423,14 +424,15 @@ class Host:
 
     def heard_of(self, head: int) -> None:
         """The log goes that far, by what somebody says."""
+        self._told = max(self._told, head)
         if head > self.head:
             self._behind = True
             self._wake()
 
     def look(self) -> None:
         """Others may have appended, and nobody have told: look at the log."""
-        self._unsure = True
-        self.heard_of(self.head + 1)
+        self._unsure = self._behind = True
+        self._wake()
 
     async def catch_up(self) -> None:
         """Take what others appended after our head, from the log."""
@@ -444,7 +446,7 @@ class Host:
         self._behind = False
         while True:
             records = self.neighbours.after(self.head)
-            if not records and (self._unsure or self.neighbours.head > self.head):
+            if not records and (self._unsure or self._told > self.head):
                 records = await self._hosts.log.read(self.stream, self.head, TAIL)
                 self._unsure = self._unsure and len(records) == TAIL
                 self._hosts.gaps_healed += bool(records)

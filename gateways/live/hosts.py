@@ -342,7 +342,7 @@ class Hosts:
             return await Workouts(session).due(until, limit)
 
     async def lagging(self, limit: int, until: int) -> Sequence[str]:
-        """Users whose projections are behind their log, which nobody has written to since `until`, Unix ms."""
+        """Users whose projections are behind their log, with none written since `until`, Unix ms."""
         return await self.projector.lagging(limit, until)
 
     async def key_used(self, user: str, key: Key) -> bool:

@@ -8,8 +8,8 @@
     revoked    {device}             a device may no longer be here      (said by fitai.http.auth)
     named      {device, name}       a device has another name           (said by fitai.http.auth)
 
-Each hint of a host says `node`, `epoch` and `head` besides. **All of them may be lost, late, doubled or out of
-order.** Records are taken by position: those that follow on the host's head, in its worker's turn, and what is
+Each hint of a host says `node`, `epoch` and `head` besides. **Any of them may be lost, late, doubled or out
+of order.** Records are taken by position: those that follow on the host's head, in its worker's turn; what is
 missing before them is read from the log. A host that hears nothing is brought to the head by `Hosts.look`.
 """
 
@@ -44,7 +44,6 @@ class Neighbours:
     """The other hosts of one user, seen from this one."""
 
     def __init__(self, host: Host, hosts: Hosts) -> None:
-        self.head = 0  # the log goes at least this far, by what others say
         self._host = host
         self._hosts = hosts
         self._rows: dict[int, Sequence[Any]] = {}
@@ -107,11 +106,10 @@ class Neighbours:
         elif kind == "waits":
             self._owing = host.pressed
         self._keep(message.get("first", 0), message.get("records", ()))
-        self.head = max(self.head, message["head"])
-        if self.head > host.head:
+        if message["head"] > host.head:
             self._owing = False
             self._passed.set()
-            host.heard_of(self.head)
+            host.heard_of(message["head"])
 
     def revoked(self, device: int) -> None:
         """A device may no longer be here."""

@@ -121,7 +121,9 @@ class Presence:
 
     def lost(self, *nodes: str) -> None:
         """These nodes are no more, or have nobody here."""
-        if any([self._elsewhere.pop(node, Told(-1, [])).devices for node in nodes]):
+        before = self._elsewhere
+        self._elsewhere = {node: told for node, told in before.items() if node not in nodes}
+        if any(told.devices for node, told in before.items() if node in nodes):
             self._spread()
 
     def _not_answered(self) -> None:

@@ -2,9 +2,9 @@
 
 The hosts on this node say when each of their workouts next needs a look; deadlines of workouts that no
 host holds (after a restart, after another node's death) are found by looking at the projections' `due_at`
-every few seconds. Of several nodes one does that for all, under a lease, and only for what is overdue: whoever
-holds the workout was to have met it. A deadline that is met twice does no harm: what is due is judged again,
-on the log.
+every few seconds. Of several nodes one does that for all, under a lease, and only for what is overdue:
+whoever holds the workout was to have met it. A deadline that is met twice does no harm: what is due is judged
+again, on the log.
 """
 
 from __future__ import annotations
