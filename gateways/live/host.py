@@ -40,6 +40,7 @@ from fitai.gateways.live.jobs import (
     ThenJob,
     TickJob,
 )
+from fitai.gateways.live.merged import Merged
 from fitai.gateways.live.neighbours import Neighbours
 from fitai.gateways.live.presence import Presence
 from fitai.gateways.tasks import spawn
@@ -51,7 +52,6 @@ from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal
 
 if TYPE_CHECKING:
-    from fitai.engine.entities import Workout
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.hosts import Hosts
 
@@ -74,9 +74,7 @@ class Host:
         self.epoch = epoch
         self.head = 0
         self.folds: dict[str, Folded] = {}
-        # Merged workouts, {merged: into}; the second only where the other one is there.
-        self._merges: dict[str, str] = {}
-        self._aliases: dict[str, str] = {}
+        self.merged = Merged(self)
         self.connections: dict[Connection, None] = {}
         self.ended = False
         self.following = Following(self, hosts)
@@ -344,7 +342,7 @@ class Host:
             self._committed(batch, placer)
             if lost:
                 self.neighbours.won_at_last()
-            await self._follow(placer.records)
+            await self.following.follow(await self.merged.touched(placer.records))
             return
         self._refuse(batch, _gone() if self.ended else Refusal("later", _BUSY, retry_after_ms=200))
 
@@ -358,7 +356,7 @@ class Host:
         for job in batch:
             try:
                 await job.prepare(self)
-                await self.load(*self._family(job))
+                await self.load(*self.merged.family(job.workouts()))
             except (Behind, Unavailable):
                 raise
             except Exception as error:
@@ -455,7 +453,7 @@ class Host:
             self._take(records)
             came += records
         if came:
-            await self._follow(came)
+            await self.following.follow(await self.merged.touched(came))
 
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -487,52 +485,6 @@ class Host:
         if record.device != SERVER:
             self._receipts[record.op.workout] = record.rt
 
-    # -- merged workouts ---------------------------------------------------------------------------
-
-    def view(self, name: str) -> Workout:
-        """A workout as it is shown, with what merged workouts bring; all of its family must be loaded."""
-        others = combine.sources(self._aliases, name)
-        return combine.combined(self.folds[name].workout, [self.folds[other].workout for other in others])
-
-    def root(self, name: str) -> str:
-        """The workout in whose view this one is shown."""
-        return combine.root(self._aliases, name)
-
-    async def load_family(self, *names: str) -> None:
-        """Have the folds that the views of workouts need."""
-        await self.load(*names)
-        if self._aliases:
-            await self.load(*(other for name in names for other in combine.sources(self._aliases, name)))
-
-    def _family(self, job: Job) -> set[str]:
-        names = set(job.workouts())
-        return names.union(*(combine.sources(self._aliases, name) for name in names))
-
-    async def _follow(self, records: Iterable[Record]) -> None:
-        """Tell what follows from new records, of their workouts and of those that show them."""
-        names = {record.op.workout for record in records}
-        aliasing = {record.op.workout for record in records if record.op.kind in combine.ALIASING}
-        aliasing |= {name for name, into in self._merges.items() if into in names}
-        changed = set(names)
-        for name in aliasing:
-            changed |= await self._learn_alias(name)
-        await self.following.follow(changed | {self.root(name) for name in names})
-
-    async def _learn_alias(self, name: str) -> set[str]:
-        """Take over what a workout's fold says of its merging; the workouts whose views have changed."""
-        await self.load(name)
-        before, into = self.root(name), self.folds[name].w.merged_into
-        self._merges.pop(name, None)
-        self._aliases.pop(name, None)
-        if into is not None:
-            await self.load(into)
-            self._merges[name] = into
-            if combine.alias(self.folds[name].w, self.folds[into].w):
-                self._aliases[name] = into
-        changed = {before, self.root(name)} if before != self.root(name) else set()
-        self.following.regrouped(changed)
-        return changed
-
     # -- folds -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -543,13 +495,11 @@ class Host:
         if row.last_rt > now - DAY_MS and self.limits.rates:
             self._allowance.written_today(await self._hosts.log.count_since(self.stream, now - DAY_MS), now)
         for merge in await self._hosts.merges(self.stream):
-            self._merges[merge.workout] = merge.into
-            if merge.there:
-                self._aliases[merge.workout] = merge.into
+            self.merged.remember(merge)
         for name in await self._hosts.projector.touched(self.stream):
             self.following.changed(name)
         for name in await self._hosts.projector.touched(self.stream, combine.ALIASING):
-            await self._learn_alias(name)
+            await self.merged.learn(name)
         self._opened = True
         if self._jobs or self._behind or self._unsure:
             self._wake()
@@ -570,7 +520,7 @@ class Host:
 
     def _forget(self, batch: Iterable[Job]) -> None:
         for job in batch:
-            for name in self._family(job):
+            for name in self.merged.family(job.workouts()):
                 self.folds.pop(name, None)
 
     def _trim(self) -> None:

@@ -362,7 +362,7 @@ class ThenJob(Job):
 def _state_at(host: Host, placer: Placer, workout: str) -> StateAt:
     """The state with what has been placed so far. The revisions of merged workouts count in a part of the
     number of their own, so that no op and no unmerging can bring an old number back."""
-    view = host.view(workout)
+    view = host.merged.view(workout)
     merged = sum(host.folds[name].rev for name in view.merged)
     return StateAt(placer.head, view.rev + (merged << 32), state(view))
 
