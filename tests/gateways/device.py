@@ -170,7 +170,8 @@ class Device:
         n, seq = op["n"], result["seq"]
         if result["verdict"] == "duplicate":
             assert seq <= self.told, f"the ack of {seq} overtook what lies below it: told up to {self.told}"
-            result = {**result, **result.pop("first")}
+            result = {**result, **result["first"]}
+            del result["first"]
             self.counts["duplicates"] += 1
         else:
             assert seq == self.told + 1, f"the ack of {seq} came when told up to {self.told}"
@@ -182,7 +183,8 @@ class Device:
         self._learn({**op, "device": self.id, **result})
 
     def _learn(self, record: dict[str, Any]) -> None:
-        assert self.log.setdefault(record["seq"], record) == record, f"two records at {record['seq']}"
+        known = self.log.setdefault(record["seq"], record)
+        assert known == record, f"two records at {record['seq']}: {known}, {record}"
         while self.cursor + 1 in self.log:
             self.cursor += 1
 
