@@ -17,7 +17,9 @@ import structlog
 from aiohttp import web
 
 from fitai.app.settings import Settings
+from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
+from fitai.gateways.bus.redis import RedisBus
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
@@ -67,9 +69,9 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
     try:
         await (db.migrate() if settings.migrate else db.check())
         limits = live_limits(settings)
-        bus = MemoryBus()
+        bus = open_bus(settings)
         appender = Appender(db)
-        hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms)
+        hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
         life_ms = int(settings.access_token_seconds * 1000)
         tokens = AccessTokens(settings.signing_key, enrolled_in(db), now_ms, life_ms=life_ms)
         await bus.start()
@@ -113,6 +115,16 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
             await bus.close()
     finally:
         await db.close()
+
+
+def open_bus(settings: Settings) -> Bus:
+    """What carries hints between the nodes: Redis when there is one, else the memory of this process."""
+    if settings.redis_url is None:
+        _log.info("bus", over="memory", nodes="this process alone")
+        return MemoryBus()
+    bus = RedisBus(settings.redis_url, secret=settings.signing_key.encode(), prefix=settings.redis_prefix)
+    _log.info("bus", over=str(bus.url), prefix=settings.redis_prefix)
+    return bus
 
 
 async def _housekeeping(db: Database, closing: asyncio.Event) -> None:

@@ -60,9 +60,19 @@ def _database(url: str) -> str:
 
 
 def _redis(url: str) -> str:
-    if "://" not in url or urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
-        _wrong("must be a URL like redis://host:6379/0, rediss://… or unix:///path/to/socket")
+    from fitai.gateways.bus.redis_url import BadRedisUrl, RedisUrl  # slow to import, and seldom needed
+
+    try:
+        RedisUrl.parse(url)
+    except BadRedisUrl as error:
+        _wrong(str(error))
     return url
+
+
+def _prefix(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", name):
+        _wrong("must be 1 to 64 letters, digits or any of _ . : -")
+    return name
 
 
 def _listed(value: object) -> object:
@@ -137,8 +147,12 @@ class Settings(BaseSettings):
     )
     redis_url: Annotated[str, AfterValidator(_redis)] | None = Field(
         None,
-        description="Redis that connects several processes; without it there is one process.",
+        description="Redis that connects several processes (`redis://`, `rediss://`, `unix://`, "
+        "`redis+sentinel://h,h/service`, `redis+cluster://h,h`); without it there is one process.",
         repr=False,
+    )
+    redis_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        "fitai", description="What names in Redis begin with; another one for each installation that uses it."
     )
     secret_key: SecretStr | None = Field(
         None,
@@ -329,8 +343,6 @@ def warnings(
         sentences.append(
             f"These variables are no settings of FitAI and change nothing: {', '.join(unknown)}."
         )
-    if settings.redis_url is not None:
-        sentences.append("FITAI_REDIS_URL is set, but this version runs as one process and uses no Redis.")
     why = weakness(settings.signing_key)
     if why is not None:
         sentences.append(f"FITAI_SECRET_KEY {_WEAK[why]}; production will refuse it.")

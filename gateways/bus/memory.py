@@ -6,28 +6,18 @@ Several nodes in one process share one `MemoryHub`, each with a bus of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 
-from fitai.gateways.bus.contract import Listener, Message, Unsubscribe
+from fitai.gateways.bus.contract import Hook, Listener, Message, Unsubscribe
+from fitai.gateways.bus.frames import pack, unpack
+from fitai.gateways.bus.listeners import Listeners
 
 _log = structlog.get_logger(__name__)
 
 
-class MemoryHub:
-    """What the buses of one process share: topic -> listeners."""
-
-    def __init__(self) -> None:
-        self.topics: dict[str, dict[Listener, None]] = {}
-
-    def deliver(self, topic: str, message: Message) -> None:
-        """Call every listener of the topic; one that raises harms no other."""
-        for listener in list(self.topics.get(topic, ())):
-            try:
-                listener(message)
-            except Exception:
-                _log.exception("bus_listener_failed", topic=topic)
+class MemoryHub(Listeners):
+    """What the buses of one process share."""
 
 
 class MemoryBus:
@@ -47,15 +37,21 @@ class MemoryBus:
 
     def publish(self, topic: str, message: Message) -> None:
         """Deliver soon, never within the caller's own turn."""
-        asyncio.get_running_loop().call_soon(self._hub.deliver, topic, message)
+        try:
+            packed = pack(message)
+        except Exception:
+            _log.exception("bus_message_unsendable", topic=topic)
+            return
+        asyncio.get_running_loop().call_soon(self._deliver, topic, packed)
 
-    def subscribe(self, topic: str, listener: Listener) -> Unsubscribe:
+    def subscribe(self, topic: str, listener: Listener, ready: Hook | None = None) -> Unsubscribe:
         """Listen until the returned function is called."""
-        self._hub.topics.setdefault(topic, {})[listener] = None
+        self._hub.add(topic, listener, ready)
         self._mine[topic, listener] = None
+        asyncio.get_running_loop().call_soon(self._hub.stands, topic)
         return lambda: self._drop(topic, listener)
 
-    def on_reconnect(self, listener: Callable[[], None]) -> Unsubscribe:
+    def on_reconnect(self, listener: Hook) -> Unsubscribe:
         """Memory is never away."""
         return lambda: None
 
@@ -73,11 +69,10 @@ class MemoryBus:
             unsubscribe()
         return True
 
+    def _deliver(self, topic: str, packed: bytes) -> None:
+        if topic in self._hub:
+            self._hub.deliver(topic, unpack(packed))
+
     def _drop(self, topic: str, listener: Listener) -> None:
         self._mine.pop((topic, listener), None)
-        listeners = self._hub.topics.get(topic)
-        if listeners is None:
-            return
-        listeners.pop(listener, None)
-        if not listeners:
-            del self._hub.topics[topic]
+        self._hub.drop(topic, listener)
