@@ -15,6 +15,7 @@ from fitai.gateways.identity import Authenticator, NotAuthenticated
 from fitai.gateways.live import schemas
 from fitai.gateways.live.connection import PENDING, Connection
 from fitai.gateways.live.limits import LiveLimits
+from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal, decode_push, normal, uuid_of
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -48,6 +49,8 @@ class Events:
             return await known(connection, args[0] if args else None, ack)
         except Refusal as refusal:
             return refusal.answer()
+        except Unavailable:
+            return Refusal("later", "the log is out of reach", retry_after_ms=1000).answer()
 
     def _allow(self, connection: Connection, event: str) -> None:
         now = self._now_ms()

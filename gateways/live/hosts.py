@@ -143,7 +143,7 @@ class Hosts:
             return host
         opening = self._opening.get(user)
         if opening is None:
-            opening = self._opening[user] = spawn("live.open", self._open(user))
+            opening = self._opening[user] = spawn("live.open", self._open(user), awaited=True)
         return await asyncio.shield(opening)
 
     def loaded(self, user: str) -> Host | None:

@@ -29,7 +29,8 @@ NODES = 3
 TRIES = 5  # starts of a node before it is said not to come up: a supervisor's patience
 AGAIN_S = 0.5
 ASK_S = 3.0
-GREETING = ("FitAI ", "  try it", "  stop")
+# What it says that is no line of the log: that it is up, and what it ends with when it finds no database.
+SAID = ("FitAI ", "  try it", "  stop", "fitai: FITAI_DATABASE_URL: the database cannot be reached")
 
 # Lines at level `error` that a fault may cause, and why that is right.
 EXPECTED: dict[str, str] = {}
@@ -122,7 +123,7 @@ class Node(Process):
                 entry = json.loads(line)
                 if entry["level"] in ("error", "critical") and entry["event"] not in EXPECTED:
                     found.append(str(entry))
-            elif line and not line.startswith(GREETING):
+            elif line and not line.startswith(SAID):
                 found.append(line)
         return found
 
