@@ -39,6 +39,7 @@ from fitai.gateways.live.rates import Arrivals
 from fitai.gateways.live.schemas import Cursor
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
+from fitai.sync.wire import Refusal
 
 _log = structlog.get_logger(__name__)
 
@@ -250,7 +251,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _admit(self, session: Session, data: Any) -> None:
         try:
             refusal = await self._try_admit(session, data)
-        except Unavailable:
+        except (Unavailable, Refusal):
             refusal = ("unavailable", "the database is out of reach", True)
         except Exception:
             _log.exception("connect_failed")

@@ -14,14 +14,15 @@ from fitai.sync.fold import fold
 from fitai.sync.place import SERVER
 from fitai.sync.wire import decode_record
 from tests.chaos.phone import Phone
-from tests.chaos.roamer import Roamer
-from tests.gateways.conftest import Wire
+from tests.chaos.roamer import Lost, Roamer
 from tests.simulation.checks import difference
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
 
 Json = dict[str, Any]
+
+ASKED_S = 60.0
 
 
 class Checks:
@@ -44,8 +45,8 @@ class Checks:
             for name, one in theirs.items():
                 if one["status"] not in ("paused", "completed"):
                     self._wrong(f"{user[:8]}: workout {name} is left {one['status']}")
-        served = [self._served(node, user, states[user]) for node in range(3) for user in logs]
-        await _few_at_once(served)
+        for node in range(len(self._world.stack.nodes)):
+            await asyncio.gather(*(self._served(node, user, its) for user, its in states.items()))
         self._nodes()
 
     async def _logs(self) -> dict[str, list[Record]]:
@@ -112,21 +113,20 @@ class Checks:
         if lost := acked.items() - own.items():
             self._wrong(f"{name}: acknowledged, and not there: {sorted(lost)[:3]}")
 
-    async def _served(self, number: int, user: str, states: dict[str, Json]) -> None:
-        """Every node tells the state that the log has."""
-        node = self._world.stack.nodes[number]
-        device = next(its[0].id for its in self._world.devices if its[0].user == user)
-        wire = Wire(node, user, device)  # type: ignore[arg-type]
+    async def _served(self, node: int, user: str, states: dict[str, Json]) -> None:
+        """The node tells the states that the log has."""
+        roamer = next(each for each in self._world.roamers if each.user == user)
         try:
-            await wire.connect()
-            for name, theirs in states.items():
-                answer = await wire.call("workout:get", {"workout": name})
-                if answer["ok"]:
-                    self._same(f"node {number}", name, answer["state"], theirs)
-                else:
-                    self._wrong(f"node {number} does not tell of {name}: {answer}")
-        finally:
-            await wire.close()
+            async with asyncio.timeout(ASKED_S):
+                await roamer.goes_to(node)
+                for name, theirs in states.items():
+                    answer = await roamer.ask("workout:get", {"workout": name})
+                    if answer["ok"]:
+                        self._same(f"node {node}", name, answer["state"], theirs)
+                    else:
+                        self._wrong(f"node {node} does not tell of {name}: {answer}")
+        except (Lost, TimeoutError) as error:
+            self._wrong(f"node {node} does not answer {roamer.name}: {error!r}")
 
     def _same(self, who: str, workout: str, mine: Json, theirs: Json) -> None:
         if digest(mine) != digest(theirs):
@@ -147,13 +147,3 @@ def states_of(user: str, records: Sequence[Record]) -> dict[str, Json]:
     for record in records:
         by_name[record.op.workout].append(record)
     return {name: state(fold(name, user, own).workout) for name, own in by_name.items()}
-
-
-async def _few_at_once(work: Sequence[Any], most: int = 20) -> None:
-    door = asyncio.Semaphore(most)
-
-    async def one(each: Any) -> None:
-        async with door:
-            await each
-
-    await asyncio.gather(*(one(each) for each in work))

@@ -23,7 +23,7 @@ from tests.gateways.conftest import _packet
 from tests.gateways.device import Device
 from tests.system.conftest import now_ms
 
-ANSWER_S = 6.0  # after which a connection that does not answer is given up
+ANSWER_S = 8.0  # after which a connection that does not answer is given up; longer after failures in a row
 PAUSE_S = (0.1, 2.0)  # before the first and the later attempts, of which a random part is waited
 AHEAD = 3  # pushes on their way at once
 PORTION = 8  # ops in a push
@@ -76,6 +76,7 @@ class Roamer(Device):
         self._refused_until = 0.0
         self._news = asyncio.Event()
         self._failures = 0
+        self._place: int | None = None
 
     # -- its life --------------------------------------------------------------------------------------
 
@@ -107,10 +108,14 @@ class Roamer(Device):
     def full(self) -> bool:
         return len(self.outbox) >= FULL
 
+    @property
+    def _patience(self) -> float:
+        return ANSWER_S * 2 ** min(self._failures // 2, 2)
+
     async def _one_connection(self, attempt: int) -> None:
         place = 0 if attempt == 0 else self._random.randrange(len(self._ways))
-        node, url = self._ways[place]
-        async with asyncio.timeout(ANSWER_S):
+        node, url = self._ways[place if self._place is None else self._place]
+        async with asyncio.timeout(self._patience):
             self._ws = await self._http.ws_connect(
                 f"{url()}/socket.io/?EIO=4&transport=websocket&codec={self.codec}", max_msg_size=0
             )
@@ -133,13 +138,14 @@ class Roamer(Device):
         cursor = self.place
         self.told = 0 if cursor is None else self.cursor
         await self._send(0, {"token": self._token()} | ({} if cursor is None else {"cursor": cursor}))
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(self._patience):
             ready = await self._ready
         if cursor is None and ready["head"]:
             await self._pull_all(ready["head"])
         self._sent = self.outbox[0]["n"] - 1 if self.outbox else self.next_n - 1
         self._refused_until = 0.0
-        self._failures = 0
+        if not self.outbox:
+            self._failures = 0
 
     def _readied(self, ready: Json) -> None:
         """In the reading task, before anything that comes after `ready` is looked at."""
@@ -167,7 +173,7 @@ class Roamer(Device):
         loop = asyncio.get_running_loop()
         while not reading.done():
             oldest = min(self._since.values(), default=None)
-            if oldest is not None and loop.time() - oldest > ANSWER_S:
+            if oldest is not None and loop.time() - oldest > self._patience:
                 self.counts["given up"] += 1
                 raise Lost("no answer")
             await self._send_more()
@@ -202,8 +208,15 @@ class Roamer(Device):
         id = next(self._ids)
         answer = self._asked[id] = asyncio.get_running_loop().create_future()
         await self._send(2, [event, payload], id)
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(self._patience):
             return await answer
+
+    async def goes_to(self, node: int) -> None:
+        """From now on be connected to this node, and return when that is so."""
+        self._place = next(place for place, (number, _) in enumerate(self._ways) if number == node)
+        while self.node != node:
+            self.drop()
+            await asyncio.sleep(0.1)
 
     async def cut(self) -> None:
         """Lose the transport without a word; what was not read yet is lost with it."""
@@ -288,6 +301,8 @@ class Roamer(Device):
                 self._since.pop(id)
                 ops = self._pushes.pop(id)
                 self._answered(ops, answer)
+                if answer["ok"]:
+                    self._failures = 0
                 if len(answer.get("results", ())) < len(ops):
                     self._refused(answer)
             case ["ack", id, answer] if id in self._asked:

@@ -38,8 +38,8 @@ class Scale:
     users: int = 60
     phones: int = 3
     training_s: float = 24.0
-    pause_s: float = 0.8
-    heal_s: float = 25.0
+    pause_s: float = 1.0
+    heal_s: float = 90.0
 
 
 @dataclass
@@ -112,10 +112,10 @@ class World:
         self.devices: list[list[Roamer | Phone]] = []
         for number, (user, ids) in enumerate(accounts):
             ids = ids[: 2 + number % 2]
-            if number < self.scale.phones:
-                its: list[Any] = [await self._phone(user, id) for id in ids]
-            else:
-                its = [self._roamer(user, id, number + place, http) for place, id in enumerate(ids)]
+            phones = 2 if number < self.scale.phones else 0
+            its: list[Any] = [await self._phone(user, id) for id in ids[1:][:phones]]
+            roaming = [id for id in ids if id not in [phone.id for phone in its]]
+            its += [self._roamer(user, id, number + place, http) for place, id in enumerate(roaming)]
             self.devices.append(its)
             self.persons.append(Person(Random(f"{self.seed}.{number}")))
 
