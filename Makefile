@@ -15,10 +15,10 @@ JS_STAMP := tests/js/node_modules/.complete-$(shell cat tests/js/package-lock.js
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help install run test js lint format simulate mutate docs demo bench lock wheel clean types
+.PHONY: help install run test js lint format simulate mutate docs demo bench lock wheel image-steps clean types
 
 help: ## what can be done (this list)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## .venv with everything; the command is then .venv/bin/fitai
 
@@ -58,6 +58,9 @@ wheel: $(STAMP) ## a wheel in dist/
 	@rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build
+
+image-steps: $(STAMP) ## the Dockerfile's steps, performed without an engine
+	@$(BIN)/python -m tests.deploy.image
 
 lock: ## bring the lock files up to what pyproject.toml allows today
 	@test -x .cache/uv-$(UV_VERSION)/bin/uv || { $(PYTHON) -m venv .cache/uv-$(UV_VERSION) && \

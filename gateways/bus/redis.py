@@ -356,4 +356,5 @@ def _tell(error: BaseException, redis: str) -> None:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     expected = isinstance(error, (RedisError, OSError))
-    _log.warning("bus_away", redis=redis, why=repr(error), exc_info=None if expected else error)
+    why = f"{type(error).__name__}: {error}"
+    _log.warning("bus_away", redis=redis, why=why, exc_info=None if expected else error)
