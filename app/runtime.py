@@ -20,6 +20,7 @@ from fitai.app.settings import Settings
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.redis import RedisBus
+from fitai.gateways.bus.redis_rate import RedisRate
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
@@ -74,6 +75,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
         life_ms = int(settings.access_token_seconds * 1000)
         tokens = AccessTokens(settings.signing_key, enrolled_in(db), now_ms, life_ms=life_ms)
+        shared_rate = open_shared_rate(settings)
         await bus.start()
         await appender.start()
         await hosts.start()
@@ -84,6 +86,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
             now_ms=now_ms,
             polling=settings.polling_allowed,
             origins="*" if "*" in settings.allowed_origins else list(settings.allowed_origins),
+            shared_rate=shared_rate,
         )
         app = build_app(
             Deps(
@@ -113,6 +116,8 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
             await hosts.close()
             await appender.close()
             await bus.close()
+            if shared_rate is not None:
+                await shared_rate.close()
     finally:
         await db.close()
 
@@ -125,6 +130,14 @@ def open_bus(settings: Settings) -> Bus:
     bus = RedisBus(settings.redis_url, secret=settings.signing_key.encode(), prefix=settings.redis_prefix)
     _log.info("bus", over=str(bus.url), prefix=settings.redis_prefix)
     return bus
+
+
+def open_shared_rate(settings: Settings) -> RedisRate | None:
+    """What counts new connections over all nodes, where there are several and they are counted at all."""
+    if settings.redis_url is None or not settings.rates:
+        return None
+    per_min = settings.limits.connects_per_minute
+    return RedisRate(settings.redis_url, prefix=settings.redis_prefix, per_min=per_min)
 
 
 async def _housekeeping(db: Database, closing: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""All of them, or those that are named: `python -m bench [merge] [push] [size] [growth]`.
+"""All of them, or those that are named: `python -m bench [merge] [push] [size] [growth] [bus]`.
 
 The options of one are told by its own module: `python -m bench.merge --help`.
 """
@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import sys
 
-from bench import growth, merge, push, size
+from bench import bus, growth, merge, push, size
 
-ALL = {"merge": merge.main, "push": push.main, "size": size.main, "growth": growth.main}
+ALL = {
+    "merge": merge.main,
+    "push": push.main,
+    "size": size.main,
+    "growth": growth.main,
+    "bus": bus.main,
+}
 
 
 def main(names: list[str]) -> None:

@@ -27,6 +27,7 @@ from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
+from fitai.gateways.live.arrivals import Arrivals, SharedRate
 from fitai.gateways.live.connection import Connection
 from fitai.gateways.live.engine_io import Engine, Socket
 from fitai.gateways.live.events import Events
@@ -35,7 +36,6 @@ from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts, UnknownUser
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
-from fitai.gateways.live.rates import Arrivals
 from fitai.gateways.live.schemas import Cursor
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
@@ -89,6 +89,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         now_ms: Callable[[], int],
         polling: bool = True,
         origins: list[str] | str = "*",
+        shared_rate: SharedRate | None = None,
     ) -> None:
         super().__init__(
             async_mode="aiohttp",
@@ -111,7 +112,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._polling = polling
         self._events = Events(authenticator, limits, now_ms)
         self._sessions: dict[str, Session] = {}
-        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None)
+        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, shared_rate)
         self._draining = False
         self._empty = asyncio.Event()
 
@@ -149,7 +150,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if "sid" not in request.query:
             if self._draining:
                 return web.json_response({"code": "draining", "message": "going away"}, status=503)
-            wait_ms = self._arrivals.wait_ms(request.remote or "", self._now_ms())
+            wait_ms = await self._arrivals.wait_ms(request.remote or "", self._now_ms())
             if wait_ms:
                 headers = {"Retry-After": str(-(-wait_ms // 1000))}
                 body = {"code": "later", "message": "too many new connections from one address"}

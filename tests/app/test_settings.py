@@ -164,6 +164,30 @@ def test_a_database_url_may_name_its_driver_or_not(url: str):
     assert load_settings(database_url=url).database_url == url
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("redis://h,i", "must name one server, or be redis+sentinel://… or redis+cluster://…."),
+        ("redis+sentinel://h", "must name the service, like redis+sentinel://host,host/mymaster."),
+        (
+            "redis://h?sll_ca_certs=x",
+            "must not have the option 'sll_ca_certs': its kind of connection has none.",
+        ),
+    ],
+)
+def test_a_wrong_redis_url_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, url: str, sentence: str):
+    assert refusal(monkeypatch, FITAI_REDIS_URL=url) == f"FITAI_REDIS_URL {sentence}"
+
+
+def test_several_processes_are_nothing_to_be_warned_of():
+    assert warnings(load_settings(redis_url="redis://h", secret_key=STRONG), environ={}) == []
+
+
+@pytest.mark.parametrize("prefix", ["a b", "{tag}", "x" * 65, "é"])
+def test_names_in_redis_begin_with_plain_characters(monkeypatch: pytest.MonkeyPatch, prefix: str):
+    assert "must be 1 to 64 letters" in refusal(monkeypatch, FITAI_REDIS_PREFIX=prefix)
+
+
 def test_passwords_and_keys_stay_out_of_the_repr():
     settings = load_settings(
         database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h", secret_key=STRONG

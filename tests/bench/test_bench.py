@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench import __main__, growth, merge, peers, push, report, size, workload
+from bench import __main__, bus, growth, merge, peers, push, report, size, workload
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,16 @@ def test_logs_of_any_size_take_live_ops_and_batches():
     found = by_name(growth.measure([40, 600], 1, 1))
     assert {"first op: most to least", "live op: most to least", "batch: most to least"} <= found.keys()
     assert found["live op: 600 ops"].least > 0
+
+
+def test_hints_arrive_once_and_in_order_by_every_way():
+    found = by_name(bus.measure(1, 450))
+    assert all(found[name].least > 0 for name in bus.CONTENDERS)
+    heard = bus.Heard(2)
+    for topic, message in bus.messages(201)[::-200]:
+        heard.take(topic, message)
+    with pytest.raises(AssertionError, match="lost, doubled or came out of order"):
+        bus.check(heard, 201)
 
 
 def test_a_measurement_is_told_as_a_table_and_as_json(results, capsys):

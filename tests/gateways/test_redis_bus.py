@@ -72,6 +72,21 @@ async def test_after_a_restart_all_is_subscribed_again_before_anybody_is_told(
         assert told == [300]
 
 
+async def test_a_subscription_is_said_to_stand_when_redis_has_it(redis_server: RedisServer) -> None:
+    async with opened(redis_server.url) as bus:
+        there: list[int] = []
+
+        def stands() -> None:
+            there.append(redis_server.ask("PUBSUB NUMSUB", "test:t")[1])
+
+        stop = bus.subscribe("t", lambda _: None, stands)
+        await until(lambda: there == [1])
+        stop()
+        await until(lambda: redis_server.ask("PUBSUB NUMSUB", "test:t")[1] == 0)
+        bus.subscribe("t", lambda _: None, stands)
+        await until(lambda: there == [1, 1])
+
+
 async def test_who_no_longer_wants_to_hear_of_reconnects_does_not(redis_server: RedisServer) -> None:
     async with opened(redis_server.url) as bus:
         told: list[str] = []
