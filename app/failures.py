@@ -80,11 +80,12 @@ def not_listening(settings: Settings, error: OSError) -> Refused:
 
 def shown_url(url: str) -> str:
     """A database URL as it may be shown: without its password."""
-    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from fitai.persistence.engines import parsed_url
+
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        return parsed_url(url).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
         return "(unreadable)"
 

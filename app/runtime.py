@@ -66,7 +66,11 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
     Raises Unavailable when the database can not be reached, WrongSchema when it is behind and may not be
     migrated.
     """
-    db = Database.open(settings.database_url, pool_size=settings.database_pool)
+    db = Database.open(
+        settings.database_url,
+        pool_size=settings.database_pool,
+        statement_s=settings.database_statement_seconds,
+    )
     try:
         await (db.migrate() if settings.migrate else db.check())
         limits = live_limits(settings)

@@ -145,6 +145,9 @@ class Settings(BaseSettings):
     database_pool: int = Field(
         5, ge=1, le=500, description="Connections to the database that one process keeps."
     )
+    database_statement_seconds: float = Field(
+        10, ge=1, le=3600, description="The longest that PostgreSQL may work on one statement."
+    )
     redis_url: Annotated[str, AfterValidator(_redis)] | None = Field(
         None,
         description="Redis that connects several processes (`redis://`, `rediss://`, `unix://`, "

@@ -25,7 +25,7 @@ from fitai.engine.records import workout_bests
 from fitai.engine.timers import timers
 from fitai.engine.units import to_ug
 from fitai.engine.workout import Workout, state
-from fitai.persistence.database import Database, ReadSession, Unavailable, WriteSession
+from fitai.persistence.database import Database, Locked, ReadSession, Unavailable, WriteSession
 from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.models import (
     Base,
@@ -243,10 +243,10 @@ class Projector:
         batch = list(self._waiting)
         try:
             await self._commit(batch)
-        except Unavailable:
-            raise
-        except Exception:
-            if len(batch) == 1:
+        except Exception as error:
+            # A row that another transaction holds, a paused node's maybe, is one stream's trouble too.
+            away = isinstance(error, Unavailable) and not isinstance(error, Locked)
+            if away or len(batch) == 1:
                 raise
             batch = [mine]
             await self._commit(batch)
