@@ -20,6 +20,7 @@ from fitai.sync.log import Position
 from fitai.sync.wire import hash_of, normal
 
 _NAMES = 500  # names of records in one question; the databases bound their parameters and the depth of an OR
+_STREAMS = 5_000  # ids of streams in one question
 _DEPTH = 64  # deeper than any op that was ever accepted
 _NAMED = 500  # workouts in one question: databases bound how much a statement may name
 
@@ -35,6 +36,22 @@ _POSITIONS = text(
     SELECT r.device, r.n, r.base, r.beyond, r.te
     FROM authors JOIN records r ON r.stream = :stream AND r.device = authors.device
         AND r.n = (SELECT max(n) FROM records WHERE stream = :stream AND device = authors.device)
+    """
+)
+
+# Receipt times never go back within a stream: halving the span in which the last record up to a moment lies
+# asks for twenty rows in a log of a million.
+_SINCE = text(
+    """
+    WITH RECURSIVE span(low, high) AS (
+        SELECT head - head, head FROM streams WHERE id = :stream
+        UNION ALL
+        SELECT CASE WHEN r.rt <= :moment THEN r.seq ELSE span.low END,
+            CASE WHEN r.rt <= :moment THEN span.high ELSE r.seq - 1 END
+        FROM span JOIN records r ON r.stream = :stream AND r.seq = (span.low + span.high + 1) / 2
+        WHERE span.low < span.high
+    )
+    SELECT max(high) - max(low) FROM span
     """
 )
 
@@ -71,6 +88,21 @@ class Log:
         ids = list(streams)
         rows = await self._session.execute(select(Stream.id, Stream.head).where(Stream.id.in_(ids)))
         return {row.id: row.head for row in rows.all()}
+
+    async def standings(self, streams: Iterable[int]) -> dict[int, tuple[str, int]]:
+        """{stream: (epoch, head)} of those that exist."""
+        ids = list(streams)
+        found: dict[int, tuple[str, int]] = {}
+        for start in range(0, len(ids), _STREAMS):
+            some = Stream.id.in_(ids[start : start + _STREAMS])
+            rows = await self._session.execute(select(Stream.id, Stream.epoch, Stream.head).where(some))
+            found |= {row.id: (row.epoch, row.head) for row in rows.all()}
+        return found
+
+    async def count_since(self, stream: int, moment: int) -> int:
+        """How many records came in after a moment, Unix ms."""
+        parameters = {"stream": stream, "moment": moment}
+        return (await self._session.execute(_SINCE, parameters)).scalar_one_or_none() or 0
 
     async def device_positions(self, stream: int) -> dict[int, Position]:
         """Where each device stands that ever wrote to the stream, and where each fork starts that did not."""
@@ -260,7 +292,15 @@ def row_of(stream: int, record: Record) -> tuple[Any, ...]:
     )
 
 
-def _record(row: Row[*tuple[Any, ...]]) -> Record:
+def record_of(row: Sequence[Any]) -> Record:
+    """The record of a row that `row_of` made: the same as reading it from the log gives."""
+    _, seq, device, n, workout, rev, _, base, beyond, te, rt, verdict, code, detail, hash_, body = row
+    beyond = None if beyond is None else orjson.loads(beyond)
+    detail = None if detail is None else orjson.loads(detail)
+    return _record((seq, device, n, workout, rev, base, beyond, te, rt, verdict, code, detail, hash_, body))
+
+
+def _record(row: Row[*tuple[Any, ...]] | tuple[Any, ...]) -> Record:
     seq, device, n, workout, rev, base, beyond, te, rt, verdict, code, detail, hash_, body = row
     return Record(
         op=_op(orjson.loads(body), n, workout),

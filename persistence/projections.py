@@ -138,13 +138,14 @@ class Projector:
         async with self._db.read() as session:
             return sorted((await session.execute(changed.union(stale))).scalars())
 
-    async def lagging(self, limit: int) -> list[str]:
-        """At most `limit` owners whose streams are not projected up to their heads."""
+    async def lagging(self, limit: int, until: int | None = None) -> list[str]:
+        """At most `limit` owners whose streams are not projected up to their heads; with `until` only those
+        that have been left alone since that moment, Unix ms."""
+        behind = select(Stream.owner).where(Stream.projected < Stream.head)
+        if until is not None:
+            behind = behind.where(Stream.last_rt <= until)
         async with self._db.read() as session:
-            query = (
-                select(Stream.owner).where(Stream.projected < Stream.head).order_by(Stream.id).limit(limit)
-            )
-            return list((await session.execute(query)).scalars())
+            return list((await session.execute(behind.order_by(Stream.id).limit(limit))).scalars())
 
     async def streams(self, after: int, limit: int) -> list[int]:
         """At most `limit` stream ids > `after`, in order: the way through all of them."""

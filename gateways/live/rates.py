@@ -17,9 +17,14 @@ class Bucket:
     def take(self, wanted: int, now: int) -> int:
         """Take up to `wanted` tokens; returns how many there were."""
         self._refill(now)
-        got = min(wanted, int(self._tokens))
+        got = max(0, min(wanted, int(self._tokens)))
         self._tokens -= got
         return got
+
+    def charge(self, tokens: int, now: int) -> None:
+        """Take tokens for what was done without asking; what was not there is owed, at most a burst."""
+        self._refill(now)
+        self._tokens = max(-self._burst, self._tokens - tokens)
 
     def give_back(self, tokens: int) -> None:
         """Return tokens of work that was refused or came to nothing."""

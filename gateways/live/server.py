@@ -283,6 +283,8 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             return error.code, error.message, error.code == "token_expired"
         except UnknownUser:
             return "unauthorized", "this account is no longer here", False
+        if host.ended:
+            return "unavailable", "this log is being opened anew", True
         mine = [c for c in host.connections if c.identity.device == identity.device]
         if len(mine) >= self._limits.connections_per_device:
             return "too_many", "too many connections of this device", True
