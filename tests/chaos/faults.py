@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tests.chaos.links import FAIR, Link, Weather
+from tests.chaos.stack import to_its_end
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
@@ -135,9 +136,9 @@ async def _pause(world: World, fault: Fault) -> int:
 
 async def _redis_restarted(world: World, fault: Fault) -> int:
     broken = sum(link.open for link in world.stack.to_redis)
-    await asyncio.to_thread(world.stack.redis.kill)
+    await to_its_end(world.stack.redis.kill)
     await asyncio.sleep(fault.lasts)
-    await asyncio.to_thread(world.stack.redis.start)
+    await to_its_end(world.stack.redis.start)
     return broken
 
 
@@ -187,11 +188,11 @@ async def _dropped(world: World, fault: Fault) -> int:
 
 async def _postgres_stopped(world: World, fault: Fault) -> int:
     postgres = world.stack.postgres
-    await asyncio.to_thread(postgres.crash)
+    await to_its_end(postgres.crash)
     try:
         return await _most(fault.lasts, lambda: _in_flight(world))
     finally:
-        await asyncio.to_thread(postgres.start)
+        await to_its_end(postgres.start)
 
 
 async def _most(seconds: float, count: Callable[[], int]) -> int:

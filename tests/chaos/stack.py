@@ -10,7 +10,7 @@ import json
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +95,17 @@ class Node(Process):
             return False
 
 
+async def to_its_end(work: Callable[[], object]) -> None:
+    """Do something that blocks in a thread; whoever is cancelled meanwhile waits for its end all the same, and
+    so knows what there is to be ended."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
+
+
 class Stack:
     """All of it; `async with Stack(…)` starts it and leaves nothing behind.
 
@@ -129,7 +140,7 @@ class Stack:
 
     async def _start(self) -> None:
         self.redis.start()
-        await asyncio.to_thread(self.postgres.start)
+        await to_its_end(self.postgres.start)
         for number, link in enumerate(self.to_redis):
             await link.start()
             folder = self.folder / f"node-{number}"
@@ -156,11 +167,11 @@ async def template() -> AsyncIterator[Path]:
     """A PostgreSQL data folder that no server runs on, with a migrated database, to copy."""
     server = PostgresServer()
     try:
-        await asyncio.to_thread(server.start)
+        await to_its_end(server.start)
         db = Database.open(server.url("postgres"))
         await db.migrate()
         await db.close()
-        await asyncio.to_thread(server.stop)
+        await to_its_end(server.stop)
         yield server.data
     finally:
         server.remove()
