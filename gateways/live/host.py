@@ -340,8 +340,6 @@ class Host:
                 self._refuse(batch, Refusal("later", _OUT_OF_REACH, retry_after_ms=1000))
                 return
             self._committed(batch, placer)
-            if lost:
-                self.neighbours.won_at_last()
             await self.following.follow(await self.merged.touched(placer.records))
             return
         self._refuse(batch, _gone() if self.ended else Refusal("later", _BUSY, retry_after_ms=200))

@@ -341,8 +341,9 @@ class Hosts:
         async with self.db.read() as session:
             return await Workouts(session).due(until, limit)
 
-    async def lagging(self, limit: int, until: int) -> Sequence[str]:
-        """Users whose projections are behind their log, with none written since `until`, Unix ms."""
+    async def lagging(self, limit: int, until: int | None) -> Sequence[str]:
+        """Users whose projections are behind their log; with `until` only those that have been left alone
+        since that moment, Unix ms."""
         return await self.projector.lagging(limit, until)
 
     async def key_used(self, user: str, key: Key) -> bool:

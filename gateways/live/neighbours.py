@@ -1,7 +1,7 @@
 """What a host and the hosts of the same user on other nodes tell each other, over the bus.
 
     head       {first?, records?}   something was committed; records come whole while they are small
-    waits      –                    somebody lost a race for the head: let it go first
+    waits      {ms}                 somebody lost a race for the head, which took it so long: let it go first
     presence   {n, devices}         who is connected there
     who        –                    tell who is connected there
     telemetry  {device, payload}
@@ -35,7 +35,9 @@ _log = structlog.get_logger(__name__)
 
 WHOLE_BYTES = 4 * 1024  # of records that travel in a hint; larger ones are read from the log
 WINDOW = 256  # how far past its head a host keeps the records of hints
-GIVE_WAY_S = 0.05  # the longest wait for a node that is to go first
+GIVE_WAY_S = 0.05  # how long a node that is to go first is waited for,
+LONGEST_S = 0.5  # and the longest for one that said how long it takes
+UNBROKEN = 4  # batches after which a host that goes on writing leaves room for one that it does not hear
 JITTER_S = 0.005  # a host that goes on losing waits for up to so much more each time,
 JITTERS = 10  # but no more than so many times that
 
@@ -47,8 +49,10 @@ class Neighbours:
         self._host = host
         self._hosts = hosts
         self._rows: dict[int, Sequence[Any]] = {}
-        self._owing = False  # somebody is to go first
+        self._owing = 0.0  # seconds for which somebody is to go first
         self._passed = asyncio.Event()
+        self._began = 0.0  # when our turn did, by the loop's clock
+        self._unbroken = 0  # batches in a row with nothing between them
         self._unsubscribe = hosts.bus.subscribe(user_topic(host.user), self._heard, self._listening)
 
     def close(self) -> None:
@@ -68,6 +72,7 @@ class Neighbours:
         """These are in the log now; the last of them is the head."""
         if self._hosts.alone or not records:
             return
+        self._unbroken = self._unbroken + 1 if self._host.pressed else 0
         rows = [row_of(0, record) for record in records]
         if sum(len(row[-1]) for row in rows) > WHOLE_BYTES:
             self.tell("head")
@@ -104,10 +109,10 @@ class Neighbours:
         elif kind == "who":
             host.presence.asked()
         elif kind == "waits":
-            self._owing = host.pressed
+            self._owing = min(GIVE_WAY_S + 2 * message["ms"] / 1000, LONGEST_S) if host.pressed else 0.0
         self._keep(message.get("first", 0), message.get("records", ()))
         if message["head"] > host.head:
-            self._owing = False
+            self._owing = 0.0
             self._passed.set()
             host.heard_of(message["head"])
 
@@ -140,19 +145,24 @@ class Neighbours:
     def lost_a_race(self) -> None:
         """Another node was faster, and may be so again and again: it has nothing to read before its next."""
         self._hosts.lost_races += 1
-        self.tell("waits")
-
-    def won_at_last(self) -> None:
-        """After a lost race: now it is the other one's turn, if there is more to write here."""
-        self._owing = self._host.pressed
+        self._unbroken = 0
+        self.tell("waits", ms=int(self._took() * 1000))
 
     async def turn(self, lost: int) -> None:
-        """Wait for our turn to append, having lost so many races for it: one that waits goes first, unless
-        nothing is heard of it; who goes on losing does not ask for the head in step with the others."""
+        """Wait for our turn to append, having lost so many races for it. One that waits goes first, unless
+        nothing is heard of it; in case that nobody can be heard, a long run is broken off; and who goes on
+        losing does not ask for the head in step with the others."""
         if self._owing:
-            self._owing = False
+            patience, self._owing = self._owing, 0.0
             self._passed.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._passed.wait(), GIVE_WAY_S)
+                await asyncio.wait_for(self._passed.wait(), patience)
+        elif self._unbroken >= UNBROKEN:
+            self._unbroken = 0
+            await asyncio.sleep(min(GIVE_WAY_S + self._took(), LONGEST_S))
         if lost > 1:
             await asyncio.sleep(self._hosts.dice.uniform(0, JITTER_S * min(lost, JITTERS)))
+        self._began = asyncio.get_running_loop().time()
+
+    def _took(self) -> float:
+        return asyncio.get_running_loop().time() - self._began

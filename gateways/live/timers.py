@@ -115,9 +115,9 @@ class TimerWheel:
         what has been due for a while."""
         hosts, now = self._hosts, self._hosts.now_ms()
         if hosts.alone:
-            due_until, left_alone = now + int(SCAN_S * 1000), now
+            due_until, left_alone = now + int(SCAN_S * 1000), None
         elif await hosts.lease("timers", LEASE_MS):
-            due_until, left_alone = now - OVERDUE_MS, now - OVERDUE_MS
+            due_until = left_alone = now - OVERDUE_MS
         else:
             return
         for user, workout, due in await hosts.due(due_until, SCAN_LIMIT):
