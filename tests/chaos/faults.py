@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 FIRST_S = 2.0  # before the first fault, so that there is something to disturb
-MORE = 2  # faults besides one of each kind that is due
+GAP_S = 0.5  # between two faults that meet one target
 
 # How long each kind lasts, seconds, at least and at most.
 LASTS = {
@@ -66,18 +66,21 @@ def due(seed: int) -> Sequence[str]:
     return kinds[half:] if seed % 2 else kinds[:half]
 
 
-def plan(seed: int, kinds: Sequence[str], seconds: float, nodes: int, more: int = MORE) -> list[Fault]:
-    """Faults of each of `kinds`, and `more` of any, that begin and end within `seconds`; none meets a target
-    that another one holds."""
+def plan(seed: int, kinds: Sequence[str], seconds: float, nodes: int, more: int) -> list[Fault]:
+    """Faults of each of `kinds`, and up to `more` of any, that begin and end within `seconds`; none meets a
+    target that another one holds."""
     random = Random(seed)
-    drawn: list[Fault] = []
-    for kind in [*kinds, *random.choices(KINDS, k=more)]:
-        for _ in range(100):
-            fault = _draw(random, kind, seconds, nodes)
-            if not any(_clash(fault, other) for other in drawn):
-                drawn.append(fault)
-                break
-    return sorted(drawn, key=lambda fault: fault.at)
+    for _ in range(1_000):
+        drawn: list[Fault] = []
+        for kind in [*kinds, *random.choices(KINDS, k=more)]:
+            for _ in range(20):
+                fault = _draw(random, kind, seconds, nodes)
+                if not any(_clash(fault, other) for other in drawn):
+                    drawn.append(fault)
+                    break
+        if set(kinds) <= {fault.kind for fault in drawn}:
+            return sorted(drawn, key=lambda fault: fault.at)
+    raise ValueError(f"{seconds} s are too short for {kinds}")
 
 
 def _draw(random: Random, kind: str, seconds: float, nodes: int) -> Fault:
@@ -87,15 +90,16 @@ def _draw(random: Random, kind: str, seconds: float, nodes: int) -> Fault:
 
 
 def _clash(one: Fault, other: Fault) -> bool:
-    apart = one.at > other.at + other.lasts + 1 or other.at > one.at + one.lasts + 1
+    apart = one.at > other.at + other.lasts + GAP_S or other.at > one.at + one.lasts + GAP_S
     return one.target == other.target and one.kind not in _LOCAL and not apart
 
 
 async def strike(world: World, fault: Fault) -> None:
     """Wait for the fault's moment, let it happen, and take it back."""
     await asyncio.sleep(fault.at)
-    world.tell(f"{fault.kind} for {fault.lasts:.1f} s, node {fault.node}")
-    felt = await _STRIKES[fault.kind](world, fault)
+    async with world.holding(fault.target):  # the one before may take longer than it was to
+        world.tell(f"{fault.kind} for {fault.lasts:.1f} s, node {fault.node}")
+        felt = await _STRIKES[fault.kind](world, fault)
     world.struck[fault.kind] += felt > 0
     world.effects[f"{fault.kind}: {_FELT[fault.kind]}"] += felt
     world.tell(f"{fault.kind} is over: {felt} {_FELT[fault.kind]}")

@@ -106,6 +106,7 @@ class Side(asyncio.Protocol):
         self._link = link
         self._early: list[bytes] = []
         self._last = 0.0
+        self._waiting = 0  # chunks that come late; none overtakes them
         self._deaf = False
 
     def join(self, other: Side) -> None:
@@ -139,12 +140,17 @@ class Side(asyncio.Protocol):
         due = now + weather.delay_s + link.random.random() * weather.jitter_s
         if weather.bytes_per_s is not None:
             due = max(due, self._last) + len(data) / weather.bytes_per_s
-        if max(due, self._last) <= now:
+        if due <= now and not self._waiting:
             self.other.write(data)
             return
         link.counts["slowed"] += 1
+        self._waiting += 1
         self._last = max(due, self._last + 1e-6)
-        loop.call_at(self._last, self.other.write, data)
+        loop.call_at(self._last, self._late, self.other, data)
+
+    def _late(self, other: Side, data: bytes) -> None:
+        self._waiting -= 1
+        other.write(data)
 
     def write(self, data: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
@@ -156,7 +162,7 @@ class Side(asyncio.Protocol):
             return
         if error is None:
             loop = asyncio.get_running_loop()
-            loop.call_at(max(loop.time(), self._last), self.other.close)
+            loop.call_at(max(loop.time(), self._last + 1e-6), self.other.close)
         else:
             self.other.abort()
 

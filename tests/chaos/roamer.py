@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
@@ -77,6 +78,7 @@ class Roamer(Device):
         self._news = asyncio.Event()
         self._failures = 0
         self._place: int | None = None
+        self._heard: deque[list[Any]] = deque(maxlen=12)
 
     # -- its life --------------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@ class Roamer(Device):
             except (Lost, OSError, TimeoutError, aiohttp.ClientError):
                 self.counts["lost" if self.node is not None else "not reached"] += 1
             except AssertionError as error:
-                self._wrong(f"{self.name}: {error}")
+                self._wrong(f"{self.name} at node {self.node}: {error}; heard last: {[*self._heard]}")
             finally:
                 await self.cut()
             self._failures += 1
@@ -292,6 +294,7 @@ class Roamer(Device):
         return _packet(kind, id, orjson.loads(body) if body else None)
 
     def _take(self, packet: list[Any]) -> None:
+        self._heard.append(packet)
         match packet:
             case ["event", "ops", frame]:
                 self._told(frame)

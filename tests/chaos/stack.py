@@ -113,9 +113,7 @@ class Stack:
     """
 
     def __init__(self, data: Path, nodes: int = NODES, **environment: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="fitai-chaos-"))
-        self.postgres = PostgresServer(data)
-        self.redis = RedisServer()
+        self._data = data
         self.to_redis = [Link([lambda: self.redis.port], seed) for seed in range(nodes)]
         self.nodes: list[Node] = []
         self._count = nodes
@@ -126,6 +124,9 @@ class Stack:
         return self.postgres.url("postgres")
 
     async def __aenter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="fitai-chaos-"))
+        self.redis = RedisServer()
+        self.postgres = PostgresServer(self._data)
         try:
             await self._start()
         except BaseException:

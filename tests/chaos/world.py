@@ -33,13 +33,16 @@ LINKED = 0.4  # of the devices go by links that may be slow
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
     """How much of everything: users, how many of them use the reference client, seconds of training, seconds
-    between the acts of a user on average, and seconds that healing may take."""
+    between the acts of a user on average, seconds that healing may take, the kinds of faults (None: those that
+    are the seed's turn), and how many faults more."""
 
     users: int = 60
     phones: int = 3
     training_s: float = 24.0
     pause_s: float = 1.0
     heal_s: float = 90.0
+    kinds: Sequence[str] | None = None
+    more: int = 2
 
 
 @dataclass
@@ -58,19 +61,24 @@ class Outcome:
 class World:
     """See the module's first lines. `run` gives the outcome; what is left behind is nothing."""
 
-    def __init__(self, seed: int, data: Path, scale: Scale, kinds: Sequence[str] | None = None) -> None:
+    def __init__(self, seed: int, data: Path, scale: Scale) -> None:
         self.seed = seed
         self.scale = scale
         self.outcome = Outcome(seed)
         self.struck, self.effects = self.outcome.struck, self.outcome.effects
         self.random = Random(seed)
-        self.faults = plan(seed, due(seed) if kinds is None else kinds, scale.training_s, NODES)
+        self.faults = plan(seed, scale.kinds or due(seed), scale.training_s, NODES, scale.more)
         self.stack = Stack(data, FITAI_LIMIT_IDLE_PAUSE_SECONDS=str(IDLE_S), FITAI_MIGRATE="off")
         self.roamers: list[Roamer] = []
         self.phones: list[Phone] = []
         self.by_ways: list[Link] = []
         self._began = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
+        self._held: dict[object, asyncio.Lock] = {}
+
+    def holding(self, target: object) -> asyncio.Lock:
+        """The lock of what a fault meets."""
+        return self._held.setdefault(target, asyncio.Lock())
 
     def tell(self, what: str) -> None:
         self.outcome.story.append(f"{time.monotonic() - self._began:6.1f}  {what}")

