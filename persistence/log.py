@@ -20,7 +20,6 @@ from fitai.sync.log import Position
 from fitai.sync.wire import hash_of, normal
 
 _NAMES = 500  # names of records in one question; the databases bound their parameters and the depth of an OR
-_STREAMS = 5_000  # ids of streams in one question
 _DEPTH = 64  # deeper than any op that was ever accepted
 _NAMED = 500  # workouts in one question: databases bound how much a statement may name
 
@@ -38,6 +37,14 @@ _POSITIONS = text(
         AND r.n = (SELECT max(n) FROM records WHERE stream = :stream AND device = authors.device)
     """
 )
+
+_STANDINGS = {
+    "sqlite": text("SELECT id, epoch, head FROM streams WHERE id IN (SELECT value FROM json_each(:ids))"),
+    "postgresql": text(
+        "SELECT id, epoch, head FROM streams"
+        " WHERE id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)))"
+    ),
+}
 
 # Receipt times never go back within a stream: halving the span in which the last record up to a moment lies
 # asks for twenty rows in a log of a million.
@@ -90,14 +97,10 @@ class Log:
         return {row.id: row.head for row in rows.all()}
 
     async def standings(self, streams: Iterable[int]) -> dict[int, tuple[str, int]]:
-        """{stream: (epoch, head)} of those that exist."""
-        ids = list(streams)
-        found: dict[int, tuple[str, int]] = {}
-        for start in range(0, len(ids), _STREAMS):
-            some = Stream.id.in_(ids[start : start + _STREAMS])
-            rows = await self._session.execute(select(Stream.id, Stream.epoch, Stream.head).where(some))
-            found |= {row.id: (row.epoch, row.head) for row in rows.all()}
-        return found
+        """{stream: (epoch, head)} of those that exist. Many streams cost one parameter, not one each."""
+        ids = orjson.dumps(list(streams)).decode()
+        rows = await self._session.execute(_STANDINGS[self._session.get_bind().dialect.name], {"ids": ids})
+        return {stream: (epoch, head) for stream, epoch, head in rows.all()}
 
     async def count_since(self, stream: int, moment: int) -> int:
         """How many records came in after a moment, Unix ms."""

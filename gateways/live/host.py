@@ -334,7 +334,7 @@ class Host:
                 self._unsure = True
                 if isinstance(error, HeadMoved):
                     lost += 1
-                    self.neighbours.lost_a_race()
+                    self._hosts.lost_races += 1
                 continue
             except Unavailable:
                 self._refuse(batch, Refusal("later", _OUT_OF_REACH, retry_after_ms=1000))

@@ -181,7 +181,11 @@ class Hosts:
             if row is None:
                 raise UnknownUser(user)
             host = Host(self, user, row.id, row.epoch)
-            await host.open()
+            try:
+                await host.open()
+            except BaseException:
+                host.close()
+                raise
             self._hosts[user] = host
             return host
         finally:

@@ -1,7 +1,6 @@
 """What a host and the hosts of the same user on other nodes tell each other, over the bus.
 
     head       {first?, records?}   something was committed; records come whole while they are small
-    waits      {ms}                 somebody lost a race for the head, which took it so long: let it go first
     presence   {n, devices}         who is connected there
     who        –                    tell who is connected there
     telemetry  {device, payload}
@@ -17,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -33,11 +31,12 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-WHOLE_BYTES = 4 * 1024  # of records that travel in a hint; larger ones are read from the log
+WHOLE = 32  # records that travel in a hint, if they are small: what is more is read from the log,
+WHOLE_BYTES = 4 * 1024  # and what is larger
 WINDOW = 256  # how far past its head a host keeps the records of hints
-GIVE_WAY_S = 0.05  # how long a node that is to go first is waited for,
-LONGEST_S = 0.5  # and the longest for one that said how long it takes
-UNBROKEN = 4  # batches after which a host that goes on writing leaves room for one that it does not hear
+UNBROKEN = 4  # batches after which a host that goes on writing leaves room for others,
+ROOM_S = 0.05  # so long, and as long as a batch takes here,
+LONGEST_S = 0.5  # but no longer
 JITTER_S = 0.005  # a host that goes on losing waits for up to so much more each time,
 JITTERS = 10  # but no more than so many times that
 
@@ -49,8 +48,6 @@ class Neighbours:
         self._host = host
         self._hosts = hosts
         self._rows: dict[int, Sequence[Any]] = {}
-        self._owing = 0.0  # seconds for which somebody is to go first
-        self._passed = asyncio.Event()
         self._began = 0.0  # when our turn did, by the loop's clock
         self._unbroken = 0  # batches in a row with nothing between them
         self._unsubscribe = hosts.bus.subscribe(user_topic(host.user), self._heard, self._listening)
@@ -73,11 +70,11 @@ class Neighbours:
         if self._hosts.alone or not records:
             return
         self._unbroken = self._unbroken + 1 if self._host.pressed else 0
-        rows = [row_of(0, record) for record in records]
-        if sum(len(row[-1]) for row in rows) > WHOLE_BYTES:
-            self.tell("head")
-        else:
+        rows = [row_of(0, record) for record in records[: WHOLE + 1]]
+        if len(rows) <= WHOLE and sum(len(row[-1]) for row in rows) <= WHOLE_BYTES:
             self.tell("head", first=records[0].seq, records=rows)
+        else:
+            self.tell("head")
 
     # -- hearing -----------------------------------------------------------------------------------
 
@@ -108,12 +105,8 @@ class Neighbours:
             host.presence.heard(message["node"], message["n"], message["devices"])
         elif kind == "who":
             host.presence.asked()
-        elif kind == "waits":
-            self._owing = min(GIVE_WAY_S + 2 * message["ms"] / 1000, LONGEST_S) if host.pressed else 0.0
         self._keep(message.get("first", 0), message.get("records", ()))
         if message["head"] > host.head:
-            self._owing = 0.0
-            self._passed.set()
             host.heard_of(message["head"])
 
     def revoked(self, device: int) -> None:
@@ -142,27 +135,16 @@ class Neighbours:
 
     # -- races for the head ------------------------------------------------------------------------
 
-    def lost_a_race(self) -> None:
-        """Another node was faster, and may be so again and again: it has nothing to read before its next."""
-        self._hosts.lost_races += 1
-        self._unbroken = 0
-        self.tell("waits", ms=int(self._took() * 1000))
-
     async def turn(self, lost: int) -> None:
-        """Wait for our turn to append, having lost so many races for it. One that waits goes first, unless
-        nothing is heard of it; in case that nobody can be heard, a long run is broken off; and who goes on
-        losing does not ask for the head in step with the others."""
-        if self._owing:
-            patience, self._owing = self._owing, 0.0
-            self._passed.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._passed.wait(), patience)
-        elif self._unbroken >= UNBROKEN:
+        """Wait for our turn to append, having lost so many races for it.
+
+        Whoever won has its state at hand and would win again, since the others have to read first: a long run
+        is broken off. Who goes on losing does not ask for the head in step with the others.
+        """
+        loop = asyncio.get_running_loop()
+        if self._unbroken >= UNBROKEN:
             self._unbroken = 0
-            await asyncio.sleep(min(GIVE_WAY_S + self._took(), LONGEST_S))
+            await asyncio.sleep(min(ROOM_S + loop.time() - self._began, LONGEST_S))
         if lost > 1:
             await asyncio.sleep(self._hosts.dice.uniform(0, JITTER_S * min(lost, JITTERS)))
-        self._began = asyncio.get_running_loop().time()
-
-    def _took(self) -> float:
-        return asyncio.get_running_loop().time() - self._began
+        self._began = loop.time()

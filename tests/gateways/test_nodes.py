@@ -20,7 +20,7 @@ from fitai.gateways.bus.frames import pack, unpack
 from fitai.gateways.bus.memory import MemoryHub
 from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.live.host import BATCH
-from fitai.gateways.live.hosts import Hosts
+from fitai.gateways.live.hosts import Hosts, LogReader, UnknownUser
 from fitai.gateways.live.neighbours import WHOLE_BYTES
 from fitai.gateways.live.nodes import Nodes
 from fitai.persistence.append import Append
@@ -39,8 +39,8 @@ MakeServer = Callable[..., Awaitable[Server]]
 
 MINUTE = 60_000
 DAY = 86_400_000
-QUICK = {"heartbeat_s": 0.1, "look_s": 0.3}
-SELDOM = {"look_s": 600.0}  # nothing is healed by looking, but by what the test does
+QUICK: dict[str, Any] = {"heartbeat_s": 0.1, "look_s": 0.3}
+SELDOM: dict[str, Any] = {"look_s": 600.0}  # nothing is healed by looking, but by what the test does
 VECTORS = Path(__file__).parent.parent / "vectors"
 
 
@@ -437,6 +437,7 @@ async def test_presence_spans_nodes_and_one_that_comes_later_asks_who_is_there(
     phone, watch = await phone_and_watch(here, there, connect)
     assert here_now(watch) == ["phone", "watch"]
     third = await make_server(hub=here.hub, alone=False)
+    await (await third.hosts.open(phone.user)).catch_up()  # for a request over REST, long before
     tablet = await connect(third, phone.user, await third.enrol(phone.user, "tablet"))
     for wire in (phone, watch, tablet):
         await wire.event("presence", lambda presence: len(presence["devices"]) == 3)
@@ -525,6 +526,43 @@ async def test_a_node_is_missed_after_its_grace_and_a_pause_of_one_s_own_is_nobo
     for now in (130.0, 132.0, 134.0, 136.0):
         nodes.beat(now)
     assert (nodes.others, hosts.said[3:]) == ([], ["lost old"])
+
+
+async def test_a_node_that_was_stopped_is_as_the_others_soon_after_it_wakes(
+    make_server: MakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stopped process misses: hints, a lease, its own heartbeats; it hears of nobody meanwhile."""
+    here, there = await pair(make_server, heartbeat_s=600.0)
+    phone, watch = await phone_and_watch(here, there, connect)
+    nodes = there.hosts._nodes
+    assert nodes is not None
+    bus = cut(there)
+    here.hosts.lost(there.hosts.node)  # as the others do after a while
+    await phone.until(lambda: here_now(phone) == ["phone"])
+    await phone.push(phone.op("workout.create", new_id()))
+    bus.away = False  # nobody tells it that it was away
+    nodes.beat(asyncio.get_running_loop().time() + 2000)
+    await watch.told(1)
+    await phone.until(lambda: here_now(phone) == ["phone", "watch"])
+    watch.base = 1
+    assert (await watch.push(watch.op("workout.create", new_id())))["results"][0]["seq"] == 2
+    await phone.told(2)
+
+
+async def test_a_host_that_could_not_be_opened_hears_nothing(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = MemoryHub()
+    here = await make_server(hub=hub, alone=False)
+    user = await here.user()
+
+    async def gone(reader: LogReader, stream: int) -> Any:
+        raise UnknownUser
+
+    monkeypatch.setattr(LogReader, "standing", gone)
+    with pytest.raises(UnknownUser):
+        await here.hosts.open(user)
+    assert user_topic(user) not in hub
 
 
 # -- timers ----------------------------------------------------------------------------------------
