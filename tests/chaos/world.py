@@ -101,6 +101,8 @@ class World:
     async def _story(self, http: aiohttp.ClientSession) -> None:
         self.tell("all nodes are up")
         await self._settle_in(http)
+        await self._all_here()
+        self.tell("all devices are connected")
         await self._train()
         self.tell("healed")
         healed = time.monotonic()
@@ -126,6 +128,12 @@ class World:
             its += [self._roamer(user, id, number + place, http) for place, id in enumerate(roaming)]
             self.devices.append(its)
             self.persons.append(Person(Random(f"{self.seed}.{number}")))
+
+    async def _all_here(self) -> None:
+        """A fault is to meet people who train."""
+        async with asyncio.timeout(self.scale.heal_s):
+            while any(each.node is None for each in self.roamers):
+                await asyncio.sleep(0.05)
 
     def _roamer(self, user: str, id: int, home: int, http: aiohttp.ClientSession) -> Roamer:
         nodes = self.stack.nodes
