@@ -68,13 +68,9 @@ class Checks:
         for key in ("device", "workout"):
             counters: dict[Any, Any] = {}
             for record in records:
-                name, n = (
-                    (record.device, record.op.n) if key == "device" else (record.op.workout, record.rev)
-                )
+                name, n = (record.device, record.op.n) if key == "device" else (record.op.workout, record.rev)
                 if n != (expected := next(counters.setdefault(name, count(1)))):
-                    self._wrong(
-                        f"{user[:8]}: {key} {name} has {n} instead of {expected} at seq {record.seq}"
-                    )
+                    self._wrong(f"{user[:8]}: {key} {name} has {n} instead of {expected} at seq {record.seq}")
         for name in {record.op.workout for record in records}:
             own = [record for record in records if record.op.workout == name]
             for one, other in pairwise(own):

@@ -164,7 +164,9 @@ async def _redis_silent(world: World, fault: Fault) -> int:
 
 async def _redis_slow(world: World, fault: Fault) -> int:
     link = world.stack.to_redis[fault.node]
-    return await _while(Weather(delay_s=0.15, jitter_s=0.3, bytes_per_s=20_000), [link], fault.lasts, "slowed")
+    return await _while(
+        Weather(delay_s=0.15, jitter_s=0.3, bytes_per_s=20_000), [link], fault.lasts, "slowed"
+    )
 
 
 async def _slow_links(world: World, fault: Fault) -> int:

@@ -93,7 +93,7 @@ class Link:
             self.counts["refused"] += 1
             near.abort()
             return
-        near.join(cast("Side", far))
+        near.join(far)
 
 
 class Side(asyncio.Protocol):

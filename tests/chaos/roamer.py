@@ -1,9 +1,9 @@
 """A light device that goes on whatever happens, and believes nothing that breaks the protocol's promises.
 
-It is the strict `Device` of the gateway's tests with a life of its own: it connects to some node, sends what
-waits in its outbox with a few pushes ahead of their answers, gives up a connection that does not answer, comes
-back after a random part of a growing pause, at another node maybe, with its cursor. What survives is what
-would be on its disk: the counter, the outbox, the records that it knows.
+It is the strict `Device` of the gateway's tests with a life of its own: it connects to some node, sends
+what waits in its outbox with a few pushes ahead of their answers, gives up a connection that does not answer,
+comes back after a random part of a growing pause, at another node maybe, with its cursor. What survives is
+what would be on its disk: the counter, the outbox, the records that it knows.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ class Roamer(Device):
         super().__init__(user, id)
         self.codec = codec
         self.node: int | None = None  # where it is connected
-        self.insights: list[Json] = []
         self._http = http
         self._ways = ways
         self._token = token
@@ -159,8 +158,7 @@ class Roamer(Device):
         assert ready["next_n"] <= self.next_n, "somebody wrote under our name"
         self.told = ready["head"] if fresh else self.cursor
         self.counts["begun" if fresh else "resumed"] += 1
-        if not self._ready.done():
-            self._ready.set_result(ready)
+        _settle(self._ready, ready)
 
     async def _pull_all(self, head: int) -> None:
         while self.cursor < head:
@@ -224,8 +222,9 @@ class Roamer(Device):
         """Lose the transport without a word; what was not read yet is lost with it."""
         ws, self._ws, self.node = self._ws, None, None
         self._since, self._pushes = {}, {}
-        for future in (*self._asked.values(), *([self._ready] if self._ready else ())):
-            future.cancel()
+        for future in (*self._asked.values(), self._ready):
+            if future is not None:
+                future.cancel()
         if ws is not None:
             self._abort(ws)
             with suppress(Exception):
@@ -276,9 +275,8 @@ class Roamer(Device):
                     await ws.send_str("3")
         finally:
             self._news.set()
-            for future in (*self._asked.values(), *([self._ready] if self._ready else ())):
-                if not future.done():
-                    future.set_exception(Lost("closed"))
+            for future in (*self._asked.values(), self._ready):
+                _settle(future, Lost("closed"))
 
     @staticmethod
     def _decode(message: aiohttp.WSMessage) -> list[Any] | None:
@@ -302,18 +300,12 @@ class Roamer(Device):
                 self._readied(ready)
             case ["ack", id, answer] if id in self._pushes:
                 self._since.pop(id)
-                ops = self._pushes.pop(id)
-                self._answered(ops, answer)
-                if answer["ok"]:
-                    self._failures = 0
-                if len(answer.get("results", ())) < len(ops):
-                    self._refused(answer)
+                self._pushed(self._pushes.pop(id), answer)
             case ["ack", id, answer] if id in self._asked:
-                future = self._asked.pop(id)
-                if not future.done():
-                    future.set_result(answer)
-            case ["event", "insight", insight]:
-                self.insights.append(insight)
+                _settle(self._asked.pop(id), answer)
+            case ["event", "insight", insight] if insight["kind"] == "rest_over":
+                self.counts["rests over"] += 1
+                assert insight["at"] <= now_ms(), f"told before the rest was over: {insight}"
             case ["event", "bye", bye]:
                 self.counts[f"bye {bye['code']}"] += 1
                 assert bye["reconnect"], f"sent away for good: {bye}"
@@ -321,11 +313,27 @@ class Roamer(Device):
                 code = data["data"]["code"]
                 self.counts[f"refused {code}"] += 1
                 assert data["data"]["retry"], f"not let in: {data}"
-                if self._ready is not None and not self._ready.done():
-                    self._ready.set_exception(Lost(code))
+                _settle(self._ready, Lost(code))
 
-    def _refused(self, answer: Json) -> None:
+    def _pushed(self, ops: list[Json], answer: Json) -> None:
+        self._answered(ops, answer)
+        if answer["ok"]:
+            self._failures = 0
+        if len(answer.get("results", ())) < len(ops):
+            self._wait(answer)
+
+    def _wait(self, answer: Json) -> None:
         """Before more is sent, wait as we are told to."""
         wait_s = answer.get("retry_after_ms", 0) / 1000
         now = asyncio.get_running_loop().time()
         self._refused_until = max(self._refused_until, now + 0.05 + wait_s * self._random.random())
+
+
+def _settle(future: asyncio.Future[Any] | None, outcome: Any) -> None:
+    """Tell who waits, unless nobody does any more."""
+    if future is None or future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests.chaos.faults import KINDS
 from tests.chaos.stack import template
@@ -52,7 +51,9 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> bool:
     rows: list[tuple[str, int]] = [("seeds", len(outcomes))]
     for kind in KINDS:
         rows.append((kind, struck[kind]))
-        rows += [(f"  {name.partition(': ')[2]}", n) for name, n in effects.items() if name.startswith(f"{kind}:")]
+        rows += [
+            (f"  {name.partition(': ')[2]}", n) for name, n in effects.items() if name.startswith(f"{kind}:")
+        ]
     rows += [(name, n) for name, n in sorted(counts.items())]
     rows.append(("violations", sum(len(outcome.wrong) for outcome in outcomes)))
     for name, number in rows:

@@ -96,8 +96,8 @@ class Node(Process):
 
 
 async def to_its_end(work: Callable[[], object]) -> None:
-    """Do something that blocks in a thread; whoever is cancelled meanwhile waits for its end all the same, and
-    so knows what there is to be ended."""
+    """Do something that blocks in a thread; whoever is cancelled meanwhile waits for its end all the same,
+    and so knows what there is to be ended."""
     doing = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(doing)

@@ -21,8 +21,17 @@ KINDS = ["workout.create", "workout.start", "set.log", "set.log", "workout.pause
 
 def wire(seq: int, kind: str) -> dict[str, Any]:
     device = 0 if kind == "workout.pause" else 1
-    value: dict[str, Any] = {"exercise_entry": ENTRY, "type": "working", "reps": seq} if kind == "set.log" else {}
-    told = {"n": seq if device else 1, "base": seq - 1, "kind": kind, "workout": WORKOUT, "at": seq, "value": value}
+    value: dict[str, Any] = (
+        {"exercise_entry": ENTRY, "type": "working", "reps": seq} if kind == "set.log" else {}
+    )
+    told = {
+        "n": seq if device else 1,
+        "base": seq - 1,
+        "kind": kind,
+        "workout": WORKOUT,
+        "at": seq,
+        "value": value,
+    }
     if kind == "set.log":
         told["entity"] = str(uuid.UUID(int=10 + seq))
     return told | {"device": device, "seq": seq, "rev": seq, "te": seq, "verdict": "applied"}
@@ -41,7 +50,14 @@ def checks():
 
 def roamer(wires) -> Roamer:
     device = Roamer(
-        "user", 1, http=None, ways=[], token=str, codec="json", random=Random(1), wrong=print  # type: ignore[arg-type]
+        "user",
+        1,
+        http=None,  # type: ignore[arg-type]
+        ways=[],
+        token=str,
+        codec="json",
+        random=Random(1),
+        wrong=print,
     )
     device.next_n = 5
     device.log = {each["seq"]: each for each in wires}

@@ -61,9 +61,9 @@ async def test_a_silent_link_accepts_and_swallows_and_a_stream_that_lost_a_byte_
     link.weather = FAIR
     for each in (writer, other):
         each.write(b"c")
-    for each in (reader, other_reader):
+    for deaf in (reader, other_reader):
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(each.read(1), 0.2)
+            await asyncio.wait_for(deaf.read(1), 0.2)
     fresh_reader, fresh = await asyncio.open_connection("127.0.0.1", link.port)
     fresh.write(b"d")
     assert await asyncio.wait_for(fresh_reader.read(1), 5) == b"d"

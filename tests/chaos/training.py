@@ -62,9 +62,10 @@ class Person:
                 value = {"position": self._random.choice("abcdxyz")}
                 await self._write(device, "exercise.move", value, self._random.choice(self.entries))
             case "edit" if self.sets:
-                field, value = self._random.choice([("reps", self._random.randint(1, 12)), ("rpe", 8.5)])
+                edits = [("reps", self._random.randint(1, 12)), ("rpe", 8.5)]
+                field, changed = self._random.choice(edits)
                 target = self._random.choice(self.sets[-KNOWN:])
-                await self._write(device, "set.edit", {"field": field, "value": value}, target)
+                await self._write(device, "set.edit", {"field": field, "value": changed}, target)
             case "slot":
                 slot = self._random.randint(1, SLOTS)
                 self._knows(set_id(self.workout, slot))
@@ -100,7 +101,10 @@ class Person:
             "exercise_entry": self._random.choice(self.entries),
             "type": "working",
             "reps": self._random.randint(1, 12),
-            "load": {"value": self._random.choice([60, 82.5, 100]), "unit": self._random.choice(["kg", "lb"])},
+            "load": {
+                "value": self._random.choice([60, 82.5, 100]),
+                "unit": self._random.choice(["kg", "lb"]),
+            },
         }
 
     def _knows(self, entity: str) -> None:

@@ -32,9 +32,11 @@ LINKED = 0.4  # of the devices go by links that may be slow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much of everything: users, how many of them use the reference client, seconds of training, seconds
-    between the acts of a user on average, seconds that healing may take, the kinds of faults (None: those that
-    are the seed's turn), and how many faults more."""
+    """How much of everything.
+
+    users, and how many of them use the reference client; seconds of training, between the acts of a user on
+    average, and that healing may take; the kinds of faults (None: the seed's turn), and how many more
+    """
 
     users: int = 60
     phones: int = 3
@@ -114,7 +116,7 @@ class World:
     # -- who takes part ------------------------------------------------------------------------------------
 
     async def _settle_in(self, http: aiohttp.ClientSession) -> None:
-        ports = [lambda node=node: node.port for node in self.stack.nodes]  # type: ignore[misc]
+        ports = [lambda node=node: node.port for node in self.stack.nodes]
         self.by_ways = [await Link([port], self.seed + i).start() for i, port in enumerate(ports)]
         self.balancer = await Link(ports, self.seed).start()
         accounts = await people(self.stack.database_url, self.scale.users, devices=3)
@@ -243,7 +245,7 @@ class World:
     async def _behind(self) -> str:
         async with self.db.read() as session:
             rows = await session.execute(select(Stream.owner, Stream.head))
-            heads = {owner: head for owner, head in rows.all()}
+            heads = {row.owner: row.head for row in rows.all()}
         late = [
             f"{each.name} at {each.cursor} of {heads[each.user]}"
             for each in self.roamers
@@ -259,8 +261,8 @@ class World:
     # -- the end -------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        for each in (*self.roamers, *self.phones):
-            self.outcome.counts += each.counts
+        for counts in [each.counts for each in self.roamers] + [each.counts for each in self.phones]:
+            self.outcome.counts += counts
         self.outcome.counts["written"] = sum(person.written for person in self.persons)
         self.outcome.counts["node starts"] = sum(node.starts for node in self.stack.nodes)
 

@@ -68,10 +68,9 @@ async def test_who_opens_a_log_is_refused_for_now(server, postgres_server):
     wire = Wire(server, wire.user, wire.device)
     connecting = asyncio.ensure_future(wire.connect())
     try:
-        while not (refused := [data for kind, *data in wire.__dict__.get("packets", []) if kind == "refused"]):
+        while not (refused := [packet[1] for packet in wire.packets if packet[0] == "refused"]):
             await asyncio.sleep(0.02)
-        assert refused[0][0]["data"]["code"] == "unavailable"
-        assert refused[0][0]["data"]["retry"]
+        assert refused[0]["data"] | {"message": ""} == {"code": "unavailable", "message": "", "retry": True}
     finally:
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
