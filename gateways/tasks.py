@@ -16,12 +16,11 @@ _log = structlog.get_logger(__name__)
 _running: set[asyncio.Task[Any]] = set()
 
 
-def spawn(name: str, work: Coroutine[Any, Any, Any], *, awaited: bool = False) -> asyncio.Task[Any]:
-    """Run `work` as a task called `name`. An exception is logged when it happens, unless the task is
-    `awaited`: then it is for those who await it."""
+def spawn(name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Run `work` as a task called `name`; an exception that nobody awaits is logged when it happens."""
     task = asyncio.get_running_loop().create_task(work, name=name)
     _running.add(task)
-    task.add_done_callback(_running.discard if awaited else _finished)
+    task.add_done_callback(_finished)
     return task
 
 

@@ -121,7 +121,7 @@ class Hosts:
         self.lost_races = 0  # batches that were placed again since another node was faster
         self.gaps_healed = 0  # readings of the log that brought what no hint had brought
         self._hosts: dict[str, Host] = {}
-        self._opening: dict[str, asyncio.Future[Host]] = {}
+        self._opening: dict[str, asyncio.Future[Host | UnknownUser | Unavailable]] = {}
         self._nodes: Nodes | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._looked_at = now_ms()
@@ -167,14 +167,18 @@ class Hosts:
             return host
         opening = self._opening.get(user)
         if opening is None:
-            opening = self._opening[user] = spawn("live.open", self._open(user), awaited=True)
-        return await asyncio.shield(opening)
+            opening = self._opening[user] = spawn("live.open", self._open(user))
+        opened = await asyncio.shield(opening)
+        if not isinstance(opened, Host):
+            raise opened
+        return opened
 
     def loaded(self, user: str) -> Host | None:
         """The user's host if this node has one."""
         return self._hosts.get(user)
 
-    async def _open(self, user: str) -> Host:
+    async def _open(self, user: str) -> Host | UnknownUser | Unavailable:
+        """The host, or why there is none: that is for whoever asked to tell, and no failure of this task."""
         try:
             async with self.db.read() as session:
                 row = await Log(session).stream_of(user)
@@ -188,6 +192,8 @@ class Hosts:
                 raise
             self._hosts[user] = host
             return host
+        except (UnknownUser, Unavailable) as error:
+            return error
         finally:
             del self._opening[user]
 
