@@ -267,7 +267,7 @@ class WorkoutRow(Base):
             sqlite_where=text("merged_into IS NOT NULL"),
             postgresql_where=text("merged_into IS NOT NULL"),
         ),
-        Index("ix_workouts_open", "stream", "workout", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
+        Index("ix_workouts_open", "stream", "status", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
         Index("ix_workouts_changed", "stream", "seq"),
         Index(
             "ix_workouts_template",

@@ -34,7 +34,7 @@ async def main(url: str, stream: int) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         return fates
 
-    append._Postgres.write = write_and_pause  # type: ignore[method-assign, assignment]
+    append._Postgres.write = write_and_pause  # type: ignore[method-assign]
     db = Database.open(url)
     appender = Appender(db, patience=60.0)
     await appender.start()

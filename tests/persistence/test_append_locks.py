@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 from sqlalchemy import insert, text
 

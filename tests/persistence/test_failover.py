@@ -1,5 +1,5 @@
-"""PostgreSQL restarts, becomes read-only, or dies and has a successor: under load, nothing acknowledged is lost
-and nobody has to be restarted."""
+"""PostgreSQL restarts, becomes read-only, or dies and has a successor: under load, nothing acknowledged is
+lost and nobody has to be restarted."""
 
 import asyncio
 from collections import Counter
@@ -102,9 +102,7 @@ async def test_a_server_that_is_stopped_and_started_under_load_loses_nothing_ack
     await db.close()
 
 
-async def test_a_server_that_is_gone_for_longer_than_patience_is_unavailable_and_taken_up_again(
-    postgres_server,
-):
+async def test_a_server_that_is_gone_for_longer_than_patience_is_taken_up_again(postgres_server):
     db, streams = await an_open_database(postgres_server.url("postgres"), people=6)
     async with Load(db, streams, patience=0.4) as load:
         await load.everybody_goes_on()
@@ -171,7 +169,7 @@ async def test_the_server_gives_a_statement_up_before_we_do_and_the_connection_s
 async def test_how_long_checkouts_wait_and_how_many_are_out_is_told(postgres_url):
     def waits():
         [family] = POOL_WAIT.collect()
-        return {s.name: s.value for s in family.samples if "bucket" not in s.name}
+        return {s.name.rpartition("_")[2]: s.value for s in family.samples}
 
     db = Database.open(postgres_url, pool_size=1)
     out, before = connections_out(), waits()
@@ -184,13 +182,8 @@ async def test_how_long_checkouts_wait_and_how_many_are_out_is_told(postgres_url
     await second
     assert connections_out() == out
     after = waits()
-    assert (
-        after["fitai_database_pool_wait_seconds_count"] - before["fitai_database_pool_wait_seconds_count"]
-        == 2
-    )
-    assert (
-        after["fitai_database_pool_wait_seconds_sum"] - before["fitai_database_pool_wait_seconds_sum"] >= 0.2
-    )
+    assert after["count"] - before["count"] == 2
+    assert after["sum"] - before["sum"] >= 0.2
     await db.close()
 
 
@@ -233,9 +226,7 @@ def standby(postgres_server):
     standby.remove()
 
 
-async def test_when_the_primary_dies_its_standby_is_found_among_the_hosts_of_the_url(
-    postgres_server, standby
-):
+async def test_when_the_primary_dies_its_standby_is_found_by_the_urls_hosts(postgres_server, standby):
     hosts = "&".join(f"host={server.data}:5432" for server in (standby, postgres_server))
     db, streams = await an_open_database(f"postgresql://postgres@/postgres?{hosts}", people=8)
     async with Load(db, streams) as load:

@@ -20,7 +20,7 @@ PLANNED_BY = sa.text("template IS NOT NULL")
 # 900000: after so long without an op a workout is taken to have ended; 86400000: longer than a day.
 LONG = sa.text("template IS NOT NULL AND coalesce(ended_at, updated_at + 900000) - started_at > 86400000")
 INDEXES = {
-    "ix_workouts_open": (["stream", "workout"], OPEN),
+    "ix_workouts_open": (["stream", "status"], OPEN),
     "ix_workouts_changed": (["stream", "seq"], None),
     "ix_workouts_template": (["stream", "template", "started_at"], PLANNED_BY),
     "ix_workouts_long": (["stream", "template", "started_at"], LONG),
