@@ -16,15 +16,18 @@ from importlib.metadata import version
 import structlog
 from aiohttp import web
 
+from fitai.app.metrics import Meters, Siblings
 from fitai.app.settings import Settings
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
-from fitai.gateways.bus.redis import RedisBus
+from fitai.gateways.bus.redis import RedisBus, Stats
 from fitai.gateways.bus.redis_rate import RedisRate
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
+from fitai.gateways.meters import NodeMeters
+from fitai.gateways.pulse import Pulse
 from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
 from fitai.http.auth.tokens import AccessTokens, enrolled_in
@@ -56,12 +59,14 @@ class Node:
     db: Database
     hosts: Hosts
     live: LiveServer
+    meters: Meters
     app: web.Application
 
 
 @asynccontextmanager
-async def open_node(settings: Settings) -> AsyncIterator[Node]:
+async def open_node(settings: Settings, siblings: Siblings | None = None) -> AsyncIterator[Node]:
     """Open the database (migrating it unless that is forbidden), start the hosts, build the application.
+    `siblings` are the workers that share its port, if any.
 
     Raises Unavailable when the database can not be reached, WrongSchema when it is behind and may not be
     migrated.
@@ -92,6 +97,9 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
             origins="*" if "*" in settings.allowed_origins else list(settings.allowed_origins),
             shared_rate=shared_rate,
         )
+        stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
+        meters = Meters(NodeMeters(lambda: live.queues, hosts.count, stats), siblings)
+        token = settings.metrics_token
         app = build_app(
             Deps(
                 db=db,
@@ -107,16 +115,21 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
                 body_bytes=settings.limits.push_bytes,
+                report=meters.report,
+                metrics_token=None if token is None else token.get_secret_value(),
             )
         )
         live.attach(app)
+        pulse = Pulse(bus)
+        pulse.start()
         closing = asyncio.Event()
         keeper = spawn("app.housekeeping", _housekeeping(db, closing))
         try:
-            yield Node(settings, db, hosts, live, app)
+            yield Node(settings, db, hosts, live, meters, app)
         finally:
             closing.set()
             await asyncio.gather(keeper, return_exceptions=True)
+            await pulse.close()
             await hosts.close()
             await appender.close()
             await bus.close()

@@ -22,6 +22,7 @@ import structlog
 from fitai.engine import combine
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import Limits
+from fitai.gateways import meters
 from fitai.gateways.live.allowance import DAY_MS, Allowance
 from fitai.gateways.live.contexts import Contexts
 from fitai.gateways.live.following import Following
@@ -408,6 +409,7 @@ class Host:
         for record in records:
             self._received(record)
             self.following.changed(record.op.workout)
+            meters.OPS.labels(record.verdict.value).inc()
         self._deliver([record.wire() for record in records], origin)
 
     def _deliver(self, wire: list[dict[str, Any]], origin: Sender | None) -> None:
@@ -446,6 +448,7 @@ class Host:
                 records = await self._hosts.log.read(self.stream, self.head, TAIL)
                 self._unsure = self._unsure and len(records) == TAIL
                 self._hosts.gaps_healed += bool(records)
+                meters.GAPS_HEALED.inc(bool(records))
             if not records:
                 break
             self._take(records)

@@ -173,6 +173,10 @@ class Hosts:
             raise opened
         return opened
 
+    def count(self) -> int:
+        """How many users' hosts are in memory."""
+        return len(self._hosts)
+
     def loaded(self, user: str) -> Host | None:
         """The user's host if this node has one."""
         return self._hosts.get(user)

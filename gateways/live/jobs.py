@@ -22,6 +22,7 @@ from fitai.engine import timers as deadlines
 from fitai.engine.kinds import stamp
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import state
+from fitai.gateways import meters
 from fitai.gateways.identity import Identity
 from fitai.sync import log
 from fitai.sync.log import Context
@@ -207,6 +208,7 @@ class PushJob(Job):
         self._answer = {"ok": True, "results": results, "head": placer.head}
 
     def settle(self, host: Host) -> None:
+        meters.DUPLICATES.inc(len(self._answer["results"]) - len(self.records))
         if self.records:
             self.origin.settle(self._ack, self._answer, self.records[0].seq, self.records[-1].seq)
         else:
@@ -215,6 +217,7 @@ class PushJob(Job):
     def fail(self, error: Exception) -> None:
         if not isinstance(error, Refusal):
             error = Refusal("unavailable", "something went wrong here; nothing was stored, try again")
+        meters.PUSHES_REFUSED.labels(error.code).inc()
         self.origin.refuse(self._ack, error.answer())
 
     def _retry(self, op: Op, placer: Placer) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from fitai.engine.ops import Record
+from fitai.gateways import meters
 from fitai.gateways.bus.contract import Message
 from fitai.gateways.bus.topics import user_topic
 from fitai.persistence.log import record_of, row_of
@@ -63,6 +64,7 @@ class Neighbours:
         if not self._hosts.alone:
             host = self._host
             message |= {"kind": kind, "node": self._hosts.node, "epoch": host.epoch, "head": host.head}
+            message["at"] = host.now_ms()
             self._hosts.bus.publish(user_topic(host.user), message)
 
     def committed(self, records: Sequence[Record]) -> None:
@@ -92,6 +94,7 @@ class Neighbours:
         elif kind == "named":
             host.presence.named(message["device"], message["name"])
         elif message["node"] != self._hosts.node:
+            meters.heard_hint(message.get("at"), host.now_ms())
             if message["epoch"] == host.epoch:
                 self._of_host(kind, message)
             else:

@@ -26,9 +26,11 @@ from engineio.packet import CLOSE, MESSAGE
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
+from fitai.gateways import meters
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.gateways.live.arrivals import Arrivals, SharedRate
 from fitai.gateways.live.connection import Connection
+from fitai.gateways.live.drain import say_goodbye
 from fitai.gateways.live.engine_io import Engine, Socket
 from fitai.gateways.live.events import Events
 from fitai.gateways.live.frames import CODECS, NAMESPACE, Codec, Frame, Unreadable
@@ -44,6 +46,7 @@ from fitai.sync.wire import Refusal
 _log = structlog.get_logger(__name__)
 
 PROTOCOL = 1
+DRAINING = ("draining", "this node is going away", True)
 
 
 class Session:
@@ -128,15 +131,25 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         """The live connections of this node."""
         return [s.connection for s in self._sessions.values() if s.connection is not None]
 
+    @property
+    def queues(self) -> list[Outbox]:
+        """The outgoing queues of the live connections."""
+        return [s.outbox for s in self._sessions.values() if s.connection is not None]
+
     async def drain(self, jitter_ms: int, within_s: float) -> None:
-        """Take no more connections and ask those that are here to come back elsewhere."""
+        """Take no more connections and ask those that are here to come back elsewhere, each after at most
+        `jitter_ms`; returns when all have gone, or after `within_s`. Once is enough."""
+        if self._draining:
+            return
         self._draining = True
-        here = self.connections
-        for index, connection in enumerate(here):
-            connection.bye("draining", after_ms=jitter_ms * index // max(1, len(here)))
+        for session in list(self._sessions.values()):
+            if session.connection is None and not session.connecting:
+                self._end(session)
         self._tell_if_empty()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await say_goodbye(self.connections, within_s, jitter_ms)
+                await self._empty.wait()
         for session in list(self._sessions.values()):
             session.hang_up(0)
         await self.eio.shutdown()
@@ -265,7 +278,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _try_admit(self, session: Session, data: Any) -> tuple[str, str, bool] | None:
         """Authenticate and join; returns (code, message, retry) when that is refused."""
         if self._draining:
-            return "draining", "this node is going away", True
+            return DRAINING
         auth = data if isinstance(data, dict) else {}
         token = auth.get("token")
         cursor = _cursor(auth.get("cursor"))
@@ -298,6 +311,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self, session: Session, identity: Identity, name: str, host: Host, cursor: Cursor | None
     ) -> None:
         """CONNECT, then `ready`, then the tail: all from one moment, so that no commit falls between."""
+        if self._draining:  # since a moment ago
+            self._refuse(session, *DRAINING)
+            return
         session.at_ease()
         sid = self.eio.generate_id()
         connection = Connection(
@@ -314,6 +330,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         )
         session.connection = connection
         after = _resume_point(cursor, host)
+        meters.resumed(cursor is not None, after is not None)
         session.outbox.push(session.codec.packet(sio.CONNECT, {"sid": sid}))
         connection.send(Frame("ready", self._ready(identity, host, after is not None)))
         host.attach(connection)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from fitai.gateways import meters
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 
@@ -96,6 +97,7 @@ class TimerWheel:
                 return (due - now) / 1000
             heapq.heappop(self._heap)
             del self._due[user, workout]
+            meters.TIMERS_LATE_SECONDS.observe((now - due) / 1000)
             held[1].tick(workout)
         return None
 

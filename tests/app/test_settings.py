@@ -33,6 +33,39 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **environ: str) -> str:
     return str(caught.value)
 
 
+def test_several_workers_need_redis_and_should_have_postgresql(monkeypatch):
+    assert refusal(monkeypatch, FITAI_WORKERS="3").startswith(
+        "FITAI_WORKERS must be 1 unless FITAI_REDIS_URL"
+    )
+    monkeypatch.setenv("FITAI_REDIS_URL", "redis://localhost")
+    monkeypatch.setenv("FITAI_SECRET_KEY", STRONG)
+    [doubt] = warnings(load_settings())
+    assert "SQLite" in doubt
+    monkeypatch.setenv("FITAI_DATABASE_URL", "postgresql://localhost/fit")
+    assert warnings(load_settings()) == []
+    assert "long-polling" in refusal(monkeypatch, FITAI_POLLING="on")
+    assert "FITAI_WORKERS" in refusal(monkeypatch, FITAI_POLLING="auto", FITAI_WORKERS="0")
+
+
+def test_metrics_take_a_long_token_and_a_whole_address(monkeypatch):
+    short = refusal(monkeypatch, FITAI_METRICS_TOKEN="short")
+    assert short == "FITAI_METRICS_TOKEN is too short: it takes 16 characters or more."
+    monkeypatch.setenv("FITAI_METRICS_TOKEN", STRONG)
+    for wrong in ("9464", ":9464", "127.0.0.1", "127.0.0.1:65536", "::1:9464", "http://h:1"):
+        assert refusal(monkeypatch, FITAI_METRICS_BIND=wrong).startswith(
+            "FITAI_METRICS_BIND must be an address"
+        )
+    for right, address in (("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:0", ("::1", 0))):
+        monkeypatch.setenv("FITAI_METRICS_BIND", right)
+        assert load_settings().metrics_address == address
+    assert STRONG not in repr(load_settings())
+
+
+def test_a_drain_may_come_without_notice_but_not_before_now(monkeypatch):
+    assert load_settings().limits.drain_notice_seconds == 0
+    assert "FITAI_LIMIT_DRAIN_NOTICE_SECONDS" in refusal(monkeypatch, FITAI_LIMIT_DRAIN_NOTICE_SECONDS="-1")
+
+
 def test_nothing_set_gives_one_process_on_sqlite_in_the_data_folder():
     settings = load_settings()
     assert settings.database_url == "sqlite:///data/fitai.db"
