@@ -121,7 +121,7 @@ async def test_two_nodes_that_write_to_one_stream_at_once_give_every_device_one_
         finally:
             await second.cut()
         authors = [phone.log[seq]["device"] for seq in range(1, OPS + 61)]
-        assert sum(one != other for one, other in pairwise(authors)) > 10, "they did not write at once"
+        assert sum(one != other for one, other in pairwise(authors)) > 3, "they did not write at once"
 
 
 async def within(seconds: float, holds: Callable[[], Awaitable[bool]]) -> None:
@@ -188,7 +188,7 @@ async def test_devices_of_two_codecs_on_two_nodes_agree_though_one_reconnects_al
                     await device.push(len(device.outbox) - 1)
                     await asyncio.sleep(workouts.random.random() * 0.1)
                     device.read()
-                await device.cut()
+                await (device.crash_unread() if turn % 2 else device.cut())
             await device.connect(stack.nodes[0], "msgpack", cursor=device.place)
 
         await asyncio.gather(stays(phone), stays(watch), comes_and_goes(browser))
