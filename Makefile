@@ -47,7 +47,8 @@ simulate: $(STAMP) ## a thousand seeds of devices, a server and every fault: SEE
 chaos: $(STAMP) ## nodes, Redis, PostgreSQL, devices and every fault, as real processes: SEEDS=, FROM=
 	@$(BIN)/python -m tests.chaos.run --seeds $(or $(SEEDS),10) --from $(or $(FROM),0)
 
-soak: $(STAMP) ## minutes at half of capacity: does memory grow, is anything left open?   MINUTES=
+soak: $(STAMP) ## a minute of reconnects, then five at half of capacity: does anything grow? MINUTES=
+	@FITAI_TEST_RECONNECT_S=60 $(BIN)/python -m pytest -q tests/system/test_nodes.py -k reconnects
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),5)
 
 mutate: $(STAMP) ## each rule of the merge switched off in turn: does a test notice?
