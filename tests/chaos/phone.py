@@ -58,6 +58,12 @@ class Phone:
     def full(self) -> bool:
         return len(self.client.held.outbox) > 80
 
+    @property
+    def acked(self) -> int:
+        """How many of its ops it knows to be in the log."""
+        held = self.client.held
+        return held.next_n - 1 - len(held.outbox)
+
     async def does(self, kind: str, workout: str, value: Json, entity: str | None) -> None:
         """Write an op; it is in the file when this returns."""
         await self.client.log(kind, workout, value, entity)

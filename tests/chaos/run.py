@@ -54,7 +54,7 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> bool:
         rows += [
             (f"  {name.partition(': ')[2]}", n) for name, n in effects.items() if name.startswith(f"{kind}:")
         ]
-    rows += [(name, n) for name, n in sorted(counts.items())]
+    rows += sorted(counts.items())
     rows.append(("violations", sum(len(outcome.wrong) for outcome in outcomes)))
     for name, number in rows:
         print(f"{name:<40}{number:>12,}")

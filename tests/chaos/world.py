@@ -27,6 +27,7 @@ from tests.chaos.training import Person
 from tests.system.conftest import people
 
 IDLE_S = 6  # after which the server pauses a workout: once, whoever dies
+SPARE_S = 120.0  # for all that has no bound of its own
 LINKED = 0.4  # of the devices go by links that may be slow
 
 
@@ -94,11 +95,21 @@ class World:
         async with self.stack, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             self.db = Database.open(self.stack.database_url)
             try:
-                await self._story(http)
+                await self._bounded(self._spawn(self._story(http)))
             finally:
                 await self._end()
         self.outcome.times["all"] = time.monotonic() - self._began
         return self.outcome
+
+    async def _bounded(self, story: asyncio.Task[None]) -> None:
+        """A story that does not come to its end is wrong too."""
+        await asyncio.wait([story], timeout=self.scale.training_s + self.scale.heal_s + SPARE_S)
+        if story.done():
+            await story
+            return
+        stuck = [frames[-1] for task in self._tasks if (frames := task.get_stack())]
+        places = Counter(f"{Path(one.f_code.co_filename).name}:{one.f_lineno}" for one in stuck)
+        self.wrong(f"the story does not end; its tasks are at {dict(places)}")
 
     async def _story(self, http: aiohttp.ClientSession) -> None:
         self.tell("all nodes are up")
@@ -263,6 +274,8 @@ class World:
     def _count(self) -> None:
         for counts in [each.counts for each in self.roamers] + [each.counts for each in self.phones]:
             self.outcome.counts += counts
+        self.outcome.counts["acked"] = sum(len(each.acked) for each in self.roamers)
+        self.outcome.counts["acked"] += sum(each.acked for each in self.phones)
         self.outcome.counts["written"] = sum(person.written for person in self.persons)
         self.outcome.counts["node starts"] = sum(node.starts for node in self.stack.nodes)
 
