@@ -15,7 +15,7 @@ JS_STAMP := tests/js/node_modules/.complete-$(shell cat tests/js/package-lock.js
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help install run test js lint format simulate mutate docs demo bench lock wheel image-steps clean types
+.PHONY: help install run test js lint format simulate chaos soak mutate docs demo bench lock wheel image-steps clean types
 
 help: ## what can be done (this list)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,13 @@ demo: $(STAMP) ## two devices, a lost connection, a killed server and a merge, s
 
 simulate: $(STAMP) ## a thousand seeds of devices, a server and every fault: SEEDS=, FROM=
 	@$(BIN)/python -m tests.simulation.run --seeds $(or $(SEEDS),1000) --from $(or $(FROM),1)
+
+chaos: $(STAMP) ## nodes, Redis, PostgreSQL, devices and every fault, as real processes: SEEDS=, FROM=
+	@$(BIN)/python -m tests.chaos.run --seeds $(or $(SEEDS),10) --from $(or $(FROM),0)
+
+soak: $(STAMP) ## a minute of reconnects, then five at half of capacity: does anything grow? MINUTES=
+	@FITAI_TEST_RECONNECT_S=60 $(BIN)/python -m pytest -q tests/system/test_nodes.py -k reconnects
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),5)
 
 mutate: $(STAMP) ## each rule of the merge switched off in turn: does a test notice?
 	@$(BIN)/python -m tests.mutation $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
@@ -115,6 +116,7 @@ class NodeMeters(Collector):
             value=max(waiting, default=0),
         )
         yield self._messages()
+        yield GaugeMetricFamily("fitai_tasks", "Tasks of the event loop.", value=_tasks())
         hosts = self._hosts()
         yield GaugeMetricFamily("fitai_hosts", "Users whose session host is in memory.", value=hosts.hosts)
         yield CounterMetricFamily(
@@ -138,3 +140,11 @@ class NodeMeters(Collector):
         for fate in ("published", "received", "dropped", "lost", "forged", "unreadable"):
             messages.add_metric([fate], getattr(self._bus, fate))
         return messages
+
+
+def _tasks() -> int:
+    """Tasks that are not done, of the loop that asks; none where there is no loop."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0

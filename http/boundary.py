@@ -69,7 +69,14 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
             raise
         return _problem(request, error)
     except Exception as error:
+        if isinstance(error, ConnectionResetError) and _gone(request):
+            return web.Response(status=499)  # for the log alone
         return _problem(request, error)
+
+
+def _gone(request: web.Request) -> bool:
+    """Whether the caller has hung up: nobody will hear the answer."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _problem(request: web.Request, error: Exception) -> web.Response:

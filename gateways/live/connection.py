@@ -31,6 +31,7 @@ from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import LOW, Outbox
 from fitai.gateways.live.rates import Bucket
 from fitai.gateways.tasks import spawn
+from fitai.persistence.database import Unavailable
 
 if TYPE_CHECKING:
     from fitai.gateways.live.host import Host
@@ -182,6 +183,9 @@ class Connection:
                 records = await self.host.read(self.position, PAGE, LOW)
                 if not self.closed:
                     self._emit(records)
+        except Unavailable as error:
+            _log.warning("catch_up_postponed", user=self.identity.user, error=str(error))
+            self.bye("overload")  # it comes back with its cursor
         except Exception:
             _log.exception("catch_up_failed", user=self.identity.user)
             self.bye("overload")

@@ -16,6 +16,7 @@ from fitai.gateways.identity import Authenticator, NotAuthenticated
 from fitai.gateways.live import schemas
 from fitai.gateways.live.connection import PENDING, Connection
 from fitai.gateways.live.limits import LiveLimits
+from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal, decode_push, normal, uuid_of
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -51,6 +52,8 @@ class Events:
             if event == "push":
                 meters.PUSHES_REFUSED.labels(refusal.code).inc()
             return refusal.answer()
+        except Unavailable:
+            return Refusal("later", "the log is out of reach", retry_after_ms=1000).answer()
 
     def _allow(self, connection: Connection, event: str) -> None:
         now = self._now_ms()

@@ -41,6 +41,7 @@ from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.schemas import Cursor
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
+from fitai.sync.wire import Refusal
 
 _log = structlog.get_logger(__name__)
 
@@ -264,7 +265,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _admit(self, session: Session, data: Any) -> None:
         try:
             refusal = await self._try_admit(session, data)
-        except Unavailable:
+        except (Unavailable, Refusal):
             refusal = ("unavailable", "the database is out of reach", True)
         except Exception:
             _log.exception("connect_failed")

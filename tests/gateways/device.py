@@ -171,6 +171,7 @@ class Device:
         if result["verdict"] == "duplicate":
             assert seq <= self.told, f"the ack of {seq} overtook what lies below it: told up to {self.told}"
             result = {**result, **result["first"]}
+            del result["first"]
             self.counts["duplicates"] += 1
         else:
             assert seq == self.told + 1, f"the ack of {seq} came when told up to {self.told}"
@@ -179,20 +180,13 @@ class Device:
         assert self.acked.setdefault(n, seq) == seq, f"op {n} has two places"
         self.counts["acked"] += 1
         self.outbox = [waiting for waiting in self.outbox if waiting["n"] != n]
-        self._learn({**op, "device": self.id, "seq": seq, "verdict": result["verdict"]})
+        self._learn({**op, "device": self.id, **result})
 
     def _learn(self, record: dict[str, Any]) -> None:
-        known = self.log.get(record["seq"])
-        if known is None or "rev" not in known:  # a whole record says more than an own ack
-            self.log[record["seq"]] = {**(known or {}), **record}
-        assert known is None or same(known, record), f"two records at {record['seq']}"
+        known = self.log.setdefault(record["seq"], record)
+        assert known == record, f"two records at {record['seq']}: {known}, {record}"
         while self.cursor + 1 in self.log:
             self.cursor += 1
-
-
-def same(known: dict[str, Any], record: dict[str, Any]) -> bool:
-    """Whether two accounts of one place in the log agree in all that both tell."""
-    return all(known[key] == record[key] for key in known.keys() & record.keys())
 
 
 async def settle_all(devices: Sequence[Device]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -44,6 +45,14 @@ async def count_things(request: web.Request, query: Filter) -> Thing:
 async def broken(request: web.Request) -> None:
     """Break."""
     raise RuntimeError("the password is swordfish")
+
+
+@things.get("/unheard")
+async def unheard(request: web.Request) -> None:
+    """Write to somebody who has hung up."""
+    assert request.transport is not None
+    request.transport.abort()
+    await web.StreamResponse().prepare(request)
 
 
 @things.get("/gone", errors=("not_found",))
@@ -197,6 +206,15 @@ async def test_what_nobody_expected_is_logged_and_not_told(client, capsys):
     logged = capsys.readouterr().out
     assert "swordfish" in logged
     assert response.headers["X-Request-Id"] in logged
+
+
+async def test_a_caller_who_hung_up_is_no_failure_of_ours(client):
+    with structlog.testing.capture_logs() as lines:
+        with pytest.raises(aiohttp.ClientError):
+            await client.get("/unheard")
+        await asyncio.sleep(0)
+    (line,) = lines
+    assert (line["event"], line["status"]) == ("request", 499)
 
 
 async def test_a_redirect_is_no_error(client):

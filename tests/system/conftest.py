@@ -64,8 +64,8 @@ class Process:
         command = [sys.executable, *self.program, "serve", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--announce", str(self._announcement)]
         with self._log.open("ab") as log:
-            self._process = await asyncio.to_thread(
-                subprocess.Popen, command, cwd=self._folder, env=self.variables(), stdout=log, stderr=log
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, env=self.variables(), stdout=log, stderr=log
             )
         deadline = time.monotonic() + START_S
         while not self._announcement.exists():
