@@ -25,12 +25,7 @@ from typing import Any, Final
 
 from fitai.engine.entities import NO_PLACE, Cell, Entry, Key, Rest, SetRow, Workout, Write
 from fitai.engine.judgement import EDGE_OF, Judgement, Limits, judge
-from fitai.engine.kinds import (
-    BadValue,
-    ConflictChoose,
-    decode_value,
-    known,
-)
+from fitai.engine.kinds import BadValue, ConflictChoose, decode_value
 from fitai.engine.ops import APPLIED, VOID, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.engine.timers import RestDue
 from fitai.sync import existence, registers
@@ -263,13 +258,13 @@ class Folded:
 
     def _read(self, record: Record) -> Any:
         """The decoded value of a record that has a say; None for one that has not."""
-        if not known(record.op):
-            self._unknown.append(record.stamp)
-            return None
         try:
-            return decode_value(record.op)
+            value = decode_value(record.op)
         except BadValue:
             return None  # judged void by this version, not by the one that wrote the record
+        if value is None:
+            self._unknown.append(record.stamp)
+        return value
 
     def _watch_rest(self, rest: Rest, te: int) -> None:
         if rest.remaining_ms is None and te >= rest.ends_at:

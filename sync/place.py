@@ -64,7 +64,8 @@ class Placer:
             beyond = dict(context.beyond) if context.beyond else None
             te = op.at if device == SERVER else log.effective_time(op.at, offset, te, received)
             stamp = Stamp(seq, device, op.n, te, base, beyond)
-            verdict, code, detail, value = folded.judge(op, stamp, limits)
+            judged = folded.judge(op, stamp, limits)
+            verdict = judged.verdict
             if verdict is APPLIED:
                 verdict = log.placed(stamp, folded.latest.values())
             record = Record(
@@ -77,10 +78,10 @@ class Placer:
                 te=te,
                 rt=received,
                 verdict=verdict,
-                code=code,
-                detail=detail,
+                code=judged.code,
+                detail=judged.detail,
             )
-            folded.take(record, value, stamp)
+            folded.take(record, judged.value, stamp)
             self.head = seq
             records.append(record)
         if ops:
