@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -24,8 +25,8 @@ _SCALARS = frozenset((str, int, bool, type(None)))
 T = TypeVar("T")
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_UUID_OF_0 = "00000000-0000-0000-0000-000000000000"
-_DIGITS_TO_0 = str.maketrans("123456789abcdef", "0" * 15)
+_UUID_OF_0 = b"00000000-0000-0000-0000-000000000000"
+_DIGITS_TO_0 = bytes.maketrans(b"123456789abcdef", b"0" * 15)
 
 Counter = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
@@ -88,15 +89,16 @@ class _Envelope(msgspec.Struct):
 
 
 class _Plain(Op, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """An op in which nothing can need normalising: known fields, and in its value no decimal and nothing
-    nested. Most are so, and are made without a step in between; `raw` is given to them when all are read."""
+    """An op in which nothing can need normalising: known fields, and in its value, which is looked at apart,
+    no decimal and nothing nested. Most are so, and are made without a step in between; `raw` is given to them
+    when all are read."""
 
     n: Counter
     base: Position
     clock: None = None
     kind: KindName
     entity: str | None = None
-    value: dict[str, int | str | bool | None] = msgspec.field(default_factory=dict)
+    value: Any
     at: Millis
     v: Schema = 1
     raw: None = None  # type: ignore[assignment]  # a client that says `raw` says an unknown field
@@ -137,16 +139,18 @@ def _all_plain(payload: dict[str, Any], limits: WireLimits) -> Push | None:
     try:
         sizes = list(map(len, map(orjson.dumps, raws)))
         push = msgspec.convert(payload, _PlainPush)
+        ops: list[Op] = [*push.ops]
+        parts = chain.from_iterable(map(dict.values, [op.value for op in ops]))
+        plain = _SCALARS.issuperset(map(type, parts))
     except (TypeError, msgspec.ValidationError):
         return None
-    ops: list[Op] = [*push.ops]
     first = ops[0].n
     if (
-        max(sizes) > limits.op_bytes
+        not plain
+        or max(sizes) > limits.op_bytes
         or sum(sizes) > limits.push_bytes
         or [op.n for op in ops] != list(range(first, first + len(ops)))
-        or not _are_uuids([op.workout for op in ops])
-        or not _are_uuids([op.entity for op in ops if op.entity is not None])
+        or not _are_uuids([op.workout for op in ops] + [op.entity for op in ops if op.entity is not None])
     ):
         return None
     for op, raw in zip(ops, raws, strict=True):
@@ -263,7 +267,7 @@ def uuid_of(text: str, field: str) -> str:
 
 def _are_uuids(texts: list[str]) -> bool:
     """Whether all are UUIDs in the form that `uuid_of` gives, told in one look at all of them."""
-    return "\n".join(texts).translate(_DIGITS_TO_0) == "\n".join([_UUID_OF_0] * len(texts))
+    return "\n".join(texts).encode().translate(_DIGITS_TO_0) == b"\n".join([_UUID_OF_0] * len(texts))
 
 
 def _clock(clock: Mapping[str, int]) -> dict[int, int]:
