@@ -5,7 +5,7 @@ shows one value per field, as plain attributes; beside them lies the causal side
 understands:
 
     by       field → the stamp of its only write, or all writes that stand beside each other
-    past     field → the only write that was replaced, or all that were, the newest last
+    past     field → the only write that was replaced, or all that were, the newest last; None before any was
     live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
@@ -92,7 +92,7 @@ class Cell:
         self.removed = False
         self.note: str | None = None
         self.by: dict[str, Stamp | list[Write]] = {}
-        self.past: dict[str, Write | list[Write]] = {}
+        self.past: dict[str, Write | list[Write]] | None = None
         self.live: dict[int, Stamp] = {}
         self.removes: list[Stamp] = []
 

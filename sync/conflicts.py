@@ -44,7 +44,7 @@ class Conflicts:
     """The conflicts of one workout: where they are is kept at hand by the fold, what they are is worked out
     when somebody asks.
 
-    contested  (of, entity, field) of a register in which several writes stand → its cell
+    contested  (of, entity, field) of a register in which several writes stand, or once did → its cell
     removed    (of, entity) of what was ever removed → its cell
     notes      by what they are about
     line       the workout's timeline

@@ -126,8 +126,11 @@ class Folded:
         te = stamp.te
         if w.rest is not None:
             self._watch_rest(w.rest, te)
-        if stamp.device != SERVER:
-            self._heard(op, stamp)
+        if stamp.device != SERVER:  # a person has been here
+            if self.line.own:
+                self.line.yield_to(stamp)
+            if op.kind not in _NO_TOUCH:
+                existence.touch(w, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
         if w.last_te is None or te > w.last_te:
             w.last_te = te
@@ -137,12 +140,9 @@ class Folded:
     # -- for the handlers --------------------------------------------------------------------------
 
     def write(self, cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
-        """Write a register, and keep in mind where several writes stand."""
+        """Write a register, and keep in mind where several writes came to stand."""
         if registers.write(cell, field, value, stamp):
-            if type(cell.by[field]) is list:
-                self._contested[cell.of, cell.id, field] = cell
-            else:
-                del self._contested[cell.of, cell.id, field]
+            self._contested[cell.of, cell.id, field] = cell
 
     def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
         """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
@@ -248,13 +248,6 @@ class Folded:
             w.sets = dict(sorted(w.sets.items(), key=lambda item: item[1].key))
             self._sets_in_order = True
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
-
-    def _heard(self, op: Op, stamp: Stamp) -> None:
-        """A person has been here."""
-        if self.line.own:
-            self.line.yield_to(stamp)
-        if op.kind not in _NO_TOUCH:
-            existence.touch(self.w, stamp)
 
     def _read(self, record: Record) -> Any:
         """The decoded value of a record that has a say; None for one that has not."""

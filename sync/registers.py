@@ -31,26 +31,23 @@ KEPT: Final = 16
 
 
 def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> bool:
-    """Write a field; `value` is plain JSON and shared with the register from now on. True where several
-    writes stand in the register now, or did so before."""
+    """Write a field; `value` is plain JSON and shared with the register from now on. True where by this write
+    several stand in the register, and before only one."""
     held = cell.by.get(field)
-    if held is None:
-        cell.by[field] = stamp
-        cell.show(field, value)
-        return False
-    if isinstance(held, list):
+    if type(held) is list:
         _write_beside(cell, field, held, Write(stamp, value))
-        return True
-    was = Write(held, cell.shown(field))
-    if saw(stamp, held):
-        _remember(cell, field, was)
-        cell.by[field] = stamp
-        cell.show(field, value)
         return False
-    cell.by[field] = [was, Write(stamp, value)]
-    if outranks(stamp, held):
-        cell.show(field, value)
-    return True
+    if held is not None:
+        was = Write(held, cell.shown(field))
+        if not saw(stamp, held):
+            cell.by[field] = [was, Write(stamp, value)]
+            if outranks(stamp, held):
+                cell.show(field, value)
+            return True
+        _remember(cell, field, was)
+    cell.by[field] = stamp
+    cell.show(field, value)
+    return False
 
 
 def _write_beside(cell: Cell, field: str, held: list[Write], new: Write) -> None:
@@ -100,13 +97,16 @@ def find(cell: Cell, field: str, dot: Dot) -> Write | None:
 
 def replaced(cell: Cell, field: str) -> list[Write]:
     """What was replaced in a register lately, in log order."""
-    past = cell.past.get(field)
+    past = None if cell.past is None else cell.past.get(field)
     if past is None:
         return []
     return past if isinstance(past, list) else [past]
 
 
 def _remember(cell: Cell, field: str, write: Write) -> None:
+    if cell.past is None:
+        cell.past = {field: write}
+        return
     past = cell.past.setdefault(field, write)
     if past is write:
         return

@@ -42,14 +42,14 @@ RULES = [
     Rule(
         "a write leaves beside it what it had not seen",
         "sync/registers.py",
-        "    if saw(stamp, held):\n",
-        "    if True:\n",
+        "        if not saw(stamp, held):\n",
+        "        if False:\n",
     ),
     Rule(
         "a write replaces what it had seen",
         "sync/registers.py",
-        "    if saw(stamp, held):\n",
-        "    if held.device == stamp.device:\n",
+        "        if not saw(stamp, held):\n",
+        "        if held.device != stamp.device:\n",
     ),
     Rule(
         "a write leaves beside it all that it had not seen",
@@ -66,8 +66,8 @@ RULES = [
     Rule(
         "the greater rank is shown",
         "sync/registers.py",
-        "    if outranks(stamp, held):\n",
-        "    if True:\n",
+        "            if outranks(stamp, held):\n",
+        "            if True:\n",
     ),
     Rule(
         "the greatest rank is shown",
