@@ -5,7 +5,7 @@ shows one value per field, as plain attributes; beside them lies the causal side
 understands:
 
     by       field → the stamp of its only write, or all writes that stand beside each other
-    past     field → the only write that was replaced, or all that were, the newest last; None before any was
+    past     what was replaced lately, in all fields, the newest last; None before anything was
     live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
@@ -44,6 +44,12 @@ class Write(Struct, frozen=True, gc=False):
 
     stamp: Stamp
     value: Any
+
+
+class Replaced(Write, frozen=True, gc=False):
+    """A write of a field that a later one has replaced."""
+
+    field: str
 
 
 class Rest:
@@ -91,8 +97,8 @@ class Cell:
         self.id = id_
         self.removed = False
         self.note: str | None = None
-        self.by: dict[str, Stamp | list[Write]] = {}
-        self.past: dict[str, Write | list[Write]] | None = None
+        self.by: dict[str, Stamp | tuple[Write, ...]] = {}
+        self.past: list[Replaced] | None = None
         self.live: dict[int, Stamp] = {}
         self.removes: list[Stamp] = []
 

@@ -94,7 +94,7 @@ def _of_registers(w: Workout, contested: Iterable[tuple[Cell, str]]) -> Iterator
         }
 
 
-def _distinct(standing: list[Write]) -> list[Write]:
+def _distinct(standing: Sequence[Write]) -> list[Write]:
     """Of equal values the write of the greatest rank; the greatest first."""
     values: list[Write] = []
     for one in sorted(standing, key=_rank, reverse=True):

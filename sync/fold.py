@@ -108,7 +108,7 @@ class Folded:
     def take(self, record: Record, value: Any = None, stamp: Stamp | None = None) -> None:
         """Fold the next record; a known one is passed over. `value` is the op's, if it is decoded yet, and
         `stamp` the record's, if it is at hand."""
-        w, op = self.w, record.op
+        w = self.w
         if record.seq <= w.seq:
             return
         if stamp is None:
@@ -120,22 +120,8 @@ class Folded:
             return
         if value is None:
             value = self._read(record)
-            if value is None:
-                return
-        self._stale = True
-        te = stamp.te
-        if w.rest is not None:
-            self._watch_rest(w.rest, te)
-        if stamp.device != SERVER:  # a person has been here
-            if self.line.own:
-                self.line.yield_to(stamp)
-            if op.kind not in _NO_TOUCH:
-                existence.touch(w, stamp)
-        HANDLERS[op.kind](self, op, stamp, value)
-        if w.last_te is None or te > w.last_te:
-            w.last_te = te
-        if w.rest is not None:
-            self.line.pass_time(w)
+        if value is not None:
+            self._apply(record.op, stamp, value)
 
     # -- for the handlers --------------------------------------------------------------------------
 
@@ -150,7 +136,7 @@ class Folded:
         self.write(row, "exercise_entry", home, stamp)
         for id_ in left:
             self._settle_if_removed(id_)
-        if type(row.by["exercise_entry"]) is list:
+        if type(row.by["exercise_entry"]) is tuple:
             existence.settle_home(self.w, row)
 
     def note(self, entity: str | None, text: str | None, stamp: Stamp, parent: Dot | None) -> None:
@@ -239,6 +225,23 @@ class Folded:
         cell.note = self.w.notes.get(cell.id)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _apply(self, op: Op, stamp: Stamp, value: Any) -> None:
+        """Let an op have its effect."""
+        w, te = self.w, stamp.te
+        self._stale = True
+        if w.rest is not None:
+            self._watch_rest(w.rest, te)
+        if stamp.device != SERVER:  # a person has been here
+            if self.line.own:
+                self.line.yield_to(stamp)
+            if op.kind not in _NO_TOUCH:
+                existence.touch(w, stamp)
+        HANDLERS[op.kind](self, op, stamp, value)
+        if w.last_te is None or te > w.last_te:
+            w.last_te = te
+        if w.rest is not None:
+            self.line.pass_time(w)
 
     def _settle(self) -> None:
         self._stale = False
