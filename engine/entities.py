@@ -4,7 +4,7 @@ These are the mutable cells that the fold (`fitai.sync.fold`) writes and everyth
 shows one value per field, as plain attributes; beside them lies the causal side, which only the fold
 understands:
 
-    by       field → the stamp of its only write, or all writes that stand beside each other
+    by_…     for each field, what stands in its register; see `Held`
     past     what was replaced lately, in all fields, the newest last; None before anything was
     live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
@@ -17,8 +17,8 @@ with `known = False` that nobody sees until the op that makes it comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final, Protocol
 
 from msgspec import Struct
 
@@ -30,13 +30,6 @@ Key = tuple[int, int, int, int]
 """A place on a workout's timeline, see `fitai.sync.timeline`."""
 
 NO_PLACE: Final[Key] = (2**63, 0, 0, 0)
-
-
-class Slot(NamedTuple):
-    """One planned set: its slot as typed, and the app's own target or None."""
-
-    slot: int | str
-    target: dict[str, Any] | None
 
 
 class Write(Struct, frozen=True, gc=False):
@@ -86,29 +79,51 @@ class Conflicts(Protocol):
         """What else was decided."""
 
 
+Held = Stamp | tuple[Write, ...] | None
+"""What stands in a register: nothing, the stamp of its only write, or all writes that stand beside each
+other."""
+
+Registers = Mapping[str, tuple[str, str]]
+"""field → the names of the attributes that have what stands in its register, and what is shown of it."""
+
+
+def _registers(*fields: str, **shown: str) -> Registers:
+    return {field: (f"by_{field}", shown.get(field, field)) for field in (*fields, *shown)}
+
+
 class Cell:
     """What workout, entry and set have in common; see the module's first lines."""
 
-    __slots__ = ("by", "id", "live", "note", "past", "removed", "removes")
+    __slots__ = ("id", "live", "note", "past", "removed", "removes")
 
     of: ClassVar[str]
+    registers: Registers
 
     def __init__(self, id_: str) -> None:
         self.id = id_
         self.removed = False
         self.note: str | None = None
-        self.by: dict[str, Stamp | tuple[Write, ...]] = {}
         self.past: list[Replaced] | None = None
         self.live: dict[int, Stamp] = {}
         self.removes: list[Stamp] = []
 
-    def show(self, field: str, value: Any) -> None:
-        """Make `value` (plain JSON) what is shown of a field."""
-        setattr(self, field, value)
 
-    def shown(self, field: str) -> Any:
-        """What is shown of a field, as it was given to `show`."""
-        return getattr(self, field)
+class Slot(Cell):
+    """One planned set of an exercise entry: its slot as typed, and the app's own target or None.
+
+    The target is a register of the entry, `plan:<slot>`; so `id` is the entry's.
+    """
+
+    __slots__ = ("by_target", "registers", "slot", "target")
+
+    of = "exercise"
+
+    def __init__(self, entry: str, slot: int | str) -> None:
+        super().__init__(entry)
+        self.slot = slot
+        self.target: dict[str, Any] | None = None
+        self.by_target = None
+        self.registers = {f"plan:{slot}": ("by_target", "target")}
 
 
 class Entry(Cell):
@@ -117,7 +132,20 @@ class Entry(Cell):
     workout  the id of the workout that it came from, in a view of merged workouts; else None
     """
 
-    __slots__ = ("exercise", "known", "plan", "position", "superset", "target", "workout")
+    registers = _registers("exercise", "position", "superset", "target")
+    __slots__ = (
+        "by_exercise",
+        "by_position",
+        "by_superset",
+        "by_target",
+        "exercise",
+        "known",
+        "plan",
+        "position",
+        "superset",
+        "target",
+        "workout",
+    )
 
     of = "exercise"
 
@@ -130,16 +158,7 @@ class Entry(Cell):
         self.target: dict[str, Any] | None = None
         self.plan: dict[str, Slot] = {}
         self.workout: str | None = None
-
-    def show(self, field: str, value: Any) -> None:
-        if field.startswith("plan:"):
-            name = field[5:]
-            self.plan[name] = self.plan[name]._replace(target=value)
-        else:
-            setattr(self, field, value)
-
-    def shown(self, field: str) -> Any:
-        return self.plan[field[5:]].target if field.startswith("plan:") else getattr(self, field)
+        self.by_exercise = self.by_position = self.by_superset = self.by_target = None
 
 
 class SetRow(Cell):
@@ -150,10 +169,39 @@ class SetRow(Cell):
     load_ug, distance_mm  None where nothing was typed
     """
 
+    registers = _registers(
+        "assisted",
+        "distance_m",
+        "done",
+        "duration_ms",
+        "exercise_entry",
+        "load",
+        "reps",
+        "rest_s",
+        "rir",
+        "rpe",
+        "side",
+        "slot",
+        "type",
+    )
     __slots__ = (
+        "_distance_m",
+        "_load",
         "assisted",
         "at",
-        "distance_m",
+        "by_assisted",
+        "by_distance_m",
+        "by_done",
+        "by_duration_ms",
+        "by_exercise_entry",
+        "by_load",
+        "by_reps",
+        "by_rest_s",
+        "by_rir",
+        "by_rpe",
+        "by_side",
+        "by_slot",
+        "by_type",
         "distance_mm",
         "done",
         "done_key",
@@ -162,7 +210,6 @@ class SetRow(Cell):
         "exercise_entry",
         "key",
         "known",
-        "load",
         "load_ug",
         "reps",
         "rest_s",
@@ -182,12 +229,12 @@ class SetRow(Cell):
         self.slot: int | str | None = None
         self.type = "working"
         self.reps: int | None = None
-        self.load: dict[str, Any] | None = None
+        self._load: dict[str, Any] | None = None
         self.load_ug: int | None = None
         self.rpe: int | float | None = None
         self.rir: int | float | None = None
         self.duration_ms: int | None = None
-        self.distance_m: int | float | None = None
+        self._distance_m: int | float | None = None
         self.distance_mm: int | None = None
         self.side: str | None = None
         self.assisted: bool | None = None
@@ -197,13 +244,27 @@ class SetRow(Cell):
         self.dot = Dot(0, 0)
         self.key = NO_PLACE
         self.done_key = NO_PLACE
+        self.by_assisted = self.by_distance_m = self.by_done = self.by_duration_ms = None
+        self.by_exercise_entry = self.by_load = self.by_reps = self.by_rest_s = None
+        self.by_rir = self.by_rpe = self.by_side = self.by_slot = self.by_type = None
 
-    def show(self, field: str, value: Any) -> None:
-        setattr(self, field, value)
-        if field == "load":
-            self.load_ug = None if value is None else to_ug(value["value"], value["unit"])
-        elif field == "distance_m":
-            self.distance_mm = None if value is None else thousandths(value)
+    @property
+    def load(self) -> dict[str, Any] | None:
+        return self._load
+
+    @load.setter
+    def load(self, load: dict[str, Any] | None) -> None:
+        self._load = load
+        self.load_ug = None if load is None else to_ug(load["value"], load["unit"])
+
+    @property
+    def distance_m(self) -> int | float | None:
+        return self._distance_m
+
+    @distance_m.setter
+    def distance_m(self, metres: float | None) -> None:
+        self._distance_m = metres
+        self.distance_mm = None if metres is None else thousandths(metres)
 
 
 class Workout(Cell):
@@ -216,6 +277,14 @@ class Workout(Cell):
     """
 
     __slots__ = (
+        "by_ended_at",
+        "by_merged_into",
+        "by_rating",
+        "by_started_at",
+        "by_template",
+        "by_title",
+        "by_tz",
+        "by_units",
         "conflicts",
         "created",
         "created_at",
@@ -247,6 +316,17 @@ class Workout(Cell):
     )
 
     of = "workout"
+    # What a person types over what the timeline tells is shown apart from it.
+    registers = _registers(
+        "merged_into",
+        "rating",
+        "template",
+        "title",
+        "tz",
+        "units",
+        ended_at="ended_edit",
+        started_at="started_edit",
+    )
 
     def __init__(self, id: str, owner: str, conflicts: Conflicts) -> None:
         super().__init__(id)
@@ -269,6 +349,8 @@ class Workout(Cell):
         self.entries: dict[str, Entry] = {}
         self.sets: dict[str, SetRow] = {}
         self.notes: dict[str, str | None] = {}
+        self.by_ended_at = self.by_merged_into = self.by_rating = self.by_started_at = None
+        self.by_template = self.by_title = self.by_tz = self.by_units = None
         self.begin()
 
     def begin(self) -> None:
@@ -282,12 +364,6 @@ class Workout(Cell):
         self.work_ms = 0
         self.rest_ms = 0
         self.paused_ms = 0
-
-    def show(self, field: str, value: Any) -> None:
-        setattr(self, _TYPED.get(field, field), value)
-
-    def shown(self, field: str) -> Any:
-        return getattr(self, _TYPED.get(field, field))
 
     def visible_entries(self) -> list[Entry]:
         """The exercise entries that are there, by (position bytewise, id)."""
@@ -317,6 +393,10 @@ class Workout(Cell):
             return self
         return self.sets.get(entity) or self.entries.get(entity)
 
-
-# Fields that a person types over what the timeline tells.
-_TYPED: Final = {"started_at": "started_edit", "ended_at": "ended_edit"}
+    def holder(self, entity: str | None, field: str) -> Cell | None:
+        """The cell that has the register of a field of the set, exercise entry or workout of this id; None
+        where there is no such thing or no such field."""
+        cell = self.cell(entity)
+        if isinstance(cell, Entry) and field.startswith("plan:"):
+            cell = cell.plan.get(field.removeprefix("plan:"))
+        return cell if cell is not None and field in cell.registers else None

@@ -31,7 +31,7 @@ from fitai.engine.machine import COMPLETED, STATUS
 from fitai.engine.ops import Stamp, outranks, saw
 from fitai.sync.existence import holding
 from fitai.sync.notes import Note, Version
-from fitai.sync.registers import greatest, writes
+from fitai.sync.registers import greatest, shown, writes
 from fitai.sync.timeline import ENDS, Timeline
 
 UNDISPUTED: Final = frozenset({"position"})
@@ -117,8 +117,8 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _shown(cell: Cell, field: str, values: list[Write]) -> Write:
-    shown = cell.shown(field)
-    return next((one for one in values if same(one.value, shown)), greatest(values))
+    value = shown(cell, field)
+    return next((one for one in values if same(one.value, value)), greatest(values))
 
 
 def _why(shown: Write, other: Write) -> str:

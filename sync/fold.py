@@ -136,7 +136,7 @@ class Folded:
         self.write(row, "exercise_entry", home, stamp)
         for id_ in left:
             self._settle_if_removed(id_)
-        if type(row.by["exercise_entry"]) is tuple:
+        if len(existence.homes(row)) > 1:
             existence.settle_home(self.w, row)
 
     def note(self, entity: str | None, text: str | None, stamp: Stamp, parent: Dot | None) -> None:
@@ -280,7 +280,7 @@ class Folded:
         if field == "note":
             note = self._notes.get(entity)
             return None if note is None else note.find(dot)
-        cell = self.w.cell(entity)
+        cell = self.w.holder(entity, field)
         return None if cell is None else registers.find(cell, field, dot)
 
 

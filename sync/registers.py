@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fitai.engine.entities import Cell, Replaced, Write
+from fitai.engine.entities import Cell, Held, Replaced, Write
 from fitai.engine.ops import Dot, Stamp, outranks, saw
 
 KEPT: Final = 16
@@ -37,19 +37,21 @@ _MANY: Final = 256
 def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> bool:
     """Write a field; `value` is plain JSON and shared with the register from now on. True where by this write
     several stand in the register, and before only one."""
-    held = cell.by.get(field)
+    by, shown = cell.registers[field]
+    held: Held = getattr(cell, by)
     if isinstance(held, tuple):
         _write_beside(cell, field, held, Write(stamp, value))
         return False
     if held is not None:
+        was = getattr(cell, shown)
         if not saw(stamp, held):
-            cell.by[field] = (Write(held, cell.shown(field)), Write(stamp, value))
+            setattr(cell, by, (Write(held, was), Write(stamp, value)))
             if outranks(stamp, held):
-                cell.show(field, value)
+                setattr(cell, shown, value)
             return True
-        _remember(cell, Replaced(held, cell.shown(field), field))
-    cell.by[field] = stamp
-    cell.show(field, value)
+        _remember(cell, Replaced(held, was, field))
+    setattr(cell, by, stamp)
+    setattr(cell, shown, value)
     return False
 
 
@@ -61,13 +63,15 @@ def _write_beside(cell: Cell, field: str, held: tuple[Write, ...], new: Write) -
             _remember(cell, Replaced(one.stamp, one.value, field))
         else:
             standing.append(one)
-    if standing:
-        standing.append(new)
-        cell.by[field] = tuple(standing)
-        cell.show(field, greatest(standing).value)
-    else:
-        cell.by[field] = new.stamp
-        cell.show(field, new.value)
+    standing.append(new)
+    by, shown = cell.registers[field]
+    setattr(cell, by, tuple(standing) if len(standing) > 1 else new.stamp)
+    setattr(cell, shown, greatest(standing).value)
+
+
+def shown(cell: Cell, field: str) -> Any:
+    """What is shown of a field."""
+    return getattr(cell, cell.registers[field][1])
 
 
 def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
@@ -77,10 +81,10 @@ def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
 
 def writes(cell: Cell, field: str) -> Sequence[Write]:
     """What stands in a register, in log order."""
-    held = cell.by.get(field)
+    held: Held = getattr(cell, cell.registers[field][0])
     if held is None:
         return ()
-    return (Write(held, cell.shown(field)),) if isinstance(held, Stamp) else held
+    return (Write(held, shown(cell, field)),) if isinstance(held, Stamp) else held
 
 
 def greatest(standing: Sequence[Write]) -> Write:
