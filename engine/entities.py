@@ -4,9 +4,10 @@ These are the mutable cells that the fold (`fitai.sync.fold`) writes and everyth
 shows one value per field, as plain attributes; beside them lies the causal side, which only the fold
 understands:
 
-    by_…     for each field, what stands in its register; see `Held`
+    …_by     for each field, what stands in its register; see `Held`
     past     what was replaced lately, in all fields, the newest last; None before anything was
-    live     device → its newest touch that no remove had seen; while there is one, the entity is there
+    live     the only touch that no remove had seen, or device → its newest one; while there is one, the
+             entity is there
     removes  the removes that no touch had seen
 
 `Workout.notes` has the notes by what they are about, also of what nobody has made yet.
@@ -88,23 +89,26 @@ Registers = Mapping[str, tuple[str, str]]
 
 
 def _registers(*fields: str, **shown: str) -> Registers:
-    return {field: (f"by_{field}", shown.get(field, field)) for field in (*fields, *shown)}
+    return {field: (f"{field}_by", shown.get(field, field)) for field in (*fields, *shown)}
 
 
 class Cell:
     """What workout, entry and set have in common; see the module's first lines."""
 
-    __slots__ = ("id", "live", "note", "past", "removed", "removes")
+    # Slots lie in memory in the order of their names, after those of the base class. So what most ops look at is
+    # here, and the two attributes of a register have names that follow each other.
+    __slots__ = ("id", "known", "live", "note", "past", "removed", "removes")
 
     of: ClassVar[str]
     registers: Registers
 
     def __init__(self, id_: str) -> None:
         self.id = id_
+        self.known = False  # an op has made it
         self.removed = False
         self.note: str | None = None
         self.past: list[Replaced] | None = None
-        self.live: dict[int, Stamp] = {}
+        self.live: Stamp | dict[int, Stamp] | None = None
         self.removes: list[Stamp] = []
 
 
@@ -114,7 +118,7 @@ class Slot(Cell):
     The target is a register of the entry, `plan:<slot>`; so `id` is the entry's.
     """
 
-    __slots__ = ("by_target", "registers", "slot", "target")
+    __slots__ = ("registers", "slot", "target", "target_by")
 
     of = "exercise"
 
@@ -122,8 +126,8 @@ class Slot(Cell):
         super().__init__(entry)
         self.slot = slot
         self.target: dict[str, Any] | None = None
-        self.by_target = None
-        self.registers = {f"plan:{slot}": ("by_target", "target")}
+        self.target_by = None
+        self.registers = {f"plan:{slot}": ("target_by", "target")}
 
 
 class Entry(Cell):
@@ -134,16 +138,15 @@ class Entry(Cell):
 
     registers = _registers("exercise", "position", "superset", "target")
     __slots__ = (
-        "by_exercise",
-        "by_position",
-        "by_superset",
-        "by_target",
         "exercise",
-        "known",
+        "exercise_by",
         "plan",
         "position",
+        "position_by",
         "superset",
+        "superset_by",
         "target",
+        "target_by",
         "workout",
     )
 
@@ -151,14 +154,13 @@ class Entry(Cell):
 
     def __init__(self, id_: str) -> None:
         super().__init__(id_)
-        self.known = False
         self.exercise = ""
         self.position = ""
         self.superset: int | str | None = None
         self.target: dict[str, Any] | None = None
         self.plan: dict[str, Slot] = {}
         self.workout: str | None = None
-        self.by_exercise = self.by_position = self.by_superset = self.by_target = None
+        self.exercise_by = self.position_by = self.superset_by = self.target_by = None
 
 
 class SetRow(Cell):
@@ -188,43 +190,41 @@ class SetRow(Cell):
         "_distance_m",
         "_load",
         "assisted",
+        "assisted_by",
         "at",
-        "by_assisted",
-        "by_distance_m",
-        "by_done",
-        "by_duration_ms",
-        "by_exercise_entry",
-        "by_load",
-        "by_reps",
-        "by_rest_s",
-        "by_rir",
-        "by_rpe",
-        "by_side",
-        "by_slot",
-        "by_type",
+        "distance_m_by",
         "distance_mm",
         "done",
+        "done_by",
         "done_key",
         "dot",
         "duration_ms",
+        "duration_ms_by",
         "exercise_entry",
+        "exercise_entry_by",
         "key",
-        "known",
+        "load_by",
         "load_ug",
         "reps",
+        "reps_by",
         "rest_s",
+        "rest_s_by",
         "rir",
+        "rir_by",
         "rpe",
+        "rpe_by",
         "side",
+        "side_by",
         "slot",
+        "slot_by",
         "type",
+        "type_by",
     )
 
     of = "set"
 
     def __init__(self, id_: str) -> None:
         super().__init__(id_)
-        self.known = False
         self.exercise_entry = ""
         self.slot: int | str | None = None
         self.type = "working"
@@ -244,9 +244,9 @@ class SetRow(Cell):
         self.dot = Dot(0, 0)
         self.key = NO_PLACE
         self.done_key = NO_PLACE
-        self.by_assisted = self.by_distance_m = self.by_done = self.by_duration_ms = None
-        self.by_exercise_entry = self.by_load = self.by_reps = self.by_rest_s = None
-        self.by_rir = self.by_rpe = self.by_side = self.by_slot = self.by_type = None
+        self.assisted_by = self.distance_m_by = self.done_by = self.duration_ms_by = None
+        self.exercise_entry_by = self.load_by = self.reps_by = self.rest_s_by = None
+        self.rir_by = self.rpe_by = self.side_by = self.slot_by = self.type_by = None
 
     @property
     def load(self) -> dict[str, Any] | None:
@@ -277,27 +277,21 @@ class Workout(Cell):
     """
 
     __slots__ = (
-        "by_ended_at",
-        "by_merged_into",
-        "by_rating",
-        "by_started_at",
-        "by_template",
-        "by_title",
-        "by_tz",
-        "by_units",
         "conflicts",
-        "created",
         "created_at",
         "ended_at",
+        "ended_at_by",
         "ended_edit",
         "entries",
         "last_te",
         "merged",
         "merged_into",
+        "merged_into_by",
         "notes",
         "owner",
         "paused_ms",
         "rating",
+        "rating_by",
         "reason",
         "rest",
         "rest_ms",
@@ -306,12 +300,17 @@ class Workout(Cell):
         "sets",
         "since",
         "started_at",
+        "started_at_by",
         "started_edit",
         "state",
         "template",
+        "template_by",
         "title",
+        "title_by",
         "tz",
+        "tz_by",
         "units",
+        "units_by",
         "work_ms",
     )
 
@@ -334,7 +333,6 @@ class Workout(Cell):
         self.conflicts = conflicts
         self.seq = 0
         self.rev = 0
-        self.created = False
         self.merged_into: str | None = None
         self.merged: list[str] = []
         self.title: str | None = None
@@ -349,8 +347,8 @@ class Workout(Cell):
         self.entries: dict[str, Entry] = {}
         self.sets: dict[str, SetRow] = {}
         self.notes: dict[str, str | None] = {}
-        self.by_ended_at = self.by_merged_into = self.by_rating = self.by_started_at = None
-        self.by_template = self.by_title = self.by_tz = self.by_units = None
+        self.ended_at_by = self.merged_into_by = self.rating_by = self.started_at_by = None
+        self.template_by = self.title_by = self.tz_by = self.units_by = None
         self.begin()
 
     def begin(self) -> None:

@@ -88,7 +88,7 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
         waits = rule is not None and rule(w, op, value, limits)
         if kind in EDGE_OF:
             after(seen or w.state, EDGE_OF[kind])  # what its author had seen is known, whatever is to come
-        if waits or not (w.created or kind == "workout.create"):
+        if waits or not (w.known or kind == "workout.create"):
             return Judgement(Verdict.DEFERRED, None, None, value)
     except BadValue as bad:
         return Judgement(VOID, bad.code, bad.detail)

@@ -60,7 +60,7 @@ _LOGGED_FIELDS: Final = (
 
 def _create(folded: Folded, op: Op, stamp: Stamp, value: WorkoutCreate) -> None:
     w = folded.w
-    w.created = True
+    w.known = True
     w.created_at = stamp.te if w.created_at is None else min(w.created_at, stamp.te)
     for field in ("title", "template", "units", "tz"):
         given = getattr(value, field)

@@ -168,7 +168,7 @@ def test_a_plan_is_limited_in_exercises_and_slots(new_book, id_of):
 
     assert void(book("workout.create", plan=entries(3, 1)), "exercises", 2)
     assert void(book("workout.create", plan=entries(2, 2)), "sets", 3)
-    assert not book.w.created
+    assert not book.w.known
     assert book("workout.create", plan=entries(1, 3)).verdict == "applied"
     assert book("workout.create", plan=entries(1, 3)).verdict == "applied"
     assert void(book("workout.create", plan=entries(2, 1)), "sets", 3)

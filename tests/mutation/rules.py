@@ -325,7 +325,7 @@ RULES = [
     Rule(
         "a merged workout stands for itself while the other is not there",
         "engine/combine.py",
-        "return w.merged_into == into.id and into.created and not into.removed",
+        "return w.merged_into == into.id and into.known and not into.removed",
         "return w.merged_into == into.id",
     ),
     # The op log.
