@@ -6,8 +6,7 @@ understands:
 
     …_by     for each field, what stands in its register; see `Held`
     past     what was replaced lately, in all fields, the newest last; None before anything was
-    live     the only touch that no remove had seen, or device → its newest one; while there is one, the
-             entity is there
+    live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
 `Workout.notes` has the notes by what they are about, also of what nobody has made yet.
@@ -95,8 +94,8 @@ def _registers(*fields: str, **shown: str) -> Registers:
 class Cell:
     """What workout, entry and set have in common; see the module's first lines."""
 
-    # Slots lie in memory in the order of their names, after those of the base class. So what most ops look at is
-    # here, and the two attributes of a register have names that follow each other.
+    # Slots lie in memory in the order of their names, after those of the base class. So what most ops look at
+    # is here, and the two attributes of a register have names that follow each other.
     __slots__ = ("id", "known", "live", "note", "past", "removed", "removes")
 
     of: ClassVar[str]
@@ -108,7 +107,7 @@ class Cell:
         self.removed = False
         self.note: str | None = None
         self.past: list[Replaced] | None = None
-        self.live: Stamp | dict[int, Stamp] | None = None
+        self.live: dict[int, Stamp] = {}
         self.removes: list[Stamp] = []
 
 

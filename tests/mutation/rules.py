@@ -356,14 +356,14 @@ RULES = [
     Rule(
         "effective time is not after receipt",
         "sync/log.py",
-        "return te if te < received else received",
-        "return te",
+        "if te > received:",
+        "if False:",
     ),
     Rule(
         "effective time is not before the device's previous op",
         "sync/log.py",
-        "if previous is not None and te < previous:",
-        "if False:",
+        "if corrected > te:",
+        "if True:",
     ),
     Rule(
         "a record that comes twice counts once",
