@@ -175,8 +175,8 @@ def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
 
 
 def effective_times(ats: Iterable[int], offset: int, previous: int | None, received: int) -> list[int]:
-    """Rule 4 for a device's next ops, all in Unix ms: each `at` + `offset`, not before the device's previous op,
-    not after receipt. Two absurd clocks do not add up to a time that JSON clients can not name."""
+    """Rule 4 for a device's next ops, all in Unix ms: each `at` + `offset`, not before the device's previous
+    op, not after receipt. Two absurd clocks do not add up to a time that JSON clients can not name."""
     te = -MAX_INT if previous is None else previous
     found = []
     for at in ats:
