@@ -26,7 +26,7 @@ from typing import Any, Final
 from fitai.engine.entities import NO_PLACE, Cell, Entry, Key, Rest, SetRow, Workout, Write
 from fitai.engine.judgement import EDGE_OF, Judgement, Limits, judge
 from fitai.engine.kinds import BadValue, ConflictChoose, decode_value
-from fitai.engine.ops import APPLIED, VOID, Dot, Op, Record, Stamp, Verdict, saw
+from fitai.engine.ops import VOID, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.engine.timers import RestDue
 from fitai.sync import existence, registers
 from fitai.sync.conflicts import Conflicts
@@ -34,6 +34,7 @@ from fitai.sync.handlers import HANDLERS
 from fitai.sync.notes import Note, Version
 from fitai.sync.timeline import SERVER, Timeline
 
+_IN_CONTEXT: Final = frozenset({*EDGE_OF, "conflict.choose"})
 _NO_TOUCH: Final = frozenset({"workout.remove", "workout.merge", "workout.unmerge"})
 
 
@@ -90,38 +91,37 @@ class Folded:
 
     def judge(self, op: Op, stamp: Stamp, limits: Limits) -> Judgement:
         """What becomes of an op that is to be the next record; reads only."""
-        seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
-        judgement = judge(self.w, op, limits, seen)
-        if judgement.verdict is APPLIED and op.kind != "conflict.choose":
-            return judgement
-        wrong = judgement.code == "illegal_edge"
-        if op.kind == "conflict.choose" and judgement.value is not None:
-            wrong = not self._can_choose(op, stamp, judgement.value)
-            if wrong:
-                detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
-                judgement = Judgement(VOID, "bad_value", detail)
-        # What builds on an op that this version does not understand must not be called wrong by it.
-        if wrong and any(saw(stamp, one) for one in self._unknown):
-            return Judgement(Verdict.DEFERRED)
-        return judgement
+        if op.kind in _IN_CONTEXT:
+            return self._judge_in_context(op, stamp, limits)
+        return judge(self.w, op, limits)
 
-    def take(self, record: Record, value: Any = None, stamp: Stamp | None = None) -> None:
-        """Fold the next record; a known one is passed over. `value` is the op's, if it is decoded yet, and
-        `stamp` the record's, if it is at hand."""
-        w = self.w
-        if record.seq <= w.seq:
+    def take(self, record: Record) -> None:
+        """Fold the next record as the log has it; a known one is passed over."""
+        if record.seq <= self.w.seq:
             return
-        if stamp is None:
-            stamp = record.stamp
-        w.seq = record.seq
-        w.rev = record.rev
-        self.latest[stamp.device] = stamp
-        if record.verdict is VOID:
-            return
-        if value is None:
-            value = self._read(record)
+        value = None if record.verdict is VOID else self._read(record)
         if value is not None:
-            self._apply(record.op, stamp, value)
+            self.add(record, value, record.stamp)
+        else:
+            self._place(record, record.stamp)
+
+    def add(self, record: Record, value: Any, stamp: Stamp) -> None:
+        """Fold the next record, one that has an effect; its decoded value and its stamp are at hand."""
+        w, op, te = self.w, record.op, stamp.te
+        self._place(record, stamp)
+        self._stale = True
+        if w.rest is not None:
+            self._watch_rest(w.rest, te)
+        if stamp.device != SERVER:  # a person has been here
+            if self.line.own:
+                self.line.yield_to(stamp)
+            if op.kind not in _NO_TOUCH:
+                existence.touch(w, stamp)
+        HANDLERS[op.kind](self, op, stamp, value)
+        if w.last_te is None or te > w.last_te:
+            w.last_te = te
+        if w.rest is not None:
+            self.line.pass_time(w)
 
     # -- for the handlers --------------------------------------------------------------------------
 
@@ -226,22 +226,11 @@ class Folded:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _apply(self, op: Op, stamp: Stamp, value: Any) -> None:
-        """Let an op have its effect."""
-        w, te = self.w, stamp.te
-        self._stale = True
-        if w.rest is not None:
-            self._watch_rest(w.rest, te)
-        if stamp.device != SERVER:  # a person has been here
-            if self.line.own:
-                self.line.yield_to(stamp)
-            if op.kind not in _NO_TOUCH:
-                existence.touch(w, stamp)
-        HANDLERS[op.kind](self, op, stamp, value)
-        if w.last_te is None or te > w.last_te:
-            w.last_te = te
-        if w.rest is not None:
-            self.line.pass_time(w)
+    def _place(self, record: Record, stamp: Stamp) -> None:
+        """Let a record take its place, whatever else it does."""
+        self.w.seq = record.seq
+        self.w.rev = record.rev
+        self.latest[stamp.device] = stamp
 
     def _settle(self) -> None:
         self._stale = False
@@ -270,6 +259,20 @@ class Folded:
 
     def _note_of(self, entity: str | None) -> Note:
         return self._notes.get(entity) or self._notes.setdefault(entity, Note())
+
+    def _judge_in_context(self, op: Op, stamp: Stamp, limits: Limits) -> Judgement:
+        seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
+        judgement = judge(self.w, op, limits, seen)
+        wrong = judgement.code == "illegal_edge"
+        if op.kind == "conflict.choose" and judgement.value is not None:
+            wrong = not self._can_choose(op, stamp, judgement.value)
+            if wrong:
+                detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
+                judgement = Judgement(VOID, "bad_value", detail)
+        # What builds on an op that this version does not understand must not be called wrong by it.
+        if wrong and any(saw(stamp, one) for one in self._unknown):
+            return Judgement(Verdict.DEFERRED)
+        return judgement
 
     def _can_choose(self, op: Op, stamp: Stamp, value: ConflictChoose) -> bool:
         named = self.named(op.entity, value.field, Dot(*value.dot))

@@ -83,7 +83,10 @@ class Placer:
                 code=judged.code,
                 detail=judged.detail,
             )
-            folded.take(record, judged.value, stamp)
+            if judged.value is None:
+                folded.take(record)
+            else:
+                folded.add(record, judged.value, stamp)
             records.append(record)
         if ops:
             self.head = seq

@@ -368,7 +368,7 @@ RULES = [
     Rule(
         "a record that comes twice counts once",
         "sync/fold.py",
-        "        if record.seq <= w.seq:\n            return\n",
+        "        if record.seq <= self.w.seq:\n            return\n",
         "",
     ),
 ]
