@@ -301,7 +301,7 @@ class ReadJob(Job):
         return (self._workout,)
 
     def place(self, host: Host, placer: Placer) -> None:
-        if host.folds[self._workout].workout.created:
+        if host.folds[self._workout].workout.known:
             self._state = _state_at(host, placer, self._workout)
 
     def settle(self, host: Host) -> None:
