@@ -1,13 +1,13 @@
-"""All of them, or those that are named: `python -m bench [merge] [push] [size] [growth]`.
+"""All of them, or those that are named: `python -m fitai.bench.micro [merge] [push] [size] [growth]`.
 
-The options of one are told by its own module: `python -m bench.merge --help`.
+The options of one are told by its own module: `python -m fitai.bench.micro merge --help`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from bench import growth, merge, push, size
+from fitai.bench.micro import growth, merge, push, size
 
 ALL = {"merge": merge.main, "push": push.main, "size": size.main, "growth": growth.main}
 
