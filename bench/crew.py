@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +26,12 @@ class Totals:
     counts: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
+    def failed(self, kind: str, why: object) -> None:
+        """Count a failure, and keep what was said the first times."""
+        self.failures[kind] += 1
+        if self.failures[kind] <= 3:
+            self.counts[f"{kind}: {why!s:.160}"] += 1
+
 
 class Crew:
     """What all members of a generator share. `rate` and `seed` are this generator's part of the plan's."""
@@ -41,7 +45,7 @@ class Crew:
         self.recorder = Recorder()
         self.totals = Totals()
         self.members = [Member(self, person) for person in people]
-        self.clock: Callable[[], float] = asyncio.get_running_loop().time
+        self.clock = time.perf_counter  # uvloop's own clock knows whole milliseconds only
         self.start = 0.0
         self.over = False
         self._http: aiohttp.ClientSession | None = None

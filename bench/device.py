@@ -97,8 +97,9 @@ class Device:
             async with asyncio.timeout(20):
                 ready = await self._ready
         except (NotConnected, TimeoutError) as error:
-            crew.totals.failures["not connected"] += 1
-            raise NotConnected(str(error) or "no `ready` came") from error
+            why = str(error) or "no `ready` came"
+            crew.totals.failed("not connected", why)
+            raise NotConnected(why) from error
         crew.spent(operation, intended)
         if resume and not ready["resumed"]:
             crew.totals.failures["not resumed"] += 1
@@ -281,7 +282,7 @@ class Device:
         code = answer["code"]
         if code == "gap" and self._held:
             return  # it follows one that was refused, and is sent again with it
-        self._crew.totals.failures[f"refused: {code}"] += 1
+        self._crew.totals.failed(f"refused: {code}", answer.get("message"))
         if code in AGAIN:
             self._hold(answer.get("retry_after_ms", AGAIN_MS))
         elif self._outbox.pop(sent.ops[0]["n"], None) is not None and sent.done is not None:

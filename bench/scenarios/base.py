@@ -104,8 +104,7 @@ class Scenario:
             try:
                 await work
             except Exception as error:
-                self.crew.totals.failures[f"failed: {type(error).__name__}"] += 1
-                self.crew.totals.counts.setdefault(f"failure: {error!s:.120}", 1)
+                self.crew.totals.failed(f"failed: {type(error).__name__}", error)
                 await asyncio.sleep(0.1)  # a server that refuses everything is not asked in a tight loop
             finally:
                 done()

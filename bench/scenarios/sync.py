@@ -11,6 +11,7 @@ import zstandard
 from fitai.bench import profiles
 from fitai.bench.crew import Member
 from fitai.bench.device import Device
+from fitai.bench.lifter import Lifter
 from fitai.bench.pace import Done
 from fitai.bench.scenarios.base import Scenario
 
@@ -53,7 +54,7 @@ class Sync(Scenario):
             crew, watch, phone = self.crew, member.devices[0], self._phones[id(member)]
             now = crew.now_ms()
             least, most = profiles.OFFLINE_OPS
-            theirs = phone.write(member.lifter.offline(crew.rng.randint(least, most), now))
+            theirs = phone.write(crew.rng.randint(least, most), now)
             settled = asyncio.Event()
             began = crew.clock()
             # Numbered before the phone's are known: the two are concurrent.
@@ -66,9 +67,9 @@ class Sync(Scenario):
             await phone.pull()
             await self._pull(member, phone)
             crew.spent("meeting", intended)
-            for result in acked:
-                if phone.log.get(result["seq"]) != (phone.device, result["n"]):
-                    member.ledger.failures["lost"] += 1
+            if any(phone.log.get(one["seq"]) != (phone.device, one["n"]) for one in acked):
+                member.ledger.failures["lost"] += 1
+            phone.forget()
 
     async def _pull(self, member: Member, phone: Phone) -> None:
         """The watch reads all that the phone has, by its socket, and both must have read the same."""
@@ -82,7 +83,6 @@ class Sync(Scenario):
         places = [record["seq"] for record in records]
         if places != list(range(phone.before + 1, phone.before + 1 + len(places))):
             member.ledger.failures["lost"] += 1
-        phone.forget()
 
 
 class Phone:
@@ -96,12 +96,13 @@ class Phone:
         self._member = member
         self._cursor = 0
         self._next = 1
+        self._lifter = Lifter(f"{member.crew.plan.seed} {member.person.number} phone")
         self._zstd = zstandard.ZstdCompressor()
 
-    def write(self, acts: list[Any]) -> list[Json]:
-        """Number ops of this device."""
+    def write(self, count: int, at: int) -> list[Json]:
+        """At least so many ops of this device, up to `at` (Unix ms)."""
         ops = []
-        for act in acts:
+        for act in self._lifter.offline(count, at):
             op = {"n": self._next, "base": self._cursor, "at": act.at}
             op |= {"kind": act.kind, "workout": act.workout, "value": act.value}
             ops.append(op if act.entity is None else {**op, "entity": act.entity})
