@@ -104,16 +104,21 @@ def demo() -> None:
 
 @app.command()
 def bench(
-    scenario: Annotated[str, typer.Argument(help="connect, live, rooms, reconnect, sync, rest, mixed or soak.")],
+    scenario: Annotated[
+        str, typer.Argument(help="connect, live, rooms, reconnect, sync, rest, mixed or soak.")
+    ],
     url: Annotated[
         str | None, typer.Option(help="A server that is there; without it one is started and taken away.")
     ] = None,
-    users: Annotated[int | None, typer.Option(min=1, help="People; each scenario has its own number.")] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="People; each scenario has its own number.")
+    ] = None,
     devices: Annotated[
         list[int] | None, typer.Option(min=1, help="Devices of each; `rooms` takes it several times.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Open loop: works per second, latency from intended times.")
+        float | None,
+        typer.Option(min=0.001, help="Open loop: works per second, latency from intended times."),
     ] = None,
     window: Annotated[
         int | None, typer.Option(min=1, help="Closed loop: works that each user keeps on the way.")

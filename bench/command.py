@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import structlog
 from rich.console import Console
 
@@ -64,7 +64,9 @@ def plan_of(asked: Asked) -> Plan:
     if asked.rate is not None and asked.window is not None:
         raise Refused("--rate is an open loop, --window a closed one: give one of them.")
     if asked.url is not None and (asked.database or asked.redis):
-        raise Refused("--database and --redis are for a server that is started here, --url for one that is there.")
+        raise Refused(
+            "--database and --redis are for a server that is started here, --url for one that is there."
+        )
     needed = max(scenario.devices) if asked.scenario in ("live", "sync") else 1
     devices = tuple(asked.devices) or scenario.devices
     if min(devices) < needed:
@@ -85,7 +87,8 @@ def plan_of(asked: Asked) -> Plan:
 
 
 def bench(asked: Asked, console: Console) -> int:
-    """Do it; returns the exit code: 0, or 1 when the run is invalid. Raises Refused when it can not be done."""
+    """Do it; returns the exit code: 0, or 1 when the run is invalid. Raises Refused when it can not be
+    done."""
     plan = plan_of(asked)
     may_be_loaded([url for url in (asked.url, asked.database, asked.redis) if url], asked.yes)
     earlier = None if asked.against is None else load(asked.against)
@@ -159,8 +162,8 @@ async def _target(asked: Asked, plan: Plan) -> AsyncIterator[Target]:
 
 
 class Stop:
-    """Hears Ctrl-C and SIGTERM. While something is measured they end that, and what there is gets told; before
-    and after they end all of it, and what was started is taken away."""
+    """Hears Ctrl-C and SIGTERM. While something is measured they end that, and what there is gets told;
+    before and after they end all of it, and what was started is taken away."""
 
     def __init__(self) -> None:
         self._task = asyncio.current_task()

@@ -20,8 +20,8 @@ FIGURES = (("per s", "per_s"), ("p50", "p50"), ("p99", "p99"))
 @dataclass(frozen=True, slots=True)
 class Ratio:
     """This run's figure as a part of the earlier one's. `least` and `most` come from the quarters of the
-    intervals: if 1 lies between them, the runs do not differ by more than each of them varies. None where a run
-    has too few intervals to tell."""
+    intervals: if 1 lies between them, the runs do not differ by more than each of them varies. None where a
+    run has too few intervals to tell."""
 
     what: str
     now: float
@@ -43,9 +43,9 @@ def ratios(now: Json, then: Json) -> Iterator[Ratio]:
             if its > 0:
                 spread = _spread(_values(one, key), _values(other, key))
                 yield Ratio(f"{name}, {title}", mine, its, mine / its, *spread)
-    for title, key in (("server CPU", "cpu"), ("server memory", "rss_after")):
+    for title, key, unit in (("server CPU, cores", "cpu", 1.0), ("server memory, MiB", "rss_after", 2.0**20)):
         if now["server"].get(key) and then["server"].get(key):
-            mine, its = now["server"][key], then["server"][key]
+            mine, its = now["server"][key] / unit, then["server"][key] / unit
             yield Ratio(title, mine, its, mine / its, None, None)
 
 

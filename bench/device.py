@@ -1,8 +1,8 @@
 """A device of the load: connects, pushes, resumes, and holds everything it is told against the ledger.
 
-It behaves as the protocol asks of a client: ops are numbered, kept until they are acknowledged, and sent again in
-their order after a refusal or a new connection. A latency runs from the moment at which a work was intended,
-through refusals and reconnections, to the answer that settles it.
+It behaves as the protocol asks of a client: ops are numbered, kept until they are acknowledged, and sent
+again in their order after a refusal or a new connection. A latency runs from the moment at which a work was
+intended, through refusals and reconnections, to the answer that settles it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ BACK_S = (0.1, 0.5)  # after a connection that was lost unasked
 
 
 class Sent:
-    """A push on its way: its ops that are not settled yet, what it is counted as, and when it was intended."""
+    """A push on its way: its ops that are not settled yet, what it is counted as, and when it was
+    intended."""
 
     __slots__ = ("done", "intended", "operation", "ops")
 
@@ -272,8 +273,7 @@ class Device:
         """A limit took the first ops only: the rest once more, in its place before all that follow."""
         rest = Sent(sent.ops[taken:], sent.operation, sent.intended, sent.done)
         self._outbox = {
-            push.ops[0]["n"]: push
-            for push in (rest if one is sent else one for one in self._outbox.values())
+            push.ops[0]["n"]: push for push in (rest if one is sent else one for one in self._outbox.values())
         }
         self._crew.totals.failures["refused: limit"] += 1
         self._hold(AGAIN_MS)

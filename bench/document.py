@@ -35,8 +35,8 @@ def document(
     interrupted: bool,
     notes: Sequence[str],
 ) -> Json:
-    """Everything that is known of a run, as JSON has it. Latencies are milliseconds, memory bytes, CPU parts of a
-    core, `t` seconds from the start."""
+    """Everything that is known of a run, as JSON has it. Latencies are milliseconds, memory bytes, CPU parts
+    of a core, `t` seconds from the start."""
     ours = {name: one for name, one in measured.operations.items() if not name.startswith("generator ")}
     facts = _facts(plan, measured, points, len(ours), load_before, interrupted)
     wrong = validity.reasons(facts)
@@ -99,7 +99,10 @@ def _p99(measured: Measured, name: str) -> float:
 
 def _seconds(plan: Plan, measured: Measured) -> float:
     """How long was measured: at least the duration; longer when the last answers came late."""
-    last = max((rows[-1][0] for name, rows in measured.timeline.items() if rows and name[:9] != "generator"), default=0)
+    last = max(
+        (rows[-1][0] for name, rows in measured.timeline.items() if rows and name[:9] != "generator"),
+        default=0,
+    )
     return max(plan.duration_s, last * plan.interval_s)
 
 

@@ -145,7 +145,7 @@ async def fleet(plan: Plan, url: str, people: Sequence[Person]) -> AsyncIterator
         for number, its in enumerate(shares(people, plan.generators)):
             ours, theirs = spawning.Pipe()
             share = Share(plan, url, number, its, len(people))
-            process = spawning.Process(target=generator.run, args=(theirs, share), daemon=True)
+            process: BaseProcess = spawning.Process(target=generator.run, args=(theirs, share), daemon=True)
             process.start()
             theirs.close()
             pipes[number] = ours

@@ -25,7 +25,8 @@ from multiprocessing.connection import Connection
 
 from fitai.bench.crew import Crew
 from fitai.bench.plan import Person, Plan
-from fitai.bench.scenarios import SCENARIOS, Scenario
+from fitai.bench.scenarios import SCENARIOS
+from fitai.bench.scenarios.base import Scenario
 from fitai.gateways.tasks import spawn
 
 LAG = "generator lag"
@@ -59,8 +60,8 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What was measured in one interval. `cpu` is the part of a core that the generator took, `counts` are all
-    counts so far."""
+    """What was measured in one interval. `cpu` is the part of a core that the generator took, `counts` are
+    all counts so far."""
 
     generator: int
     interval: int

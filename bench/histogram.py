@@ -1,8 +1,8 @@
 """Latencies: recorded in each generator, merged where all of them meet, never averaged.
 
 HDR histograms of whole microseconds, exact to three digits up to ten minutes. A generator counts within an
-interval of the timeline and hands over the encoded histogram; merging adds counts, so a percentile of the whole
-run over all generators is a percentile and no mean of percentiles.
+interval of the timeline and hands over the encoded histogram; merging adds counts, so a percentile of the
+whole run over all generators is a percentile and no mean of percentiles.
 """
 
 from __future__ import annotations

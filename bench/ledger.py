@@ -1,8 +1,8 @@
 """The control: each acknowledged op exists once, and every device of its user was told of it once, in order.
 
-One ledger a user, one `Seat` a connection. What a connection is told (records in `ops`, acks of its own pushes)
-must run on from its position without a hole, and whatever is told of one place of the stream must be the same op
-on every connection. Pure.
+One ledger a user, one `Seat` a connection. What a connection is told (records in `ops`, acks of its own
+pushes) must run on from its position without a hole, and whatever is told of one place of the stream must be
+the same op on every connection. Pure.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Seat:
         self.position = position
 
     def ops(self, first: int, last: int, records: Sequence[Mapping[str, Any]]) -> list[Dot]:
-        """An `ops` event; returns the ops that are new here. Places between `first` and `last` without a record
-        must be ops of this device, which it was acknowledged."""
+        """An `ops` event; returns the ops that are new here. Places between `first` and `last` without a
+        record must be ops of this device, which it was acknowledged."""
         ledger = self._ledger
         if first > self.position + 1:
             ledger.failures["lost"] += first - self.position - 1

@@ -42,9 +42,7 @@ class Socket(WSListener):
     """Made by `connect`. `hear(name, payload)` is called for each event, `gone()` once when the connection
     ends. Acks call what `emit` was given."""
 
-    def __init__(
-        self, codec: Codec, auth: Any, memory: Memory, hear: Hear, gone: Callable[[], None]
-    ) -> None:
+    def __init__(self, codec: Codec, auth: Any, memory: Memory, hear: Hear, gone: Callable[[], None]) -> None:
         self._codec = codec
         self._kind = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._auth = auth

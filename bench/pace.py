@@ -11,7 +11,8 @@ from fitai.bench.schedule import Due
 
 Done = Callable[[], None]
 Work = Callable[[Member, float, Done], None]
-"""Begin one work of a member, intended at a moment of the crew's clock; call the last argument when it is done."""
+"""Begin one work of a member, intended at a moment of the crew's clock; call the last argument when it is
+done."""
 
 LATE = "generator late"
 BREATH_S = 0.005  # the longest that sends in a row may keep the loop from reading answers
@@ -34,8 +35,8 @@ def due(crew: Crew, seconds: float) -> Iterator[Due]:
 
 
 async def on_schedule(crew: Crew, work: Work, dues: Iterable[Due], start: float, seconds: float) -> None:
-    """Begin each work when it is due, never waiting for another to end. What is due already begins at once and
-    keeps its intended time; how late it began is measured as `generator late`."""
+    """Begin each work when it is due, never waiting for another to end. What is due already begins at once
+    and keeps its intended time; how late it began is measured as `generator late`."""
     clock, breath = crew.clock, crew.clock()
     for due in dues:
         intended = start + due.at

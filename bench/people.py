@@ -38,8 +38,8 @@ class People(Protocol):
 
 
 class InDatabase:
-    """Straight in the database of a server that the run has started, whose secret it knows. Fast: no password is
-    hashed, since nobody signs in."""
+    """Straight in the database of a server that the run has started, whose secret it knows. Fast: no password
+    is hashed, since nobody signs in."""
 
     def __init__(self, url: str, secret: str, life_ms: int) -> None:
         self._url = url
@@ -65,7 +65,9 @@ class InDatabase:
         tokens = AccessTokens(self._secret, _nobody_asks, lambda: now, life_ms=self._life_ms)
         return [
             Person(
-                number, id_, tuple(Pass(device, tokens.issue(id_, device)) for device in range(1, devices + 1))
+                number,
+                id_,
+                tuple(Pass(device, tokens.issue(id_, device)) for device in range(1, devices + 1)),
             )
             for number, id_ in enumerate(ids)
         ]
@@ -75,8 +77,10 @@ class InDatabase:
             for start in range(0, len(self._made), CHUNK):
                 part = self._made[start : start + CHUNK]
                 async with db.write() as session:
-                    streams = (await session.execute(select(Stream.id).where(Stream.owner.in_(part)))).scalars()
-                    # Projections go with the stream, devices and tokens with the user; records refer to nothing.
+                    streams = (
+                        await session.execute(select(Stream.id).where(Stream.owner.in_(part)))
+                    ).scalars()
+                    # Projections go with the stream, devices with the user; records refer to nothing.
                     await session.execute(delete(RecordRow).where(RecordRow.stream.in_(streams.all())))
                     await session.execute(delete(Stream).where(Stream.owner.in_(part)))
                     await session.execute(delete(User).where(User.id.in_(part)))
@@ -128,8 +132,8 @@ def _device(user: str, number: int, now: int) -> dict[str, Any]:
 
 
 class OverRest:
-    """Accounts on a server that is somebody's: registered and signed in as anybody would. There is no deletion
-    of accounts yet, so they stay, and the run says how to find them."""
+    """Accounts on a server that is somebody's: registered and signed in as anybody would. There is no
+    deletion of accounts yet, so they stay, and the run says how to find them."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -180,4 +184,3 @@ async def _session(http: aiohttp.ClientSession, path: str, body: dict[str, Any])
                 raise Refused(f"{path} was answered {response.status}: {(await response.text())[:200]}")
         await asyncio.sleep(wait)
     raise AssertionError("the last try returns or raises")
-

@@ -1,8 +1,8 @@
 """When work is intended: decided before the run, whatever the server then does.
 
-That is what keeps a slow server from hiding itself. A client that sends its next request when the last one was
-answered sends nothing while the server is stuck, and so measures one slow answer where people would have met
-thousands (coordinated omission). Here a stalled second costs every send that was intended in it.
+That is what keeps a slow server from hiding itself. A client that sends its next request when the last one
+was answered sends nothing while the server is stuck, and so measures one slow answer where people would have
+met thousands (coordinated omission). Here a stalled second costs every send that was intended in it.
 
 Pure: seconds from the start, in order, each with what is meant by it.
 """
@@ -37,7 +37,8 @@ def open_loop(rate: float, duration_s: float, users: int, rng: random.Random) ->
 def by_gaps(
     gaps: Callable[[random.Random], float], duration_s: float, users: int, rng: random.Random
 ) -> Iterator[Due]:
-    """Each user does the next thing a gap (seconds) after the last; they start somewhere within a first gap."""
+    """Each user does the next thing a gap (seconds) after the last; they start somewhere within a first
+    gap."""
     heap = [(rng.random() * gaps(rng), user) for user in range(users)]
     heapq.heapify(heap)
     while heap:
@@ -51,8 +52,8 @@ def by_gaps(
 def evening(
     hours: Sequence[Hour], rate: float, duration_s: float, users: int, rng: random.Random
 ) -> Iterator[Due]:
-    """A day part pressed into the run: each hour gets the same share of it, and its load in `rate`s per second
-    of the busiest one; `burst` of an hour's load comes in its first twentieth."""
+    """A day part pressed into the run: each hour gets the same share of it, and its load in `rate`s per
+    second of the busiest one; `burst` of an hour's load comes in its first twentieth."""
     length = duration_s / len(hours)
     busiest = max(hour.load for hour in hours)
     for place, hour in enumerate(hours):

@@ -54,7 +54,9 @@ class Screen:
                 rows.append((name, ms["count"] / max(0.25, elapsed), ms))
         told = [f"{elapsed:.0f} of {self._plan.duration_s:g} s"]
         if self._points and "rss" in self._points[-1]:
-            told.append(f"server {self._points[-1]['cpu']:.0%} CPU, {self._points[-1]['rss'] / 2**20:.0f} MiB")
+            told.append(
+                f"server {self._points[-1]['cpu']:.0%} CPU, {self._points[-1]['rss'] / 2**20:.0f} MiB"
+            )
         failures = sum(self._measured.failures.values())
         if failures:
             told.append(f"{failures:,} failures")
@@ -91,7 +93,7 @@ def show(told: Mapping[str, Any], console: Console) -> None:
     console.print(Text(f"  {where(told)}\n", style="dim"))
     rows = [(name, one["per_s"], one["ms"]) for name, one in told["operations"].items()]
     console.print(operations(rows))
-    console.print(Text(f"\n{server(told)}"))
+    console.print(Text(f"\nserver: {server(told)}"))
     checked = told["counts"].get("checked", 0)
     if checked:
         lost = sum(told["failures"].values())
@@ -109,7 +111,7 @@ def asked(told: Mapping[str, Any]) -> str:
     devices = ", ".join(map(str, plan["devices"]))
     return (
         f"{plan['users']:,} users × {devices} devices, {plan['duration_s']:g} s, {pace}, {plan['codec']}, "
-        f"{told['client']['generators']} generators"
+        f"{told['client']['generators']} generator{'s' if told['client']['generators'] != 1 else ''}"
     )
 
 
@@ -130,9 +132,9 @@ def server(told: Mapping[str, Any]) -> str:
     """What the server took, in a line."""
     target = told["server"]
     if "cpu" not in target:
-        return "server: not on this machine, or not to be seen"
+        return "not on this machine, or not to be seen"
     line = (
-        f"server: {target['cpu']:.0%} of a core, {target['rss_before'] / 2**20:.1f} MiB before, "
+        f"{target['cpu']:.0%} of a core, {target['rss_before'] / 2**20:.1f} MiB before, "
         f"{target['rss_after'] / 2**20:.1f} MiB after"
     )
     if "bytes_per_connection" in target:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from fitai.app.demo_server import ServerFailed, ServerProcess
 from fitai.app.failures import Refused, shown_url
@@ -79,8 +79,8 @@ async def running(url: str, metrics_token: str | None) -> AsyncIterator[Target]:
 
 @asynccontextmanager
 async def started(plan: Plan, database: str | None, redis: str | None) -> AsyncIterator[Target]:
-    """A server with limits lifted, on a new SQLite file unless a database is named; ended and, with its users,
-    taken away afterwards. Raises ServerFailed."""
+    """A server with limits lifted, on a new SQLite file unless a database is named; ended and, with its
+    users, taken away afterwards. Raises ServerFailed."""
     secret, token = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="fitai-bench-") as folder:
         url = database or f"sqlite:///{Path(folder) / 'bench.db'}"
@@ -139,7 +139,9 @@ def pid_behind(url: str) -> int | None:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
         return None
-    listening = {one.pid for one in connections if one.status == psutil.CONN_LISTEN and one.laddr.port == port}
+    listening = {
+        one.pid for one in connections if one.status == psutil.CONN_LISTEN and one.laddr.port == port
+    }
     return next((pid for pid in listening if pid is not None), None)
 
 

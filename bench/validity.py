@@ -1,7 +1,7 @@
 """Whether a run says something about the server, and if not, why not. Pure.
 
-A run is invalid when something was wrong with the answers (the control failed, a request was refused), or when
-the client was the limit: then the figures are those of the generators.
+A run is invalid when something was wrong with the answers (the control failed, a request was refused), or
+when the client was the limit: then the figures are those of the generators.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def reasons(facts: Facts) -> list[str]:
     for number, cpu in enumerate(facts.cpu):
         if cpu >= CPU:
             found.append(
-                f"The client was the limit: generator {number} took {cpu:.0%} of a core. More --generators may help."
+                f"The client was the limit: generator {number} took {cpu:.0%} of a core. "
+                "More --generators may help."
             )
     if facts.lag_ms > LAG_MS:
         found.append(f"The client was the limit: its event loops were late by {facts.lag_ms:.0f} ms (p99).")
@@ -83,7 +84,7 @@ def doubts(facts: Facts) -> list[str]:
         found.append(f"Others took {facts.load_before:.0%} of the machine before the start.")
     if facts.system > FULL:
         found.append(
-            f"Server, generators and others took {facts.system:.0%} of {facts.cores} cores: the server may have had "
-            "less than it could use."
+            f"Server, generators and others took {facts.system:.0%} of {facts.cores} cores: the server may "
+            "have had less than it could use."
         )
     return found

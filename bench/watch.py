@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
 LOOP_LAG = "fitai_loop_lag_seconds"
@@ -101,7 +101,8 @@ def meters(text: str, names: Iterable[str]) -> dict[str, Meter]:
 
 class Watch:
     """Samples a server in a thread, every so many seconds, while it is entered. `points` are {t, cpu, rss,
-    loop_lag_p99_ms, batch_rows, batch_streams, system_cpu}, each as far as it can be had; `t` is Unix seconds."""
+    loop_lag_p99_ms, batch_rows, batch_streams, system_cpu}, each as far as it can be had; `t` is Unix
+    seconds."""
 
     def __init__(self, url: str, pid: int | None, token: str | None, every_s: float) -> None:
         self.points: list[Point] = []
@@ -130,7 +131,10 @@ class Watch:
             self._sample()
 
     def _sample(self) -> None:
-        point: Point = {"t": time.time(), "system_cpu": psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)}
+        point: Point = {
+            "t": time.time(),
+            "system_cpu": psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1),
+        }
         if self._processes is not None:
             point |= self._processes.sample() or {}
         if self._asks:

@@ -1,8 +1,8 @@
 """Socket.IO over Engine.IO frames, written by hand: what a client sends, and what a frame that came says.
 
 A stock client costs as much time as the server that it talks to, so the generator has one of its own. Pure:
-bytes in, packets out. `json` makes text frames, `msgpack` binary ones (socket.io-msgpack-parser); the frames of
-Engine.IO itself (open, ping, pong) are text in both.
+bytes in, packets out. `json` makes text frames, `msgpack` binary ones (socket.io-msgpack-parser); the frames
+of Engine.IO itself (open, ping, pong) are text in both.
 """
 
 from __future__ import annotations

@@ -1,21 +1,30 @@
-"""All of them, or those that are named: `python -m fitai.bench.micro [merge] [push] [size] [growth]`.
+"""All of them, or those that are named: `python -m fitai.bench.micro [NAME …] [options]`.
 
-The options of one are told by its own module: `python -m fitai.bench.micro merge --help`.
+The options of one are told by it: `python -m fitai.bench.micro merge --help`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from fitai.bench.micro import growth, merge, push, size
+from fitai.bench.micro import append, encode, fanout, fold, growth, merge, push, size
 
-ALL = {"merge": merge.main, "push": push.main, "size": size.main, "growth": growth.main}
+ALL = {
+    "fold": fold.main,
+    "append": append.main,
+    "encode": encode.main,
+    "fanout": fanout.main,
+    "merge": merge.main,
+    "push": push.main,
+    "size": size.main,
+    "growth": growth.main,
+}
 
 
-def main(names: list[str]) -> None:
-    """Run the measurements of these names, without any all of them; the rest are options of the one named."""
-    options = [name for name in names if name not in ALL]
-    for name in [name for name in names if name in ALL] or ALL:
+def main(words: list[str]) -> None:
+    """Run the measurements of these names, without any all of them; the other words are their options."""
+    options = [word for word in words if word not in ALL]
+    for name in [word for word in words if word in ALL] or ALL:
         ALL[name](options)
 
 

@@ -187,4 +187,6 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     figures = measure(options.runs, options.ops)
     question = f"{options.ops} ops in batches of {workload.BATCH}, from bytes to an answer after the commit."
-    report.tell("push", question, figures, report.machine(["sqlalchemy", "aiosqlite", "msgspec"]), options.into)
+    report.tell(
+        "push", question, figures, report.machine(["sqlalchemy", "aiosqlite", "msgspec"]), options.into
+    )

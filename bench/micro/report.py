@@ -101,9 +101,7 @@ def tell(
         (into / f"{name}.json").write_text(json.dumps(_told(name, question, figures, facts), indent=1) + "\n")
 
 
-def _told(
-    name: str, question: str, figures: Sequence[Figure], facts: Mapping[str, Any]
-) -> dict[str, Any]:
+def _told(name: str, question: str, figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "question": question,

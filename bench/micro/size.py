@@ -1,15 +1,16 @@
 """How many bytes does an op cost on the way, besides the ids that it has to name?
 
 **Question.** What does a client upload for an op: in a push of 500, as msgpack in a zstd frame, and for a
-lone op, as msgpack? Two workloads: the map writes of `fitai.bench.micro.merge`, and workouts with loads and efforts.
+lone op, as msgpack? Two workloads: the map writes of `fitai.bench.micro.merge`, and workouts with loads and
+efforts.
 
 **Besides ids.** An op names a workout, mostly an entity, sometimes one more: UUIDs as text, whose bits nobody
 can compress. A batch's ids are what a frame of the same ids alone, in their order, comes to. A lone op's are
 what they take in it: 36 bytes of text and 2 that say so.
 
 **Figure.** At most 12 bytes an op in a batch of map writes, aim 8; at most 80 for a lone one. The shapes are
-the protocol's; free are the order of fields (`fitai.bench.micro.workload`) and the compressor's level. A batch goes out
-once, when a network is back, so the phone has the time.
+the protocol's; free are the order of fields (`fitai.bench.micro.workload`) and the compressor's level. A
+batch goes out once, when a network is back, so the phone has the time.
 
 **Control.** What the server decodes from the frame are the ops; the same batch in JSON.
 
@@ -105,4 +106,5 @@ def main(arguments: Sequence[str]) -> None:
     parser = report.parser("size", "Bytes of an op on the way.")
     options = parser.parse_args(arguments)
     question = f"Bytes of an op, msgpack: in a zstd frame (level {LEVEL}) of {BATCH}, and alone."
-    print(report.tell("size", question, measure(options.runs), report.machine(["msgpack", "zstandard"])))
+    facts = report.machine(["msgpack", "zstandard"])
+    report.tell("size", question, measure(options.runs), facts, options.into)

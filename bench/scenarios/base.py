@@ -1,4 +1,5 @@
-"""What all scenarios have: everybody connects, works are done at a pace, everything arrives, the control is read."""
+"""What all scenarios have: everybody connects, works are done at a pace, everything arrives, the control is
+read."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ DRAIN_S = 15.0  # after the last send: what is not answered and told then is cou
 
 
 class Scenario:
-    """A load. A subclass says what one `work` is, or runs as it likes; `main` names the operation that counts.
+    """A load. A subclass says what one `work` is, or runs as it likes; `main` names the operation that
+    counts.
 
     devices, users, duration_s, window   what is asked when the caller does not say
     foreign                              users on a server that is not the run's own, where each is an account
@@ -67,9 +69,7 @@ class Scenario:
 
     async def connect_all(self) -> None:
         """Connect each device of each member that is not made yet."""
-        ways = [
-            (member, way) for member in self.crew.members for way in member.passes[len(member.devices) :]
-        ]
+        ways = [(member, way) for member in self.crew.members for way in member.passes[len(member.devices) :]]
         devices = [Device(member, way) for member, way in ways]
         await gather([device.connect for device in devices], AT_ONCE)
 

@@ -15,13 +15,16 @@ from fitai.gateways.tasks import spawn
 class Connect(Scenario):
     """All devices connect in the first half of the run and then say nothing.
 
-    `connect` is the time from the intended moment over handshake and authentication to `ready`. With a rate so
-    many come per second; with a window each generator keeps so many handshakes on the way; with neither they
-    come spread over the first half. What the server's memory grew by, over the connections, is told beside it.
+    `connect` is the time from the intended moment over handshake and authentication to `ready`. With a rate
+    so many come per second; with a window each generator keeps so many handshakes on the way; with neither
+    they come spread over the first half. What the server's memory grew by, over the connections, is told
+    beside it.
     """
 
     name: ClassVar[str] = "connect"
-    question: ClassVar[str] = "A storm of connections, then silence: how long to `ready`, how much memory for each?"
+    question: ClassVar[str] = (
+        "A storm of connections, then silence: how long to `ready`, how much memory for each?"
+    )
     main: ClassVar[str] = "connect"
     devices: ClassVar[tuple[int, ...]] = (1,)
     users: ClassVar[int] = 1_000

@@ -19,12 +19,14 @@ AWAY_S = (0.5, 3.0)
 class Mixed(Scenario):
     """The hours of an evening, each a sixth of the run, with a burst at each full hour.
 
-    Mostly sets; besides heart rates, looks at a workout and at the list, and devices that lose their network for
-    a moment. A rate is that of the busiest hour; without one it is what so many users do in it.
+    Mostly sets; besides heart rates, looks at a workout and at the list, and devices that lose their network
+    for a moment. A rate is that of the busiest hour; without one it is what so many users do in it.
     """
 
     name: ClassVar[str] = "mixed"
-    question: ClassVar[str] = "A gym's evening, its hours pressed into the run: does everything stay quick at the peak?"
+    question: ClassVar[str] = (
+        "A gym's evening, its hours pressed into the run: does everything stay quick at the peak?"
+    )
     users: ClassVar[int] = 200
     duration_s: ClassVar[float] = 60.0
     hours: ClassVar[Sequence[Hour]] = profiles.EVENING

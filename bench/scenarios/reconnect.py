@@ -20,12 +20,14 @@ class Reconnect(Scenario):
     """Users log sets all the time; every user's second device is cut off after a third of the run and returns
     with its cursor after two thirds.
 
-    `resume` is the time from the intended return to `ready`, `caught up` the time until it has everything that it
-    missed. The control: exactly the tail, nothing of what it had, no hole.
+    `resume` is the time from the intended return to `ready`, `caught up` the time until it has everything
+    that it missed. The control: exactly the tail, nothing of what it had, no hole.
     """
 
     name: ClassVar[str] = "reconnect"
-    question: ClassVar[str] = "Half the fleet drops and returns with cursors: how long until it has exactly the rest?"
+    question: ClassVar[str] = (
+        "Half the fleet drops and returns with cursors: how long until it has exactly the rest?"
+    )
     main: ClassVar[str] = "caught up"
 
     async def run(self) -> None:

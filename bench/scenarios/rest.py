@@ -18,8 +18,8 @@ FULL = LiveLimits().sets_per_workout  # sets that one workout may have
 class Rest(Scenario):
     """Reads and writes by a table: lists, a workout, the log's last page, devices, and sets that are added.
 
-    Writes carry `If-Match`, one of a user at a time. The user's socket is told of each, which the ledger holds;
-    in the end every workout must have as many sets as writes were answered.
+    Writes carry `If-Match`, one of a user at a time. The user's socket is told of each, which the ledger
+    holds; in the end every workout must have as many sets as writes were answered.
     """
 
     name: ClassVar[str] = "rest"

@@ -25,12 +25,15 @@ class Sync(Scenario):
     """A phone and a watch of one user each wrote a session or two apart, and meet through the server.
 
     The phone pushes its batch over REST (msgpack in zstd), the watch over its socket, neither having seen the
-    other's; then both pull what they lack. `meeting` is all of it. The control: both logs are the same from the
-    first record on, and every op that was acknowledged stands in them once, at the place that the ack named.
+    other's; then both pull what they lack. `meeting` is all of it. The control: both logs are the same from
+    the first record on, and every op that was acknowledged stands in them once, at the place that the ack
+    named.
     """
 
     name: ClassVar[str] = "sync"
-    question: ClassVar[str] = "Two devices of a user were offline and meet: how long until both have everything?"
+    question: ClassVar[str] = (
+        "Two devices of a user were offline and meet: how long until both have everything?"
+    )
     main: ClassVar[str] = "meeting"
     users: ClassVar[int] = 20
     foreign: ClassVar[int] = 5
@@ -78,7 +81,10 @@ class Sync(Scenario):
         crew.spent("pull by socket", began)
         for record in records:
             member.ledger.at(record["seq"], (record["device"], record["n"]))
-            if phone.log.get(record["seq"], (record["device"], record["n"])) != (record["device"], record["n"]):
+            if phone.log.get(record["seq"], (record["device"], record["n"])) != (
+                record["device"],
+                record["n"],
+            ):
                 member.ledger.failures["different"] += 1
         places = [record["seq"] for record in records]
         if places != list(range(phone.before + 1, phone.before + 1 + len(places))):
@@ -103,7 +109,7 @@ class Phone:
         """At least so many ops of this device, up to `at` (Unix ms)."""
         ops = []
         for act in self._lifter.offline(count, at):
-            op = {"n": self._next, "base": self._cursor, "at": act.at}
+            op: Json = {"n": self._next, "base": self._cursor, "at": act.at}
             op |= {"kind": act.kind, "workout": act.workout, "value": act.value}
             ops.append(op if act.entity is None else {**op, "entity": act.entity})
             self._next += 1
