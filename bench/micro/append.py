@@ -1,7 +1,8 @@
 """What does it bring that all who wait share one transaction?
 
-**Question.** Many users push at the same moment, an op each. How many appends a second go through the appender
-when 1, 16 and 128 wait at once, on SQLite with full sync: one disk flush for one of them, or for all?
+**Question.** Many users push at the same moment, an op each. How many appends a second go through the
+appender when 1, 16 and 128 wait at once, on SQLite with full sync: one disk flush for one of them, or for
+all?
 
 **Figure.** The rate with so many waiting as a part of the rate one by one. First measured: 12 for 16 (7 …
 15), 62 for 128 (17 … 63), on two busy cores in November 2026; nothing was changed by it yet.

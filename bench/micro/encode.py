@@ -1,11 +1,11 @@
 """What does an event cost on its way out, beside its bare encoding?
 
-**Question.** A record goes to the devices of its user: how many `ops` events a second does the gateway encode for
-a codec, as a packet that a transport can take?
+**Question.** A record goes to the devices of its user: how many `ops` events a second does the gateway encode
+for a codec, as a packet that a transport can take?
 
-**Figure.** Our rate as a part of the encoder's alone on the same payload (`orjson`, `msgpack`). First measured:
-0.86 for JSON (0.72 … 0.99), 0.81 for msgpack (0.46 … 1.4), on two busy cores in November 2026; nothing was
-changed by it yet.
+**Figure.** Our rate as a part of the encoder's alone on the same payload (`orjson`, `msgpack`). First
+measured: 0.86 for JSON (0.72 … 0.99), 0.81 for msgpack (0.46 … 1.4), on two busy cores in November 2026;
+nothing was changed by it yet.
 
 **Control.** The generator's own reader, which knows nothing of ours, reads the payload from the frame.
 """

@@ -1,7 +1,8 @@
 """How fast do the records of a log become workouts again?
 
-**Question.** A host is opened, projections are written anew: the records of whole workouts are folded. How many a
-second, beside reading the same ops from their JSON, which is the least that anybody has to do with them?
+**Question.** A host is opened, projections are written anew: the records of whole workouts are folded. How
+many a second, beside reading the same ops from their JSON, which is the least that anybody has to do with
+them?
 
 **Figure.** Our rate as a part of the reader's (`orjson`). First measured: 0.063 (0.047 … 0.071), on two
 busy cores in November 2026; nothing was changed by it yet.

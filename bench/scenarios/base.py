@@ -37,6 +37,7 @@ class Scenario:
 
     def __init__(self, crew: Crew) -> None:
         self.crew = crew
+        self._works = 0  # that wait for answers
 
     async def prepare(self) -> None:
         """Before the start, not measured: all devices connect, each user begins a workout on the first."""
@@ -57,6 +58,8 @@ class Scenario:
         """Wait until everything has arrived, and take what the control found into the totals."""
         await self.settle()
         totals = self.crew.totals
+        if self._works:
+            totals.failures["not answered"] += self._works
         for member in self.crew.members:
             waiting = sum(device.waiting for device in member.devices)
             if waiting:
@@ -86,13 +89,14 @@ class Scenario:
         member.devices[place].push([act], operation, intended, done)
 
     async def settle(self) -> None:
-        """Wait until all pushes are settled and all present devices were told of everything; bounded."""
+        """Wait until all works are done, all pushes settled and all present devices told of everything;
+        bounded."""
         until = self.crew.clock() + DRAIN_S
         while self._unsettled() and self.crew.clock() < until:
             await asyncio.sleep(0.02)
 
     def _unsettled(self) -> bool:
-        return any(
+        return self._works > 0 or any(
             member.ledger.behind or any(device.waiting for device in member.devices)
             for member in self.crew.members
         )
@@ -107,8 +111,10 @@ class Scenario:
                 self.crew.totals.failed(f"failed: {type(error).__name__}", error)
                 await asyncio.sleep(0.1)  # a server that refuses everything is not asked in a tight loop
             finally:
+                self._works -= 1
                 done()
 
+        self._works += 1
         spawn("bench.work", whole())
 
 

@@ -58,6 +58,7 @@ class Rest(Scenario):
         self.crew.spent(f"GET {what}", intended)
 
     async def finish(self) -> None:
+        await self.settle()
         for book in self._books.values():
             await book.check()
         await super().finish()
