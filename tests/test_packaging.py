@@ -188,7 +188,7 @@ def test_the_lock_files_hold_all_that_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["ai"]]
     assert names(asked) <= locked("requirements.lock")
-    tools = [*project["optional-dependencies"]["bench"], *project["dependency-groups"]["dev"]]
+    tools = [*project["project"]["optional-dependencies"]["bench"], *project["dependency-groups"]["dev"]]
     assert names([*asked, *tools]) <= locked("requirements-dev.lock")
     assert names(project["dependency-groups"]["peers"]) <= locked("requirements-peers.lock")
 
