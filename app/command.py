@@ -66,16 +66,17 @@ def _options(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes behind the port; needs Redis.")] = None,
     announce: Annotated[
         Path | None, typer.Option(help="File to write {url, host, port, pid} to, as JSON, when ready.")
     ] = None,
 ) -> None:
     """Serve REST and sockets, until Ctrl-C."""
     with told():
-        settings = load_settings(host=host, port=port)
+        settings = load_settings(host=host, port=port, workers=workers)
         from fitai.app import serve as server
 
-        server.serve(settings, announce=announce, say=_say)
+        raise typer.Exit(server.serve(settings, announce=announce, say=_say))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import typer
 
-from fitai.app.settings import Settings, SettingsError
+from fitai.app.settings import SettingsError
 
 # What knows the database's errors is imported when there is one: `fitai --help` need not wait for it.
 
@@ -66,25 +66,27 @@ def _explained_database(error: Exception) -> str | None:
     return None
 
 
-def not_listening(settings: Settings, error: OSError) -> Refused:
-    """Why this address can not be listened on."""
-    where = f"{settings.host} port {settings.port}"
+def not_listening(setting: str, host: str, port: int, error: OSError) -> Refused:
+    """Why this address, which `setting` names, can not be listened on."""
+    where = f"{host} port {port}"
     if error.errno == errno.EADDRINUSE:
-        return Refused(
-            f"Something else listens on {where} already; give another with --port, or 0 for a free one."
+        other = (
+            "give another with --port, or 0 for a free one" if setting == "FITAI_HOST" else f"see {setting}"
         )
+        return Refused(f"Something else listens on {where} already; {other}.")
     if error.errno in {errno.EACCES, errno.EPERM}:
         return Refused(f"This user may not listen on {where}; ports from 1024 on are free for all.")
-    return Refused(f"FITAI_HOST: cannot listen on {where} ({error.strerror or error}).")
+    return Refused(f"{setting}: cannot listen on {where} ({error.strerror or error}).")
 
 
 def shown_url(url: str) -> str:
     """A database URL as it may be shown: without its password."""
-    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from fitai.persistence.engines import parsed_url
+
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        return parsed_url(url).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
         return "(unreadable)"
 

@@ -19,6 +19,7 @@ UNLIMITED = 2**53 - 1
 
 Count = Annotated[int, Field(ge=1, le=UNLIMITED)]
 Bytes = Annotated[int, Field(ge=256, le=2**31)]
+Pause = Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86_400, allow_inf_nan=False)]
 
 
@@ -79,6 +80,11 @@ class Limits(BaseModel):
     )
     idle_finish_seconds: Seconds = Field(
         6 * 3600, description="Silence after which an open workout is completed or abandoned by the server."
+    )
+    drain_notice_seconds: Pause = Field(
+        0,
+        description="Time that a stopping server serves on while `/health/ready` is red, so that load"
+        " balancers turn away first; let it be two of their checks.",
     )
     drain_seconds: Seconds = Field(5, description="Time that a stopping server takes to say goodbye.")
 

@@ -15,7 +15,15 @@ import structlog
 from fitai.app.settings import Settings
 
 # Libraries that tell about every packet or every migration step: heard from when something is wrong.
-_TALKATIVE = ("aiohttp", "aiosqlite", "alembic", "asyncio", "fitai.live", "sqlalchemy")
+_TALKATIVE = (
+    "aiohttp",
+    "aiosqlite",
+    "alembic",
+    "asyncio",
+    "fitai.live",
+    "fitai.persistence.engines",  # SQLAlchemy's pool, by the name of our class
+    "sqlalchemy",
+)
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,

@@ -16,14 +16,18 @@ from importlib.metadata import version
 import structlog
 from aiohttp import web
 
+from fitai.app.metrics import Meters, Siblings
 from fitai.app.settings import Settings
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
-from fitai.gateways.bus.redis import RedisBus
+from fitai.gateways.bus.redis import RedisBus, Stats
+from fitai.gateways.bus.redis_rate import RedisRate
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
+from fitai.gateways.meters import NodeMeters
+from fitai.gateways.pulse import Pulse
 from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
 from fitai.http.auth.tokens import AccessTokens, enrolled_in
@@ -55,17 +59,23 @@ class Node:
     db: Database
     hosts: Hosts
     live: LiveServer
+    meters: Meters
     app: web.Application
 
 
 @asynccontextmanager
-async def open_node(settings: Settings) -> AsyncIterator[Node]:
+async def open_node(settings: Settings, siblings: Siblings | None = None) -> AsyncIterator[Node]:
     """Open the database (migrating it unless that is forbidden), start the hosts, build the application.
+    `siblings` are the workers that share its port, if any.
 
     Raises Unavailable when the database can not be reached, WrongSchema when it is behind and may not be
     migrated.
     """
-    db = Database.open(settings.database_url, pool_size=settings.database_pool)
+    db = Database.open(
+        settings.database_url,
+        pool_size=settings.database_pool,
+        statement_s=settings.database_statement_seconds,
+    )
     try:
         await (db.migrate() if settings.migrate else db.check())
         limits = live_limits(settings)
@@ -74,6 +84,7 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
         life_ms = int(settings.access_token_seconds * 1000)
         tokens = AccessTokens(settings.signing_key, enrolled_in(db), now_ms, life_ms=life_ms)
+        shared_rate = open_shared_rate(settings)
         await bus.start()
         await appender.start()
         await hosts.start()
@@ -84,7 +95,11 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
             now_ms=now_ms,
             polling=settings.polling_allowed,
             origins="*" if "*" in settings.allowed_origins else list(settings.allowed_origins),
+            shared_rate=shared_rate,
         )
+        stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
+        meters = Meters(NodeMeters(lambda: live.queues, hosts.counts, stats), siblings)
+        token = settings.metrics_token
         app = build_app(
             Deps(
                 db=db,
@@ -100,19 +115,26 @@ async def open_node(settings: Settings) -> AsyncIterator[Node]:
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
                 body_bytes=settings.limits.push_bytes,
+                report=meters.report,
+                metrics_token=None if token is None else token.get_secret_value(),
             )
         )
         live.attach(app)
+        pulse = Pulse(bus)
+        pulse.start()
         closing = asyncio.Event()
         keeper = spawn("app.housekeeping", _housekeeping(db, closing))
         try:
-            yield Node(settings, db, hosts, live, app)
+            yield Node(settings, db, hosts, live, meters, app)
         finally:
             closing.set()
             await asyncio.gather(keeper, return_exceptions=True)
+            await pulse.close()
             await hosts.close()
             await appender.close()
             await bus.close()
+            if shared_rate is not None:
+                await shared_rate.close()
     finally:
         await db.close()
 
@@ -125,6 +147,14 @@ def open_bus(settings: Settings) -> Bus:
     bus = RedisBus(settings.redis_url, secret=settings.signing_key.encode(), prefix=settings.redis_prefix)
     _log.info("bus", over=str(bus.url), prefix=settings.redis_prefix)
     return bus
+
+
+def open_shared_rate(settings: Settings) -> RedisRate | None:
+    """What counts new connections over all nodes, where there are several and they are counted at all."""
+    if settings.redis_url is None or not settings.rates:
+        return None
+    per_min = settings.limits.connects_per_minute
+    return RedisRate(settings.redis_url, prefix=settings.redis_prefix, per_min=per_min)
 
 
 async def _housekeeping(db: Database, closing: asyncio.Event) -> None:

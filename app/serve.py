@@ -1,8 +1,10 @@
-"""`fitai serve`: one process, from the settings to a clean end.
+"""`fitai serve`: from the settings to a clean end.
 
-Ends on SIGINT or SIGTERM, within `drain_seconds`: stop accepting, say goodbye on every socket, let requests
-finish, bring the projections up to the log, close the database. Whatever is still not done then is left,
-and loses nothing: what was acknowledged is in the log. A second signal ends the process at once.
+Ends on SIGINT or SIGTERM, within `drain_seconds` after `drain_notice_seconds`. From the signal on it is not
+ready; for the notice it serves everybody all the same, so that load balancers see that and turn away. Then:
+stop accepting, answer what is on its way and say goodbye on every socket, let requests finish, bring the
+projections up to the log, close the database. Whatever is still not done then is left, and loses nothing:
+what was acknowledged is in the log. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -11,44 +13,59 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
 
 from fitai.app import logs
 from fitai.app.accounts import Credentials, demo_account
-from fitai.app.failures import not_listening
+from fitai.app.failures import Refused
+from fitai.app.limits import Limits
+from fitai.app.listen import BACKLOG, Listeners, bound
 from fitai.app.runtime import VERSION, Node, now_ms, open_node
 from fitai.app.settings import Settings, warnings
 from fitai.http import app as rest
+from fitai.http.health import HEALTH
+from fitai.http.metrics import open_application
 
 _log = structlog.get_logger(__name__)
 
 GOODBYE_SHARE = 0.5  # of drain_seconds: for sockets to go by themselves
 REQUEST_SHARE = 0.2  # of drain_seconds: for requests to be answered
-RETURN_MS = 2_000  # clients are asked to come back spread over this long
+RETURN_MS = 2_000  # clients are asked to come back spread over at most this long
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
-def serve(settings: Settings, *, announce: Path | None, say: Say) -> None:
-    """Serve until told to stop. `say` prints a line for people; `announce` names a file that gets
-    {url, host, port, pid} as JSON when the server listens.
+def serve(settings: Settings, *, announce: Path | None, say: Say) -> int:
+    """Serve until told to stop; returns the exit code. `say` prints a line for people; `announce` names a
+    file that gets {url, host, port, pid} as JSON when the server listens.
 
     Raises SettingsError, BadUrl, Unavailable, WrongSchema or Refused when it can not start.
     """
     logs.configure(settings)
     for sentence in warnings(settings):
         _log.warning("settings", told=sentence)
-    run(_serve(settings, announce, say))
+    with bound(settings) as listeners:
+        if settings.workers > 1:
+            if os.name != "posix":
+                raise Refused("Several workers need Linux or macOS; here it is one.")
+            from fitai.app.workers import supervise
+
+            return run(supervise(settings, listeners, announce, say))
+        run(_serve(settings, listeners, announce, say))
+    return 0
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
+def run(work: Coroutine[Any, Any, T]) -> T:
     """Run on uvloop where it exists, else on asyncio's own loop."""
     try:
         import uvloop
@@ -57,46 +74,76 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(work)
+        return runner.run(work)
 
 
-async def _serve(settings: Settings, announce: Path | None, say: Say) -> None:
-    stop = Stop(settings.limits.drain_seconds)
+async def _serve(settings: Settings, listeners: Listeners, announce: Path | None, say: Say) -> None:
+    stop = Stop(stopping_s(settings.limits))
     stop.listen()
     async with open_node(settings) as node:
         account = await demo_account(node.db, now_ms) if settings.environment == "development" else None
-        drain_s = settings.limits.drain_seconds
-        runner = rest.runner(node.app, access_log=None, shutdown_timeout=drain_s * REQUEST_SHARE)
-        await runner.setup()
-        try:
-            url = await _listen(runner, settings, announce)
-            for line in greeting(url, account):
-                say(line)
-            _log.info("serving", url=url, version=VERSION, environment=settings.environment)
+        async with answering(node, listeners) as runner:
+            tell(settings, listeners.port, account, announce, say)
             await stop.asked.wait()
-            await _drain(node, runner, drain_s * GOODBYE_SHARE)
-        finally:
-            await runner.cleanup()
+            await drain(node, runner, settings.limits)
     _log.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, settings: Settings, announce: Path | None) -> str:
-    site = web.TCPSite(runner, settings.host, settings.port)
-    try:
-        await site.start()
-    except OSError as error:
-        raise not_listening(settings, error) from error
-    url = url_of(settings.host, site.port)
-    if announce is not None:
-        write_announcement(announce, url, settings.host, site.port)
-    return url
+@asynccontextmanager
+async def answering(
+    node: Node, listeners: Listeners, own_meters: Path | None = None
+) -> AsyncIterator[web.AppRunner]:
+    """Answer on these sockets, and on a Unix socket `own_meters` with the meters of this process alone."""
+    async with AsyncExitStack() as stack:
+        # Last to go, so that the end can be measured too.
+        if own_meters is not None:
+            runner = await _running(stack, web.AppRunner(open_application(node.meters.own), access_log=None))
+            await web.UnixSite(runner, str(own_meters)).start()
+        if listeners.metrics:
+            runner = await _running(
+                stack, web.AppRunner(open_application(node.meters.report), access_log=None)
+            )
+            await _listen(runner, listeners.metrics)
+        patience_s = node.settings.limits.drain_seconds * REQUEST_SHARE
+        runner = await _running(stack, rest.runner(node.app, access_log=None, shutdown_timeout=patience_s))
+        await _listen(runner, listeners.main)
+        yield runner
 
 
-async def _drain(node: Node, runner: web.AppRunner, within_s: float) -> None:
+async def _running(stack: AsyncExitStack, runner: web.AppRunner) -> web.AppRunner:
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    return runner
+
+
+async def _listen(runner: web.AppRunner, sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        await web.SockSite(runner, each, backlog=BACKLOG).start()
+
+
+async def drain(node: Node, runner: web.AppRunner, limits: Limits) -> None:
+    """Be not ready, and a notice later stop to accept and say goodbye on every socket."""
     _log.info("draining", connections=len(node.live.connections))
+    node.app[HEALTH].draining = True
+    await asyncio.sleep(limits.drain_notice_seconds)
     for site in list(runner.sites):
         await site.stop()
-    await node.live.drain(RETURN_MS, within_s)
+    await node.live.drain(RETURN_MS, limits.drain_seconds * GOODBYE_SHARE)
+
+
+def stopping_s(limits: Limits) -> float:
+    """The longest that it takes to stop."""
+    return limits.drain_notice_seconds + limits.drain_seconds
+
+
+def tell(settings: Settings, port: int, account: Credentials | None, announce: Path | None, say: Say) -> None:
+    """Say to people and programs that the server listens."""
+    url = url_of(settings.host, port)
+    if announce is not None:
+        write_announcement(announce, url, settings.host, port)
+    for line in greeting(url, account):
+        say(line)
+    _log.info("serving", url=url, version=VERSION, environment=settings.environment, workers=settings.workers)
 
 
 def url_of(host: str, port: int) -> str:
@@ -121,33 +168,48 @@ def write_announcement(file: Path, url: str, host: str, port: int) -> None:
 
 
 class Stop:
-    """Hears SIGINT and SIGTERM. The first asks to stop and starts the clock, the second does not wait."""
+    """Hears SIGINT and SIGTERM. The first asks to stop and starts the clock, the second does not wait:
+    `abandon` is called, and the process ends."""
 
-    def __init__(self, within_s: float) -> None:
+    def __init__(self, within_s: float, abandon: Callable[[], None] = lambda: None) -> None:
         self.asked = asyncio.Event()
         self._within_s = within_s
+        self._abandon = abandon
 
     def listen(self) -> None:
         """Take the signals over, for as long as the loop runs."""
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                loop.add_signal_handler(number, self._heard, number)
-            except NotImplementedError:  # Windows
-                signal.signal(number, lambda n, _: loop.call_soon_threadsafe(self._heard, n))
+            on_signal(number, self._heard)
 
-    def _heard(self, number: int) -> None:
+    def ask(self) -> None:
+        """Ask to stop, as the first signal does; again is nothing new."""
         if self.asked.is_set():
-            os._exit(128 + number)
+            return
         self.asked.set()
         # A thread, so that it also ends a loop that is stuck, or an executor that does not return.
         clock = threading.Timer(self._within_s, self._too_late)
         clock.daemon = True
         clock.start()
 
+    def _heard(self, number: int) -> None:
+        if self.asked.is_set():
+            self._abandon()
+            os._exit(128 + number)
+        self.ask()
+
     def _too_late(self) -> None:
         text = (
             f"fitai: not all was said and done within {self._within_s:g} s; what was acknowledged is stored."
         )
         print(text, file=sys.stderr, flush=True)
+        self._abandon()
         os._exit(1)
+
+
+def on_signal(number: int, call: Callable[[int], None]) -> None:
+    """Have `call(number)` run on the loop when the signal comes."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, call, number)
+    except NotImplementedError:  # Windows
+        signal.signal(number, lambda n, _: loop.call_soon_threadsafe(call, n))

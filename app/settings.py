@@ -40,6 +40,7 @@ from fitai.app.limits import LIMIT_PREFIX, Limits, Seconds, is_rate
 from fitai.app.secret_key import FILE_NAME, Weakness, generated_key, weakness
 
 PREFIX = "FITAI_"
+METRICS_TOKEN = 16  # characters at least
 TEST_PREFIX = "FITAI_TEST_"  # read by the test suite, not by the program
 
 
@@ -73,6 +74,16 @@ def _prefix(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", name):
         _wrong("must be 1 to 64 letters, digits or any of _ . : -")
     return name
+
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/@]+):(?P<port>\d{1,5})")
+
+
+def _address(value: str) -> str:
+    found = _ADDRESS.fullmatch(value)
+    if found is None or int(found["port"]) > 65_535:
+        _wrong("must be an address and a port like 127.0.0.1:9464 or [::1]:9464")
+    return value
 
 
 def _listed(value: object) -> object:
@@ -145,6 +156,9 @@ class Settings(BaseSettings):
     database_pool: int = Field(
         5, ge=1, le=500, description="Connections to the database that one process keeps."
     )
+    database_statement_seconds: float = Field(
+        10, ge=1, le=3600, description="The longest that PostgreSQL may work on one statement."
+    )
     redis_url: Annotated[str, AfterValidator(_redis)] | None = Field(
         None,
         description="Redis that connects several processes (`redis://`, `rediss://`, `unix://`, "
@@ -162,6 +176,12 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share the port, for machines with several cores; needs Redis.",
+    )
     public_url: Annotated[str, AfterValidator(_public)] = Field(
         "",
         description="What links to this server begin with, such as https://fit.example.com.",
@@ -181,6 +201,15 @@ class Settings(BaseSettings):
         (),
         description="Load balancers, as addresses or networks, whose `X-Forwarded-For` is believed.",
         json_schema_extra={"shown_default": "none"},
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Opens `/metrics` on the main port to who sends it as a bearer token.",
+        repr=False,
+    )
+    metrics_bind: Annotated[str, AfterValidator(_address)] | None = Field(
+        None,
+        description="Address such as 127.0.0.1:9464 that serves `/metrics` to everybody who reaches it.",
     )
     access_token_seconds: Seconds = Field(15 * 60, description="Life of an access token.")
     refresh_token_seconds: Seconds = Field(
@@ -214,6 +243,29 @@ class Settings(BaseSettings):
             _wrong(f"{_WEAK[why]}; production needs 32 random characters, or none to have one made")
         return key
 
+    @field_validator("workers")
+    @classmethod
+    def _workers_need_redis(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1 and info.data.get("redis_url") is None:
+            _wrong("must be 1 unless FITAI_REDIS_URL names the Redis that connects the processes")
+        return workers
+
+    @field_validator("polling")
+    @classmethod
+    def _polling_needs_one_process(cls, polling: str, info: ValidationInfo) -> str:
+        if polling == "on" and info.data.get("workers", 1) > 1:
+            _wrong(
+                "must be auto or off when FITAI_WORKERS share a port: long-polling has to meet one process"
+            )
+        return polling
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _metrics_token_is_long(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and len(token.get_secret_value()) < METRICS_TOKEN:
+            _wrong(f"is too short: it takes {METRICS_TOKEN} characters or more")
+        return token
+
     @field_validator("refresh_token_seconds")
     @classmethod
     def _refresh_outlives_access(cls, seconds: float, info: ValidationInfo) -> float:
@@ -232,6 +284,12 @@ class Settings(BaseSettings):
         if self.secret_key is None:
             raise SettingsError("FITAI_SECRET_KEY is not set and none was made.")
         return self.secret_key.get_secret_value()
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """(host, port) of `metrics_bind`."""
+        found = None if self.metrics_bind is None else _ADDRESS.fullmatch(self.metrics_bind)
+        return None if found is None else (found["host"].strip("[]"), int(found["port"]))
 
     @property
     def polling_allowed(self) -> bool:
@@ -342,6 +400,10 @@ def warnings(
     if unknown:
         sentences.append(
             f"These variables are no settings of FitAI and change nothing: {', '.join(unknown)}."
+        )
+    if settings.workers > 1 and settings.database_url.startswith("sqlite"):
+        sentences.append(
+            "FITAI_WORKERS share one SQLite file, where one writes at a time: they are meant for PostgreSQL."
         )
     why = weakness(settings.signing_key)
     if why is not None:

@@ -15,7 +15,11 @@ async def open_database(settings: Settings, *, migrate: bool) -> AsyncIterator[D
 
     Raises Unavailable, BadUrl, or WrongSchema when it is checked only and is behind.
     """
-    db = Database.open(settings.database_url, pool_size=settings.database_pool)
+    db = Database.open(
+        settings.database_url,
+        pool_size=settings.database_pool,
+        statement_s=settings.database_statement_seconds,
+    )
     try:
         await (db.migrate() if migrate else db.check())
         yield db

@@ -13,10 +13,11 @@ from typing import Any
 
 from aiohttp import web
 
+from fitai.gateways import meters
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
-from fitai.http import boundary, cors, docs, frame, health, openapi, proxies
+from fitai.http import boundary, cors, docs, frame, health, metrics, openapi, proxies
 from fitai.http.auth import routes as auth
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
@@ -29,6 +30,7 @@ from fitai.http.workouts import routes as workouts
 from fitai.http.workouts.service import WorkoutService
 from fitai.http.workouts.share import ShareService
 from fitai.persistence.database import Database
+from fitai.persistence.readiness import commits
 
 PROBE_S = 1.5  # the longest that a probe over the bus may take
 
@@ -74,6 +76,7 @@ class Deps:
     trusted_proxies     whose X-Forwarded-For is believed
     body_bytes          the largest request body, after decompression
     body_s              the longest that a request's body may take to arrive
+    report              what /metrics answers to who knows `metrics_token`; without both there is no such path
     checks              more readiness checks, by name; `database` and `bus` may be replaced
     """
 
@@ -93,6 +96,8 @@ class Deps:
     trusted_proxies: Sequence[proxies.Network] = ()
     body_bytes: int = frame.BODY_BYTES
     body_s: float = frame.BODY_S
+    report: metrics.Report | None = None
+    metrics_token: str | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 
@@ -109,6 +114,8 @@ def build_app(deps: Deps) -> web.Application:
     cors.install(app, deps.allowed_origins)
     _provide(app, deps)
     frame.install(app, ROUTES)
+    if deps.report is not None and deps.metrics_token is not None:
+        metrics.install(app, deps.report, deps.metrics_token)
     docs.install(app, openapi=openapi_document(deps.version), asyncapi=deps.asyncapi)
     return app
 
@@ -138,14 +145,15 @@ def _provide(app: web.Application, deps: Deps) -> None:
     app[sync.SNAPSHOTS] = SnapshotService(deps.db, deps.hosts)
     app[health.HEALTH] = Health(deps.version, {**_checks(deps), **deps.checks})
     app.cleanup_ctx.append(_closing(passwords))
+    app.on_cleanup.append(lambda app: app[health.HEALTH].close())
 
 
 def _checks(deps: Deps) -> dict[str, Check]:
     async def bus() -> None:
-        if not await deps.bus.probe(PROBE_S):
+        if not await meters.probe(deps.bus, PROBE_S):
             raise TimeoutError("the probe did not come back")
 
-    return {"database": deps.db.check, "bus": bus}
+    return {"database": lambda: commits(deps.db), "bus": bus}
 
 
 def _closing(passwords: Passwords) -> Callable[[web.Application], AsyncIterator[None]]:

@@ -6,16 +6,19 @@ shared by everyone who waits for it. Within it every stream goes down whole or n
 1. The heads are moved by compare-and-set, all streams in one statement, in stream order. Whoever's `seen`
    is no longer the head has lost to another node: `HeadMoved`. The database alone arbitrates.
 2. Rows are written for the winners only, and the keys (stream, seq), (stream, device, n) and
-   (stream, workout, rev) would refuse what the arithmetic let through.
+   (stream, workout, rev) would refuse what the arithmetic let through. On PostgreSQL that is the same
+   statement (`fitai.persistence.batches`).
 3. Commit, and only then does `append` return.
 
 One user's trouble stays that user's:
 
 - a clash fails that append, the rest of the transaction stands;
-- a row that the database refuses rolls everything back, then the streams go down one by one, so that only
-  the bad one fails (`BadRow`);
-- a stream that another transaction holds is passed over (PostgreSQL) and tried again until the append's
-  own patience ends.
+- a row that the database refuses rolls everything back, then each half of the streams goes down by itself,
+  and so on until only the bad one fails (`BadRow`);
+- a stream that another transaction holds, a paused node's maybe, is passed over (PostgreSQL) and tried again
+  until the append's own patience ends, at growing distances, while others go on;
+- a row of another transaction that a companion must wait for is waited for briefly and found in the same way
+  as a bad one; from then on that append is tried alone.
 
 When the database is away, appends wait for it, each up to the appender's patience, then get
 `Unavailable`. When the connection is lost *during* the commit nobody knows the outcome: before anything
@@ -30,17 +33,16 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
-import orjson
 import structlog
 from sqlalchemy import Table, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fitai.engine.ops import Record
+from fitai.persistence.batches import STATEMENTS, Fate, Move
 from fitai.persistence.database import CommitUnknown, Database, Locked, Unavailable, WriteSession
-from fitai.persistence.log import COLUMNS, Log, row_of, same_place
+from fitai.persistence.log import Log, row_of, same_place
+from fitai.persistence.meters import APPEND_FATES, APPEND_ROWS, APPEND_STREAMS, APPEND_TIME, APPEND_WAIT
 from fitai.persistence.models import Stream
 
 # Unavailable is the database's word for it, and one of the answers of `append`.
@@ -49,7 +51,7 @@ __all__ = ["Append", "Appender", "BadRow", "Companion", "HeadMoved", "Unavailabl
 logger = structlog.get_logger(__name__)
 
 RETRY_S = (0.05, 1.0)  # first and longest pause between attempts while the database is away
-BUSY_RETRY_S = 0.005  # the pause before a stream is tried again that another transaction holds
+BUSY_RETRY_S = (0.005, 0.25)  # the same for a stream that another transaction holds
 
 
 class HeadMoved(Exception):
@@ -83,20 +85,23 @@ class Append:
     companions: Sequence[Companion] = ()
 
 
-class _Fate(Enum):
-    WON = "won"
-    MOVED = "moved"
-    BUSY = "busy"
-
-
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """An append in the queue. `unsure` while a commit with it in has an unknown outcome."""
+    """An append in the queue.
+
+    unsure    a commit with it in has an unknown outcome
+    alone     it had to wait for another transaction's row: it shares no transaction any more
+    tries     how often it was put off, and
+    again_at  until when, in the loop's time
+    """
 
     append: Append
     rows: list[tuple[Any, ...]]
     done: asyncio.Future[None]
     unsure: bool = field(default=False)
+    alone: bool = field(default=False)
+    tries: int = field(default=0)
+    again_at: float = field(default=0.0)
 
     def settle(self, error: Exception | None = None) -> None:
         """Answer the caller, unless it has gone."""
@@ -106,6 +111,12 @@ class _Waiting:
             self.done.set_result(None)
         else:
             self.done.set_exception(error)
+
+    def put_off(self) -> None:
+        """Try it again later, and later still each time."""
+        first, longest = BUSY_RETRY_S
+        self.again_at = asyncio.get_running_loop().time() + min(first * 2**self.tries, longest)
+        self.tries = min(self.tries + 1, 16)
 
 
 class Appender:
@@ -128,7 +139,7 @@ class Appender:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._trouble = "the database did not answer in time"
-        self._statements = _STATEMENTS[db.dialect]
+        self._statements = STATEMENTS[db.dialect]
 
     async def start(self) -> None:
         """Begin to serve appends."""
@@ -162,11 +173,12 @@ class Appender:
         waiting = _Waiting(append, _rows(append), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
-        try:
-            async with asyncio.timeout(self._patience):
-                await waiting.done
-        except TimeoutError:
-            raise Unavailable(self._trouble) from None
+        with APPEND_WAIT.time():
+            try:
+                async with asyncio.timeout(self._patience):
+                    await waiting.done
+            except TimeoutError:
+                raise Unavailable(self._trouble) from None
 
     async def _run(self) -> None:
         pause = RETRY_S[0]
@@ -186,40 +198,46 @@ class Appender:
             finally:
                 left = [waiting for waiting in batch if not waiting.done.done()]
                 self._queue.extendleft(reversed(left))
-            if left:
-                await asyncio.sleep(BUSY_RETRY_S)
 
     async def _next(self) -> list[_Waiting]:
         """The next transaction's appends; empty when the appender is closing and none is left."""
         while True:
             if batch := self._take():
                 return batch
-            if self._closing:
+            if self._closing and not self._queue:
                 return []
             self._wake.clear()
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min((w.again_at for w in self._queue), default=None)):
+                    await self._wake.wait()
 
     def _take(self) -> list[_Waiting]:
-        """At most one append per stream, in order of arrival; those whose caller has gone are dropped."""
+        """At most one append per stream, in order of arrival, without those that are put off; those whose
+        caller has gone are dropped."""
+        now = asyncio.get_running_loop().time()
         batch: dict[int, _Waiting] = {}
         later: deque[_Waiting] = deque()
+        passed: set[int] = set()  # streams of which an earlier append comes first
         rows = 0
         while self._queue and len(batch) < self._max_batch and (not batch or rows < self._max_rows):
             waiting = self._queue.popleft()
+            stream = waiting.append.stream
             if waiting.done.done():
                 continue
-            if waiting.append.stream in batch:
+            if stream in passed or waiting.again_at > now or (waiting.alone and batch):
                 later.append(waiting)
             else:
-                batch[waiting.append.stream] = waiting
+                batch[stream] = waiting
                 rows += len(waiting.rows)
+            passed.add(stream)
+            if waiting.alone and stream in batch:
+                break
         self._queue.extendleft(reversed(later))
         return [batch[stream] for stream in sorted(batch)]
 
     async def _flush(self, batch: Sequence[_Waiting]) -> None:
         """One transaction, and what follows from how it ended. What is not settled is to be tried again."""
-        await self._resolve([waiting for waiting in batch if waiting.unsure])
-        batch = [waiting for waiting in batch if not waiting.done.done()]
+        batch = await self._resolve(batch)
         if not batch:
             return
         try:
@@ -229,52 +247,67 @@ class Appender:
                 waiting.unsure = True
             raise
         except Locked as error:
-            await self._one_by_one(batch, error)
+            await self._in_halves(batch, error)
         except Unavailable:
             raise
         except Exception as error:
-            await self._one_by_one(batch, error)
+            await self._in_halves(batch, error)
         else:
             _answer(batch, fates)
 
-    async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:
+    async def _in_halves(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Some row of the transaction made it fail: find out whose."""
         if len(batch) > 1:
-            for waiting in batch:
-                await self._flush([waiting])
-        elif not isinstance(error, Unavailable):
+            middle = len(batch) // 2
+            await self._flush(batch[:middle])
+            await self._flush(batch[middle:])
+            return
+        [waiting] = batch
+        if isinstance(error, Locked):
+            APPEND_FATES.labels("locked").inc()
+            waiting.alone = True
+            waiting.put_off()
+        else:
+            APPEND_FATES.labels("bad").inc()
             bad = BadRow(f"the database refused a row: {error}")
             bad.__cause__ = error
-            batch[0].settle(bad)
+            waiting.settle(bad)
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
-        async with self._db.write() as session:
-            connection = await session.connection()
-            fates = await self._statements.move_heads(connection, batch)
-            winners = [waiting for waiting in batch if fates[waiting.append.stream] is _Fate.WON]
-            if winners:
-                rows = [row for waiting in winners for row in waiting.rows]
-                await connection.exec_driver_sql(self._statements.insert, rows)
+    async def _commit(self, batch: Sequence[_Waiting]) -> dict[int, Fate]:
+        APPEND_STREAMS.observe(len(batch))
+        APPEND_ROWS.observe(sum(len(waiting.rows) for waiting in batch))
+        with APPEND_TIME.time():
+            async with self._db.write() as session:
+                connection = await session.connection()
+                moves = [_move(waiting.append) for waiting in batch]
+                rows = [row for waiting in batch for row in waiting.rows]
+                fates = await self._statements.write(connection, moves, rows)
+                winners = [waiting for waiting in batch if fates[waiting.append.stream] is Fate.WON]
                 await _insert_companions(session, winners)
         return fates
 
-    async def _resolve(self, unsure: Sequence[_Waiting]) -> None:
-        """Find out what became of appends whose commit has an unknown outcome.
+    async def _resolve(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:
+        """Find out what became of appends whose commit has an unknown outcome; returns what is to be written.
 
-        The write session and the row locks wait for a lost transaction that is still ending.
+        The write session and the row locks tell whether a lost transaction is still ending. What it holds is
+        put off, since it may hold it until the server notices that nobody is there.
         """
-        if not unsure:
-            return
-        async with self._db.write() as session:
-            ids = [waiting.append.stream for waiting in unsure]
-            await session.execute(
-                select(Stream.id).where(Stream.id.in_(ids)).order_by(Stream.id).with_for_update()
-            )
-            stored = [await _is_stored(Log(session), waiting.append) for waiting in unsure]
-        for waiting, was_stored in zip(unsure, stored, strict=True):
-            waiting.unsure = False
-            if was_stored:
-                waiting.settle()
+        unsure = [waiting for waiting in batch if waiting.unsure]
+        if unsure:
+            async with self._db.write() as session:
+                ids = [waiting.append.stream for waiting in unsure]
+                query = select(Stream.id).where(Stream.id.in_(ids)).order_by(Stream.id)
+                free = set((await session.execute(query.with_for_update(skip_locked=True))).scalars())
+                known = [waiting for waiting in unsure if waiting.append.stream in free]
+                stored = [await _is_stored(Log(session), waiting.append) for waiting in known]
+            for waiting, was_stored in zip(known, stored, strict=True):
+                waiting.unsure = False
+                if was_stored:
+                    waiting.settle()
+            for waiting in unsure:
+                if waiting.unsure:
+                    waiting.put_off()
+        return [waiting for waiting in batch if not waiting.unsure and not waiting.done.done()]
 
 
 def _rows(append: Append) -> list[tuple[Any, ...]]:
@@ -308,79 +341,19 @@ async def _insert_companions(session: WriteSession, winners: Iterable[_Waiting])
         await session.execute(insert(table), rows)
 
 
-def _answer(batch: Iterable[_Waiting], fates: Mapping[int, _Fate]) -> None:
+def _answer(batch: Iterable[_Waiting], fates: Mapping[int, Fate]) -> None:
     for waiting in batch:
-        match fates[waiting.append.stream]:
-            case _Fate.WON:
+        fate = fates[waiting.append.stream]
+        APPEND_FATES.labels(fate.value).inc()
+        match fate:
+            case Fate.WON:
                 waiting.settle()
-            case _Fate.MOVED:
+            case Fate.MOVED:
                 waiting.settle(HeadMoved(f"stream {waiting.append.stream} is beyond {waiting.append.seen}"))
-            case _Fate.BUSY:
-                pass  # not settled: tried again
+            case Fate.BUSY:
+                waiting.put_off()
 
 
-class _Sqlite:
-    """The database has one writer at a time, so no stream can be busy; a batch travels as one JSON text."""
-
-    insert = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-    cas = """
-        UPDATE streams SET head = w.head, last_rt = max(last_rt, w.rt)
-        FROM (
-            SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS seen,
-                json_extract(value, '$[2]') AS head, json_extract(value, '$[3]') AS rt
-            FROM json_each(?)
-        ) AS w
-        WHERE streams.id = w.id AND streams.head = w.seen
-        RETURNING streams.id
-    """
-
-    @classmethod
-    async def move_heads(cls, connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
-        """Compare and set every head."""
-        moves = orjson.dumps([_move(waiting.append) for waiting in batch]).decode()
-        won = set((await connection.exec_driver_sql(cls.cas, (moves,))).scalars())
-        streams = [waiting.append.stream for waiting in batch]
-        return {stream: _Fate.WON if stream in won else _Fate.MOVED for stream in streams}
-
-
-class _Postgres:
-    """Rows are locked in stream order, and those that others hold are passed over: a batch waits for no
-    lock, so two nodes' batches can neither block nor deadlock each other."""
-
-    insert = (
-        f"INSERT INTO records ({', '.join(COLUMNS)})"
-        f" VALUES ({', '.join(f'${i}' for i in range(1, len(COLUMNS) + 1))})"
-    )
-    cas = """
-        WITH w AS (
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
-                AS w(id, seen, head, rt)
-        ), held AS MATERIALIZED (
-            SELECT s.id, s.head FROM streams s WHERE s.id = ANY($1::bigint[])
-            ORDER BY s.id FOR UPDATE SKIP LOCKED
-        ), won AS (
-            UPDATE streams s SET head = w.head, last_rt = greatest(s.last_rt, w.rt)
-            FROM held JOIN w ON w.id = held.id AND w.seen = held.head
-            WHERE s.id = held.id
-            RETURNING s.id
-        )
-        SELECT held.id, won.id IS NOT NULL FROM held LEFT JOIN won ON won.id = held.id
-    """
-
-    @classmethod
-    async def move_heads(cls, connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
-        """Compare and set every head."""
-        moves = [_move(waiting.append) for waiting in batch]
-        arrays = tuple(list(column) for column in zip(*moves, strict=True))
-        held: Sequence[Any] = (await connection.exec_driver_sql(cls.cas, arrays)).all()
-        fates = {stream: _Fate.WON if won else _Fate.MOVED for stream, won in held}
-        return {waiting.append.stream: fates.get(waiting.append.stream, _Fate.BUSY) for waiting in batch}
-
-
-_STATEMENTS: dict[str, type[_Sqlite] | type[_Postgres]] = {"sqlite": _Sqlite, "postgresql": _Postgres}
-
-
-def _move(append: Append) -> tuple[int, int, int, int]:
-    """(stream, head that was seen, head to come, receipt time)."""
+def _move(append: Append) -> Move:
     last = append.records[-1]
     return append.stream, append.seen, last.seq, last.rt

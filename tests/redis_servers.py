@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -45,13 +45,17 @@ def wheel_redis() -> Path:
 
 
 def debian_redis() -> Path:
-    """A Redis 7 of the system; skips without one, but fails in CI."""
+    """A Redis 7 of the system."""
     found = shutil.which("redis-server")
     version = subprocess.run([found, "--version"], capture_output=True, text=True).stdout if found else ""
     major = version.partition("v=")[2].partition(".")[0]
     if found and major.isdecimal() and int(major) >= 7:
         return Path(found)
-    reason = "needs redis-server 7 or newer on the PATH (Debian: apt-get install redis-server)"
+    missing("redis-server 7 or newer is not on the PATH (Debian: apt-get install redis-server)")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip a test that can not run here and say why; on CI it is a failure."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -173,11 +177,14 @@ class RedisCluster:
 
 
 class Wire:
-    """A TCP proxy to a port. While it `swallows`, both sides stay connected and hear nothing."""
+    """A TCP proxy to a port. While it `swallows`, both sides stay connected and hear nothing; of the
+    connections whose numbers (from 1) are in `deaf`, the one that connected hears nothing.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
         self.swallows = False
+        self.deaf: set[int] = set()
         self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -196,21 +203,22 @@ class Wire:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        number = self.connections
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._to)
         except OSError:
             writer.close()
             return
-        for source, target in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._pump(source, target))
+        for source, target, to in ((reader, back, 0), (there, writer, number)):
+            task = asyncio.create_task(self._pump(source, target, to))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, to: int) -> None:
         with suppress(OSError):
             try:
                 while data := await source.read(65536):
-                    if not self.swallows:
+                    if not self.swallows and to not in self.deaf:
                         target.write(data)
                         await target.drain()
             finally:

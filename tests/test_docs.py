@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fitai.app.metrics import meters_table
 from fitai.app.settings import settings_table
 from fitai.engine.machine import diagram
 
@@ -19,7 +20,10 @@ ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 
 GENERATED = {
     README: {"settings": lambda: f"\n{settings_table()}\n"},
-    ARCHITECTURE: {"machine": lambda: f"\n```mermaid\n{diagram().strip()}\n```\n\n"},
+    ARCHITECTURE: {
+        "machine": lambda: f"\n```mermaid\n{diagram().strip()}\n```\n\n",
+        "meters": lambda: f"\n{meters_table()}\n",
+    },
 }
 
 

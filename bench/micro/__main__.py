@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from fitai.bench.micro import append, encode, fanout, fold, growth, merge, push, size
+from fitai.bench.micro import append, bus, encode, fanout, fold, growth, merge, push, size
 
 ALL = {
     "fold": fold.main,
@@ -18,6 +18,7 @@ ALL = {
     "push": push.main,
     "size": size.main,
     "growth": growth.main,
+    "bus": bus.main,
 }
 
 

@@ -186,7 +186,7 @@ class Link:
             self._heard(self._topic(channel), told)
 
     def _confirmed(self, channel: bytes) -> None:
-        if channel in self._asked and not self._ending[channel]:
+        if channel in self._asked:
             self._standing.add(channel)
             self._stands(self._topic(channel))
         if len(self._standing) == len(self._asked):

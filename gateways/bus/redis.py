@@ -222,7 +222,6 @@ class RedisBus:
             finally:
                 self._link = None
                 self.stats.round_trip_s = None
-                self._answer_probes(self._probes, False)
                 self._tried.set()
             pause = shortest if loop.time() - began > longest else min(longest, pause * 2)
             await asyncio.sleep(random.uniform(pause / 2, pause))
@@ -283,18 +282,13 @@ class RedisBus:
                     await link.echo()
                 heard = True
             finally:
-                self._answer_probes(probes, heard)
+                for probe in probes:
+                    if not probe.done():
+                        probe.set_result(heard)
             self.stats.round_trip_s = loop.time() - sent
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._probed.wait(), self._timing.beat_s)
             self._leave()
-
-    @staticmethod
-    def _answer_probes(probes: list[asyncio.Future[bool]], heard: bool) -> None:
-        for probe in probes:
-            if not probe.done():
-                probe.set_result(heard)
-        probes.clear()
 
     # -- messages ----------------------------------------------------------------------------------
 

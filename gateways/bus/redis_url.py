@@ -20,9 +20,9 @@ from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import RedisError
@@ -136,6 +136,18 @@ class RedisUrl:
         """Keyword arguments of a RedisCluster that never retries."""
         nodes = [ClusterNode(host, port) for host, port in self.hosts]
         return {**self._asking(self.options, timeout), "startup_nodes": nodes}
+
+    def pool(self, timeout: float) -> ConnectionPool:
+        """Connections to the one server, or to whatever the Sentinels name as its master."""
+        asking = self._asking(self.options, timeout)
+        if self.kind == "sentinel":
+            asked = self._asking(self.sentinel_options, timeout)
+            sentinel = Sentinel(list(self.hosts), sentinel_kwargs=asked)
+            return SentinelConnectionPool(self.service, sentinel, **asking)
+        asking.pop("ssl")  # which the kind of connection says already
+        if self.hosts:
+            asking["host"], asking["port"] = self.hosts[0]
+        return ConnectionPool(self.connection, **asking)
 
     def _asking(self, options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Keyword arguments of a redis-py client that asks once."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+NODES = "nodes"
+"""The nodes say here that they are alive."""
+
 
 def user_topic(user: str) -> str:
     """All that concerns one user's stream, devices and sessions."""

@@ -24,6 +24,7 @@ from engineio.packet import CLOSE
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
+from fitai.gateways import meters
 from fitai.gateways.identity import Identity
 from fitai.gateways.live.frames import Codec, Frame, OpsFrame
 from fitai.gateways.live.limits import LiveLimits
@@ -78,6 +79,7 @@ class Connection:
         self.host = host
         self.position = 0
         self.closed = False
+        self.leaving = False
         self.events = Bucket(limits.events_per_s, limits.events_burst, now_ms())
         self._codec = codec
         self._outbox = outbox
@@ -229,7 +231,7 @@ class Connection:
 
     def receive(self, event: str, args: list[Any], ack: int | None) -> None:
         """Take an event into the inbox; a client that floods it is told to come later."""
-        if self.closed:
+        if self.closed or self.leaving:
             return
         if len(self._inbox) >= self._limits.inbox_events:
             self.answer(
@@ -271,10 +273,21 @@ class Connection:
         self._warning = loop.call_later(warn, self.send, frame)
         self._expiry = loop.call_later(left + self._limits.expiry_grace_s, self.bye, "expired")
 
+    def leave(self) -> None:
+        """Take no more events, for a `bye` that is to come when those taken are answered. What is sent from
+        now on is as if it had crossed the `bye` on its way: the client sends it again when it is back."""
+        self.leaving = True
+
+    @property
+    def answered(self) -> bool:
+        """Every event that was taken has its answer in the outgoing queue."""
+        return not (self._inbox or self._working or self.pending or self._settling or self._retries)
+
     def bye(self, code: str, after_ms: int = 0) -> None:
         """Say why, then close: in `bye_s` at the latest, whatever the client does."""
         if self.closed:
             return
+        meters.BYES.labels(code).inc()
         reconnect = BYES[code]
         frame = Frame("bye", {"code": code, "reconnect": reconnect, "after_ms": after_ms})
         last: list[Transport | None] = [frame.packet(self._codec)]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from fitai.gateways import meters
 from fitai.gateways.identity import Authenticator, NotAuthenticated
 from fitai.gateways.live import schemas
 from fitai.gateways.live.connection import PENDING, Connection
@@ -47,6 +48,8 @@ class Events:
                 raise Refusal("bad_request", f"there is no event {event[:64]!r}")
             return await known(connection, args[0] if args else None, ack)
         except Refusal as refusal:
+            if event == "push":
+                meters.PUSHES_REFUSED.labels(refusal.code).inc()
             return refusal.answer()
 
     def _allow(self, connection: Connection, event: str) -> None:

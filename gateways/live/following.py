@@ -125,8 +125,8 @@ class Following:
     async def _learn(self, names: Sequence[str]) -> None:
         """Have the folds of workouts, and the history that each is judged against: the person's earlier
         workouts, which must be projected. Many workouts at once cost one reading, not one each."""
-        await self._host.load_family(*names)
-        roots = [name for name in names if self._host.root(name) == name]
+        await self._host.load(*self._host.merged.family(names))
+        roots = [name for name in names if self._host.merged.root(name) == name]
         asked = [one for name in roots if (one := self._lacking(name)) is not None]
         if not asked:
             return
@@ -141,7 +141,7 @@ class Following:
 
     def _lacking(self, name: str) -> Asked | None:
         """The exercises of a workout whose history is not known here; None when all is known of it."""
-        workout = self._host.view(name)
+        workout = self._host.merged.view(name)
         told = self._told.setdefault(name, Told())
         since = started_at(workout)
         if told.since != since:
@@ -156,21 +156,21 @@ class Following:
         """A workout's insights now, by what was learnt. One that is merged says nothing for itself: what it
         holds is shown, and told of, elsewhere."""
         told = self._told.setdefault(name, Told())
-        if self._host.root(name) != name:
+        if self._host.merged.root(name) != name:
             told.insights = {}
         else:
             twins = told.twins or ()
-            told.insights = derive.insights(self._host.view(name), told.history, twins=twins)
+            told.insights = derive.insights(self._host.merged.view(name), told.history, twins=twins)
         return told
 
     async def _twins(self, one: Asked) -> Sequence[str]:
         """The workouts of its template that were going on at the same time, on another device maybe."""
-        workout, since = self._host.view(one.workouts[0]), one.started_at
+        workout, since = self._host.merged.view(one.workouts[0]), one.started_at
         if workout.template is None or since is None:
             return []
         until = ended_at(workout) or workout.last_te or since
         found = await self._hosts.overlapping(self._host.stream, workout.template, since, until)
-        return [name for name in found if name not in one.workouts and self._host.root(name) == name]
+        return [name for name in found if name not in one.workouts and self._host.merged.root(name) == name]
 
     async def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and from those that changed since

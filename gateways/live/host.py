@@ -12,7 +12,7 @@ Derived things (insights, the end of a rest, projections) follow after the ack a
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ import structlog
 from fitai.engine import combine
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import Limits
-from fitai.gateways.bus.topics import user_topic
+from fitai.gateways import meters
+from fitai.gateways.live.allowance import DAY_MS, Allowance
+from fitai.gateways.live.contexts import Contexts
 from fitai.gateways.live.following import Following
 from fitai.gateways.live.frames import Frame, OpsFrame
 from fitai.gateways.live.jobs import (
@@ -39,20 +41,18 @@ from fitai.gateways.live.jobs import (
     ThenJob,
     TickJob,
 )
+from fitai.gateways.live.merged import Merged
+from fitai.gateways.live.neighbours import Neighbours
 from fitai.gateways.live.presence import Presence
-from fitai.gateways.live.rates import Bucket
 from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Append, HeadMoved
 from fitai.persistence.database import Unavailable
-from fitai.sync import log
-from fitai.sync.clock import VectorClock
 from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
 from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal
 
 if TYPE_CHECKING:
-    from fitai.engine.entities import Workout
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.hosts import Hosts
 
@@ -61,7 +61,9 @@ _log = structlog.get_logger(__name__)
 BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 32  # folds that a host keeps, those used last
 PAGE_BYTES = 256 * 1024  # of JSON in one page of records
-RETRIES = 16  # lost races for the head before a batch is told to come later
+TAIL = 500  # records of others that are read at once
+RACES = 50  # lost for the head before a batch is told to come later
+BACK_MS = 2_000  # over which connections come back whose host was ended
 
 
 class Host:
@@ -73,12 +75,12 @@ class Host:
         self.epoch = epoch
         self.head = 0
         self.folds: dict[str, Folded] = {}
-        # Merged workouts, {merged: into}; the second only where the other one is there.
-        self._merges: dict[str, str] = {}
-        self._aliases: dict[str, str] = {}
+        self.merged = Merged(self)
         self.connections: dict[Connection, None] = {}
+        self.ended = False
         self.following = Following(self, hosts)
-        self.presence = Presence(self, hosts.limits.presence_grace_s)
+        self.neighbours = Neighbours(self, hosts)
+        self.presence = Presence(self, hosts)
         self.limits = hosts.limits
         self.now_ms: Callable[[], int] = hosts.now_ms
         self.used_at = hosts.now_ms()
@@ -90,16 +92,17 @@ class Host:
         self._working = False
         self._worker: asyncio.Task[None] | None = None
         self._after: deque[ThenJob] = deque()
-        self._behind = False
-        self._rates: dict[int, Bucket] = {}
-        self._day = Bucket(hosts.limits.ops_per_day / 86_400, hosts.limits.ops_per_day, hosts.now_ms())
+        self._opened = False
+        self._told = 0  # the log goes at least this far, by what others say
+        self._behind = False  # it goes further than our head
+        self._unsure = False  # only the log can tell whether they have
+        self._allowance = Allowance(hosts.limits, hosts.now_ms())
         self._engine_limits = Limits(
             exercises=hosts.limits.exercises_per_workout,
             sets=hosts.limits.sets_per_workout,
             text=hosts.limits.text_bytes,
             ops=hosts.limits.ops_per_workout,
         )
-        self._unsubscribe = hosts.bus.subscribe(user_topic(user), self._heard)
 
     # -- what others ask ---------------------------------------------------------------------------
 
@@ -174,12 +177,15 @@ class Host:
 
     def enqueue(self, job: Job) -> None:
         """Add a job; the worker runs while there are any."""
+        if self.ended:
+            job.fail(_gone())
+            return
         self._jobs.append(job)
         self._wake()
 
     def _wake(self) -> None:
         self.used_at = self.now_ms()
-        if not self._working:
+        if self._opened and not self._working:
             self._working = True
             self._worker = spawn("live.host", self._work())
 
@@ -192,6 +198,11 @@ class Host:
     def idle(self) -> bool:
         """Nothing is going on: the host may be forgotten."""
         return not (self.connections or self._working or self.following.busy or self.presence.busy)
+
+    @property
+    def pressed(self) -> bool:
+        """More is to be written as soon as this batch is done."""
+        return any(job.writes for job in self._jobs)
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -215,10 +226,11 @@ class Host:
     def telemetry(self, origin: Connection, payload: dict[str, Any]) -> None:
         """Pass a measurement on to the user's other connections, here and on other nodes."""
         device = origin.identity.device
-        self._spread_telemetry(device, payload, origin)
-        self.tell_nodes({"kind": "telemetry", "device": device, "payload": payload})
+        self.spread_telemetry(device, payload, origin)
+        self.neighbours.tell("telemetry", device=device, payload=payload)
 
-    def _spread_telemetry(self, device: int, payload: dict[str, Any], origin: Connection | None) -> None:
+    def spread_telemetry(self, device: int, payload: dict[str, Any], origin: Connection | None) -> None:
+        """Pass a measurement on to the user's connections here, but not to the one that it came from."""
         frame = Frame("telemetry", {**payload, "device": device})
         for connection in list(self.connections):
             if connection is not origin:
@@ -234,21 +246,11 @@ class Host:
         """How many of `wanted` ops the device may write now; they count as written."""
         if self.head + wanted > self.limits.ops_per_user:
             raise Refusal("too_many", "this log is full", max=self.limits.ops_per_user)
-        if not self.limits.rates:
-            return wanted
-        now = self.now_ms()
-        bucket = self._rates.get(device)
-        if bucket is None:
-            bucket = self._rates[device] = Bucket(self.limits.ops_per_s, self.limits.ops_burst, now)
-        got = bucket.take(wanted, now)
-        today = self._day.take(got, now)
-        bucket.give_back(got - today)
-        return today
+        return self._allowance.take(device, wanted, self.now_ms())
 
     def allowance_wait(self, device: int) -> int:
         """Milliseconds until the device may write again."""
-        now = self.now_ms()
-        return max(self._rates[device].wait_ms(now), self._day.wait_ms(now))
+        return self._allowance.wait_ms(device, self.now_ms())
 
     # -- what jobs read ----------------------------------------------------------------------------
 
@@ -285,40 +287,14 @@ class Host:
 
     async def name_context(self, device: int, clock: Mapping[int, int]) -> Context:
         """What a full vector clock says in positions of this log; raises Refusal later {missing}."""
-        start = self.position(device)
-        seen = VectorClock(clock) | (start.beyond or {})
-        here = VectorClock({author: position.next_n - 1 for author, position in self._positions.items()})
-        log.require(seen, device, here)
-        return log.compress(seen, device, start.base, await self._landmarks(device, seen, start.base))
-
-    async def _landmarks(self, own: int, clock: Mapping[int, int], start: int) -> list[tuple[int, Dot]]:
-        """(seq, dot) of the records after `start` that decide what a clock of the device `own` covers: of
-        each other device the last that it had seen and the first that it had not, and the end of what lies
-        before all of the latter. So a clock costs the same in a log of any length."""
-        others = {d: p.next_n - 1 for d, p in self._positions.items() if d != own}
-        seen = {d: min(n, clock.get(d, 0)) for d, n in others.items()}
-        unseen, places = await self._edges(seen, others)
-        if any(places[dot] <= start for dot in unseen):
-            # The base before had seen more than the clock tells.
-            firsts = await self._hosts.log.firsts(self.stream, start)
-            seen = {d: max(n, firsts.get(d, others[d] + 1) - 1) for d, n in seen.items()}
-            unseen, places = await self._edges(seen, others)
-        end = min((places[dot] - 1 for dot in unseen), default=self.head)
-        found = [(seq, dot) for dot, seq in places.items() if seq > start]
-        return sorted([*found, (end, Dot(own, 0))] if end > start else found)
-
-    async def _edges(
-        self, seen: Mapping[int, int], others: Mapping[int, int]
-    ) -> tuple[set[Dot], dict[Dot, int]]:
-        """The first dots that were not seen, and the seqs of these and of the last that were."""
-        unseen = {Dot(d, n + 1) for d, n in seen.items() if n < others[d]}
-        return unseen, await self.places([*unseen, *(Dot(d, n) for d, n in seen.items() if n)])
+        here = Contexts(self._hosts.log, self.stream, self.head, self._positions)
+        return await here.name(device, clock)
 
     # -- the worker --------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         try:
-            while self._jobs or self._behind:
+            while not self.ended and (self._jobs or self._behind):
                 batch = self._next_batch()
                 try:
                     await self._process(batch)
@@ -343,35 +319,43 @@ class Host:
         return batch
 
     async def _process(self, batch: list[Job]) -> None:
-        for _ in range(RETRIES):
+        lost = 0
+        while lost < RACES and not self.ended:
             try:
-                if self._behind:
-                    await self.catch_up()
+                if any(job.writes for job in batch):
+                    await self.neighbours.turn(lost)
+                if self._behind or self._unsure:
+                    await self._catch_up()
                 batch = await self._prepare(batch)
                 placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
                 batch = self._place(batch, placer)
                 await self._append(batch, placer)
-            except (HeadMoved, Behind):
+            except (HeadMoved, Behind) as error:
                 self._forget(batch)
-                self._behind = True
+                self._unsure = True
+                if isinstance(error, HeadMoved):
+                    lost += 1
+                    self._hosts.lost_races += 1
                 continue
             except Unavailable:
-                self._forget(batch)
-                refusal = Refusal("later", "the log is out of reach; nothing was stored", retry_after_ms=1000)
-                for job in batch:
-                    job.fail(refusal)
+                self._refuse(batch, Refusal("later", _OUT_OF_REACH, retry_after_ms=1000))
                 return
             self._committed(batch, placer)
-            await self._follow(placer.records)
+            await self.following.follow(await self.merged.touched(placer.records))
             return
-        raise Refusal("later", "too busy to find a place", retry_after_ms=200)
+        self._refuse(batch, _gone() if self.ended else Refusal("later", _BUSY, retry_after_ms=200))
+
+    def _refuse(self, batch: Iterable[Job], refusal: Refusal) -> None:
+        self._forget(batch)
+        for job in batch:
+            job.fail(refusal)
 
     async def _prepare(self, batch: list[Job]) -> list[Job]:
         ready = []
         for job in batch:
             try:
                 await job.prepare(self)
-                await self.load(*self._family(job))
+                await self.load(*self.merged.family(job.workouts()))
             except (Behind, Unavailable):
                 raise
             except Exception as error:
@@ -417,14 +401,16 @@ class Host:
             job.settle(self)
             if job.records:
                 self._tell(job.records, job.origin)
+            if not isinstance(job, PushJob):
+                self._charge(job.records)
+        self.neighbours.committed(placer.records)
 
     def _tell(self, records: Sequence[Record], origin: Sender | None) -> None:
         for record in records:
             self._received(record)
             self.following.changed(record.op.workout)
-        wire = [record.wire() for record in records]
-        self._deliver(wire, origin)
-        self._hint(wire)
+            meters.OPS.labels(record.verdict.value).inc()
+        self._deliver([record.wire() for record in records], origin)
 
     def _deliver(self, wire: list[dict[str, Any]], origin: Sender | None) -> None:
         frame = OpsFrame(self.epoch, wire[0]["seq"], wire[-1]["seq"], wire)
@@ -434,49 +420,53 @@ class Host:
 
     # -- other nodes -------------------------------------------------------------------------------
 
-    def _hint(self, wire: list[dict[str, Any]]) -> None:
-        if not self._hosts.alone:
-            self.tell_nodes({"kind": "head", "epoch": self.epoch, "head": wire[-1]["seq"]})
-
-    def tell_nodes(self, message: dict[str, Any]) -> None:
-        """Hint something to the hosts of this user on other nodes."""
-        self._hosts.bus.publish(user_topic(self.user), {**message, "node": self._hosts.node})
-
-    def _heard(self, message: dict[str, Any]) -> None:
-        kind = message.get("kind")
-        if kind == "revoked":
-            for connection in list(self.connections):
-                if connection.identity.device == message["device"]:
-                    connection.bye("revoked")
-        elif kind == "named":
-            self.presence.named(message["device"], message["name"])
-        if message.get("node") == self._hosts.node:
-            return
-        if kind == "head":
-            self.heard_of(message["head"])
-        elif kind == "telemetry":
-            self._spread_telemetry(message["device"], message["payload"], None)
-        elif kind == "presence":
-            self.presence.heard(message["node"], message["devices"])
-
     def heard_of(self, head: int) -> None:
         """The log goes that far, by what somebody says."""
+        self._told = max(self._told, head)
         if head > self.head:
             self._behind = True
             self._wake()
 
+    def look(self) -> None:
+        """Others may have appended, and nobody have told: look at the log."""
+        self._unsure = self._behind = True
+        self._wake()
+
     async def catch_up(self) -> None:
-        """Read what others appended after our head, fold and deliver it."""
-        self._behind = False
+        """Take what others appended after our head, from the log."""
+        self._unsure = True
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Take what others appended after our head, fold and deliver it: from their hints as far as these
+        go on from it, else from the log."""
         came: list[Record] = []
-        while records := await self._hosts.log.read(self.stream, self.head, 500):
-            for record in records:
-                self._absorb(record)
+        self._behind = False
+        while True:
+            records = self.neighbours.after(self.head)
+            if not records and (self._unsure or self._told > self.head):
+                records = await self._hosts.log.read(self.stream, self.head, TAIL)
+                self._unsure = self._unsure and len(records) == TAIL
+                self._hosts.gaps_healed += bool(records)
+            if not records:
+                break
+            self._take(records)
             came += records
-            self.head = records[-1].seq
-            self._deliver([record.wire() for record in records], None)
         if came:
-            await self._follow(came)
+            await self.following.follow(await self.merged.touched(came))
+
+    def _take(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._absorb(record)
+        self._charge(records)
+        self.head = records[-1].seq
+        self._deliver([record.wire() for record in records], None)
+
+    def _charge(self, records: Iterable[Record]) -> None:
+        """Count what was written without asking here whether it may be."""
+        now = self.now_ms()
+        for device, ops in Counter(record.device for record in records if record.device != SERVER).items():
+            self._allowance.charge(device, ops, now)
 
     def _absorb(self, record: Record) -> None:
         name = record.op.workout
@@ -495,66 +485,24 @@ class Host:
         if record.device != SERVER:
             self._receipts[record.op.workout] = record.rt
 
-    # -- merged workouts ---------------------------------------------------------------------------
-
-    def view(self, name: str) -> Workout:
-        """A workout as it is shown, with what merged workouts bring; all of its family must be loaded."""
-        others = combine.sources(self._aliases, name)
-        return combine.combined(self.folds[name].workout, [self.folds[other].workout for other in others])
-
-    def root(self, name: str) -> str:
-        """The workout in whose view this one is shown."""
-        return combine.root(self._aliases, name)
-
-    async def load_family(self, *names: str) -> None:
-        """Have the folds that the views of workouts need."""
-        await self.load(*names)
-        if self._aliases:
-            await self.load(*(other for name in names for other in combine.sources(self._aliases, name)))
-
-    def _family(self, job: Job) -> set[str]:
-        names = set(job.workouts())
-        return names.union(*(combine.sources(self._aliases, name) for name in names))
-
-    async def _follow(self, records: Iterable[Record]) -> None:
-        """Tell what follows from new records, of their workouts and of those that show them."""
-        names = {record.op.workout for record in records}
-        aliasing = {record.op.workout for record in records if record.op.kind in combine.ALIASING}
-        aliasing |= {name for name, into in self._merges.items() if into in names}
-        changed = set(names)
-        for name in aliasing:
-            changed |= await self._learn_alias(name)
-        await self.following.follow(changed | {self.root(name) for name in names})
-
-    async def _learn_alias(self, name: str) -> set[str]:
-        """Take over what a workout's fold says of its merging; the workouts whose views have changed."""
-        await self.load(name)
-        before, into = self.root(name), self.folds[name].w.merged_into
-        self._merges.pop(name, None)
-        self._aliases.pop(name, None)
-        if into is not None:
-            await self.load(into)
-            self._merges[name] = into
-            if combine.alias(self.folds[name].w, self.folds[into].w):
-                self._aliases[name] = into
-        changed = {before, self.root(name)} if before != self.root(name) else set()
-        self.following.regrouped(changed)
-        return changed
-
     # -- folds -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Read from the log what every job needs: the head, the devices' positions, what is not projected."""
         row, self._positions = await self._hosts.log.standing(self.stream)
         self.head, self._last_rt = row.head, row.last_rt
+        now = self.now_ms()
+        if row.last_rt > now - DAY_MS and self.limits.rates:
+            self._allowance.written_today(await self._hosts.log.count_since(self.stream, now - DAY_MS), now)
         for merge in await self._hosts.merges(self.stream):
-            self._merges[merge.workout] = merge.into
-            if merge.there:
-                self._aliases[merge.workout] = merge.into
+            self.merged.remember(merge)
         for name in await self._hosts.projector.touched(self.stream):
             self.following.changed(name)
         for name in await self._hosts.projector.touched(self.stream, combine.ALIASING):
-            await self._learn_alias(name)
+            await self.merged.learn(name)
+        self._opened = True
+        if self._jobs or self._behind or self._unsure:
+            self._wake()
 
     async def load(self, *names: str) -> None:
         """Have the folds of workouts, from the log up to our head."""
@@ -572,7 +520,7 @@ class Host:
 
     def _forget(self, batch: Iterable[Job]) -> None:
         for job in batch:
-            for name in self._family(job):
+            for name in self.merged.family(job.workouts()):
                 self.folds.pop(name, None)
 
     def _trim(self) -> None:
@@ -589,6 +537,25 @@ class Host:
 
     def close(self) -> None:
         """Stop listening; what is cached here is in the log."""
-        self._unsubscribe()
+        self.neighbours.close()
         self.presence.close()
         self.following.close()
+
+    def end(self) -> None:
+        """The log is another one than this host knows, or is gone: nothing here is true any more. Whoever is
+        connected comes back to a new host."""
+        self.ended = True
+        for connection in list(self.connections):
+            connection.bye("overload", after_ms=self._hosts.dice.randrange(BACK_MS))
+        self.close()
+        self.presence.tell()
+        self._refuse(self._jobs, _gone())
+        self._jobs.clear()
+
+
+_OUT_OF_REACH = "the log is out of reach; nothing was stored"
+_BUSY = "too busy to find a place"
+
+
+def _gone() -> Refusal:
+    return Refusal("later", "this log began anew or is gone; nothing was stored", retry_after_ms=1000)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,13 +17,16 @@ from fitai.gateways.bus.contract import Bus
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.jobs import Key, KeyReuse
 from fitai.gateways.live.limits import LiveLimits
+from fitai.gateways.live.nodes import Nodes
 from fitai.gateways.live.timers import TimerWheel
+from fitai.gateways.meters import HostCounts
 from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Appender, Companion
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices
 from fitai.persistence.histories import Asked, Histories, lay
 from fitai.persistence.idempotency import Idempotency
+from fitai.persistence.leases import Leases
 from fitai.persistence.log import Log, StreamRow
 from fitai.persistence.projections import Projector, deadlines
 from fitai.persistence.workouts import Merge, Workouts
@@ -30,7 +35,10 @@ from fitai.sync.log import Position
 _log = structlog.get_logger(__name__)
 
 IDLE_MS = 60_000  # a host with nothing to do is kept this long
-SWEEP_S = 10.0
+LOOK_GAP_S = 0.2  # the shortest time between two looks at the heads
+REVOKED_MS = 5 * 60_000  # how far nodes' clocks may differ for a revocation to be found
+ANEW = 200  # users told anew at once after this node was away,
+ANEW_S = 0.02  # and the pause before the next ones
 RENEW_S = 30.0  # how often projections are searched for what an older version of the fold wrote
 
 
@@ -68,6 +76,10 @@ class LogReader:
         async with self._db.read() as session:
             return await Log(session).device_position(stream, device)
 
+    async def count_since(self, stream: int, moment: int) -> int:
+        async with self._db.read() as session:
+            return await Log(session).count_since(stream, moment)
+
     async def places(self, stream: int, dots: Iterable[Dot]) -> dict[Dot, int]:
         async with self._db.read() as session:
             return await Log(session).places(stream, dots)
@@ -103,11 +115,19 @@ class Hosts:
         self.now_ms = now_ms
         self.alone = alone
         self.node = uuid.uuid4().hex
+        self.words = itertools.count()
+        self.dice = random.Random(self.node)
         self.log = LogReader(db)
         self.timers = TimerWheel(self)
+        self.lost_races = 0  # batches that were placed again since another node was faster
+        self.gaps_healed = 0  # readings of the log that brought what no hint had brought
         self._hosts: dict[str, Host] = {}
-        self._opening: dict[str, asyncio.Future[Host]] = {}
-        self._sweeper: asyncio.Task[None] | None = None
+        self._opening: dict[str, asyncio.Future[Host | UnknownUser | Unavailable]] = {}
+        self._nodes: Nodes | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._looked_at = now_ms()
+        self._look = asyncio.Event()
+        self._stale = False  # what is known of other nodes may be
         self._renewer: asyncio.Task[None] | None = None
         self._layer: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -115,16 +135,21 @@ class Hosts:
     async def start(self) -> None:
         """Begin to watch deadlines, to forget idle hosts, and to renew what an older version projected."""
         self.timers.start()
-        self._sweeper = spawn("live.sweep", self._sweep())
+        if not self.alone:
+            self._nodes = Nodes(self)
+            self._nodes.start()
+        self._watcher = spawn("live.watch", self._watch())
         self._renewer = spawn("live.renew", self._renew())
 
     async def close(self) -> None:
         """Bring every projection up to its log, then forget all hosts."""
         self._closing.set()
+        self._look.set()
         await self.timers.close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        if self._nodes is not None:
+            await self._nodes.close()
+        if self._watcher is not None:
+            await self._watcher
         if self._renewer is not None:
             await self._renewer
         await asyncio.gather(*(host.flush() for host in self._hosts.values()), return_exceptions=True)
@@ -144,45 +169,124 @@ class Hosts:
         opening = self._opening.get(user)
         if opening is None:
             opening = self._opening[user] = spawn("live.open", self._open(user))
-        return await asyncio.shield(opening)
+        opened = await asyncio.shield(opening)
+        if not isinstance(opened, Host):
+            raise opened
+        return opened
+
+    def counts(self) -> HostCounts:
+        """What is measured of the hosts."""
+        return HostCounts(len(self._hosts), self.lost_races, self.gaps_healed)
 
     def loaded(self, user: str) -> Host | None:
         """The user's host if this node has one."""
         return self._hosts.get(user)
 
-    async def _open(self, user: str) -> Host:
+    async def _open(self, user: str) -> Host | UnknownUser | Unavailable:
+        """The host, or why there is none: that is for whoever asked to tell, and no failure of this task."""
         try:
             async with self.db.read() as session:
                 row = await Log(session).stream_of(user)
             if row is None:
                 raise UnknownUser(user)
             host = Host(self, user, row.id, row.epoch)
-            await host.open()
+            try:
+                await host.open()
+            except BaseException:
+                host.close()
+                raise
             self._hosts[user] = host
             return host
+        except (UnknownUser, Unavailable) as error:
+            return error
         finally:
             del self._opening[user]
 
-    async def look(self) -> None:
-        """Compare the hosts' heads with the log: the last hint of a commit elsewhere may have been lost."""
-        hosts = {host.stream: host for host in self._hosts.values()}
-        async with self.db.read() as session:
-            heads = await Log(session).heads(hosts)
-        for stream, head in heads.items():
-            hosts[stream].heard_of(head)
+    # -- other nodes -------------------------------------------------------------------------------
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_S)
+    async def look(self) -> None:
+        """Compare what this node believes with the database, in case that a hint was lost: the heads and
+        epochs of its streams, and which devices may still be here. A host whose log is another one now (it
+        was restored, or lost its end with a database), or whose user is gone, is forgotten."""
+        hosts = {host.stream: (host, host.head) for host in self._hosts.values()}
+        now = self.now_ms()
+        if hosts:
+            async with self.db.read() as session:
+                standings = await Log(session).standings(hosts)
+                revoked = await Devices(session).revoked_since(self._looked_at - REVOKED_MS)
+            for stream, (host, head) in hosts.items():
+                epoch, there = standings.get(stream, ("", 0))
+                if epoch != host.epoch or there < head:
+                    self._forget(host)
+                else:
+                    host.heard_of(there)
+            for user, device in revoked:
+                if user in self._hosts:
+                    self._hosts[user].neighbours.revoked(device)
+        self._looked_at = now
+
+    def look_soon(self) -> None:
+        """Something is not as this node believes: look at once."""
+        self._look.set()
+
+    def heard(self, node: str) -> None:
+        """Another node has told something."""
+        if self._nodes is not None:
+            self._nodes.heard(node, asyncio.get_running_loop().time())
+
+    def lost(self, node: str) -> None:
+        """Another node is no more."""
+        for host in self._hosts.values():
+            host.presence.lost(node)
+
+    def anew(self) -> None:
+        """This node may have missed anything: look at the log at once, then tell and ask who is there."""
+        self._stale = True
+        self._look.set()
+
+    async def lease(self, name: str, life_ms: int) -> bool:
+        """Whether this node is the one that does something for all, until `life_ms` from now."""
+        async with self.db.write() as session:
+            return await Leases(session).take(name, self.node, now=self.now_ms(), life_ms=life_ms)
+
+    async def _watch(self) -> None:
+        while not self._closing.is_set():
+            self._look.clear()
             try:
                 await self.look()
+            except Unavailable:
+                _log.warning("heads_not_compared")
             except Exception:
-                _log.warning("heads_not_compared", exc_info=True)
-            limit = self.now_ms() - IDLE_MS
-            for user, host in list(self._hosts.items()):
-                if host.idle and host.used_at < limit:
-                    host.close()
-                    del self._hosts[user]
+                _log.exception("heads_not_compared")
+            if self._stale:
+                await self._tell_anew()
+            self._forget_idle()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), LOOK_GAP_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), self.limits.look_s - LOOK_GAP_S)
+
+    async def _tell_anew(self) -> None:
+        """Bring presence up to date with the other nodes, of some users after the other."""
+        self._stale = False
+        for index, host in enumerate([host for host in self._hosts.values() if host.presence.busy]):
+            if index % ANEW == ANEW - 1:
+                await asyncio.sleep(ANEW_S)
+            host.presence.tell()
+            host.presence.ask()
+
+    def _forget(self, host: Host) -> None:
+        if self._hosts.get(host.user) is host:
+            _log.warning("host_forgotten", user=host.user, stream=host.stream, epoch=host.epoch)
+            del self._hosts[host.user]
+            host.end()
+
+    def _forget_idle(self) -> None:
+        limit = self.now_ms() - IDLE_MS
+        for user, host in list(self._hosts.items()):
+            if host.idle and host.used_at < limit:
+                host.close()
+                del self._hosts[user]
 
     async def _renew(self) -> None:
         """Write anew what an older version of the fold projected, and see later whether there is more: nodes
@@ -252,9 +356,10 @@ class Hosts:
         async with self.db.read() as session:
             return await Workouts(session).due(until, limit)
 
-    async def lagging(self, limit: int) -> Sequence[str]:
-        """Users whose projections are behind their log."""
-        return await self.projector.lagging(limit)
+    async def lagging(self, limit: int, until: int | None) -> Sequence[str]:
+        """Users whose projections are behind their log; with `until` only those that have been left alone
+        since that moment, Unix ms."""
+        return await self.projector.lagging(limit, until)
 
     async def key_used(self, user: str, key: Key) -> bool:
         """Whether the same request used this Idempotency-Key before; raises KeyReuse for another one."""

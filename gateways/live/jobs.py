@@ -22,6 +22,7 @@ from fitai.engine import timers as deadlines
 from fitai.engine.kinds import stamp
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import state
+from fitai.gateways import meters
 from fitai.gateways.identity import Identity
 from fitai.sync import log
 from fitai.sync.log import Context
@@ -111,8 +112,9 @@ class Sender(Protocol):
 
 class Job:
     """See the module's first lines. `records` are what it placed, `origin` who must not be echoed, `kinds`
-    those of the ops that a device asks to be placed."""
+    those of the ops that a device asks to be placed, `writes` whether it may place any."""
 
+    writes = True
     records: Sequence[Record] = ()
     kinds: frozenset[str] = frozenset()
     origin: Sender | None = None
@@ -151,6 +153,7 @@ class PushJob(Job):
         self._answer: dict[str, Any] = {}
         self._last = 0
         self._looked = False
+        self._paid = 0  # ops that the rates have let through, however often they have to be placed
 
     def workouts(self) -> Iterable[str]:
         return {op.workout for op in self._push.ops}
@@ -205,6 +208,7 @@ class PushJob(Job):
         self._answer = {"ok": True, "results": results, "head": placer.head}
 
     def settle(self, host: Host) -> None:
+        meters.DUPLICATES.inc(len(self._answer["results"]) - len(self.records))
         if self.records:
             self.origin.settle(self._ack, self._answer, self.records[0].seq, self.records[-1].seq)
         else:
@@ -213,6 +217,7 @@ class PushJob(Job):
     def fail(self, error: Exception) -> None:
         if not isinstance(error, Refusal):
             error = Refusal("unavailable", "something went wrong here; nothing was stored, try again")
+        meters.PUSHES_REFUSED.labels(error.code).inc()
         self.origin.refuse(self._ack, error.answer())
 
     def _retry(self, op: Op, placer: Placer) -> dict[str, Any]:
@@ -225,10 +230,11 @@ class PushJob(Job):
         """As many of the new ops as the device's rate allows; refused with `later` when that is none."""
         if not fresh:
             return fresh
-        count = host.allowance(self._device, len(fresh))
-        if count == 0:
+        if len(fresh) > self._paid:
+            self._paid += host.allowance(self._device, len(fresh) - self._paid)
+        if self._paid == 0:
             raise Refusal("later", "too many ops at once", retry_after_ms=host.allowance_wait(self._device))
-        return fresh[:count]
+        return fresh[: self._paid]
 
 
 class CommandJob(Job):
@@ -280,6 +286,8 @@ class CommandJob(Job):
 class ReadJob(Job):
     """The committed state of one workout."""
 
+    writes = False
+
     def __init__(self, workout: str) -> None:
         self.done: asyncio.Future[StateAt | None] = asyncio.get_running_loop().create_future()
         self._workout = workout
@@ -328,6 +336,8 @@ class TickJob(Job):
 class ThenJob(Job):
     """Work that has its turn in the queue and may wait for the log: greetings and projections."""
 
+    writes = False
+
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._work = work
@@ -355,7 +365,7 @@ class ThenJob(Job):
 def _state_at(host: Host, placer: Placer, workout: str) -> StateAt:
     """The state with what has been placed so far. The revisions of merged workouts count in a part of the
     number of their own, so that no op and no unmerging can bring an old number back."""
-    view = host.view(workout)
+    view = host.merged.view(workout)
     merged = sum(host.folds[name].rev for name in view.merged)
     return StateAt(placer.head, view.rev + (merged << 32), state(view))
 

@@ -44,6 +44,8 @@ class LiveLimits:
     expiring_s: float = 60.0
     expiry_grace_s: float = 25.0
     presence_grace_s: float = 15.0
+    heartbeat_s: float = 2.0
+    look_s: float = 3.0
     bye_s: float = 2.0
     ping_interval_s: float = 25.0
     ping_timeout_s: float = 20.0

@@ -26,8 +26,11 @@ from engineio.packet import CLOSE, MESSAGE
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
+from fitai.gateways import meters
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
+from fitai.gateways.live.arrivals import Arrivals, SharedRate
 from fitai.gateways.live.connection import Connection
+from fitai.gateways.live.drain import say_goodbye
 from fitai.gateways.live.engine_io import Engine, Socket
 from fitai.gateways.live.events import Events
 from fitai.gateways.live.frames import CODECS, NAMESPACE, Codec, Frame, Unreadable
@@ -35,7 +38,6 @@ from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts, UnknownUser
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
-from fitai.gateways.live.rates import Arrivals
 from fitai.gateways.live.schemas import Cursor
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
@@ -43,6 +45,7 @@ from fitai.persistence.database import Unavailable
 _log = structlog.get_logger(__name__)
 
 PROTOCOL = 1
+DRAINING = ("draining", "this node is going away", True)
 
 
 class Session:
@@ -88,6 +91,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         now_ms: Callable[[], int],
         polling: bool = True,
         origins: list[str] | str = "*",
+        shared_rate: SharedRate | None = None,
     ) -> None:
         super().__init__(
             async_mode="aiohttp",
@@ -110,7 +114,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._polling = polling
         self._events = Events(authenticator, limits, now_ms)
         self._sessions: dict[str, Session] = {}
-        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None)
+        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, shared_rate)
         self._draining = False
         self._empty = asyncio.Event()
 
@@ -126,15 +130,25 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         """The live connections of this node."""
         return [s.connection for s in self._sessions.values() if s.connection is not None]
 
+    @property
+    def queues(self) -> list[Outbox]:
+        """The outgoing queues of the live connections."""
+        return [s.outbox for s in self._sessions.values() if s.connection is not None]
+
     async def drain(self, jitter_ms: int, within_s: float) -> None:
-        """Take no more connections and ask those that are here to come back elsewhere."""
+        """Take no more connections and ask those that are here to come back elsewhere, each after at most
+        `jitter_ms`; returns when all have gone, or after `within_s`. Once is enough."""
+        if self._draining:
+            return
         self._draining = True
-        here = self.connections
-        for index, connection in enumerate(here):
-            connection.bye("draining", after_ms=jitter_ms * index // max(1, len(here)))
+        for session in list(self._sessions.values()):
+            if session.connection is None and not session.connecting:
+                self._end(session)
         self._tell_if_empty()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await say_goodbye(self.connections, within_s, jitter_ms)
+                await self._empty.wait()
         for session in list(self._sessions.values()):
             session.hang_up(0)
         await self.eio.shutdown()
@@ -148,7 +162,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if "sid" not in request.query:
             if self._draining:
                 return web.json_response({"code": "draining", "message": "going away"}, status=503)
-            wait_ms = self._arrivals.wait_ms(request.remote or "", self._now_ms())
+            wait_ms = await self._arrivals.wait_ms(request.remote or "", self._now_ms())
             if wait_ms:
                 headers = {"Retry-After": str(-(-wait_ms // 1000))}
                 body = {"code": "later", "message": "too many new connections from one address"}
@@ -263,7 +277,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _try_admit(self, session: Session, data: Any) -> tuple[str, str, bool] | None:
         """Authenticate and join; returns (code, message, retry) when that is refused."""
         if self._draining:
-            return "draining", "this node is going away", True
+            return DRAINING
         auth = data if isinstance(data, dict) else {}
         token = auth.get("token")
         cursor = _cursor(auth.get("cursor"))
@@ -281,6 +295,8 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             return error.code, error.message, error.code == "token_expired"
         except UnknownUser:
             return "unauthorized", "this account is no longer here", False
+        if host.ended:
+            return "unavailable", "this log is being opened anew", True
         mine = [c for c in host.connections if c.identity.device == identity.device]
         if len(mine) >= self._limits.connections_per_device:
             return "too_many", "too many connections of this device", True
@@ -294,6 +310,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self, session: Session, identity: Identity, name: str, host: Host, cursor: Cursor | None
     ) -> None:
         """CONNECT, then `ready`, then the tail: all from one moment, so that no commit falls between."""
+        if self._draining:  # since a moment ago
+            self._refuse(session, *DRAINING)
+            return
         session.at_ease()
         sid = self.eio.generate_id()
         connection = Connection(
@@ -310,6 +329,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         )
         session.connection = connection
         after = _resume_point(cursor, host)
+        meters.resumed(cursor is not None, after is not None)
         session.outbox.push(session.codec.packet(sio.CONNECT, {"sid": sid}))
         connection.send(Frame("ready", self._ready(identity, host, after is not None)))
         host.attach(connection)

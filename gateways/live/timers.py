@@ -2,7 +2,9 @@
 
 The hosts on this node say when each of their workouts next needs a look; deadlines of workouts that no
 host holds (after a restart, after another node's death) are found by looking at the projections' `due_at`
-every few seconds. A deadline that is met twice does no harm: what is due is judged again, on the log.
+every few seconds. Of several nodes one does that for all, under a lease, and only for what is overdue:
+whoever holds the workout was to have met it. A deadline that is met twice does no harm: what is due is judged
+again, on the log.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from fitai.gateways import meters
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 
@@ -25,6 +28,8 @@ _log = structlog.get_logger(__name__)
 
 SCAN_S = 5.0  # how often the projections are searched for deadlines nobody here knows of
 SCAN_LIMIT = 500
+LEASE_MS = 15_000  # how long a node that is no more keeps the others from scanning
+OVERDUE_MS = 3_000  # what was not met so long after it was due, nobody holds
 
 
 class TimerWheel:
@@ -92,6 +97,7 @@ class TimerWheel:
                 return (due - now) / 1000
             heapq.heappop(self._heap)
             del self._due[user, workout]
+            meters.TIMERS_LATE_SECONDS.observe((now - due) / 1000)
             held[1].tick(workout)
         return None
 
@@ -107,11 +113,18 @@ class TimerWheel:
                 await asyncio.wait_for(self._closing.wait(), SCAN_S)
 
     async def scan(self) -> None:
-        """Open a host for every deadline that is due before the next scan."""
-        horizon = self._hosts.now_ms() + int(SCAN_S * 1000)
-        for user, workout, due in await self._hosts.due(horizon, SCAN_LIMIT):
+        """Open a host for every deadline that is due before the next scan: on one of several nodes, and for
+        what has been due for a while."""
+        hosts, now = self._hosts, self._hosts.now_ms()
+        if hosts.alone:
+            due_until, left_alone = now + int(SCAN_S * 1000), None
+        elif await hosts.lease("timers", LEASE_MS):
+            due_until = left_alone = now - OVERDUE_MS
+        else:
+            return
+        for user, workout, due in await hosts.due(due_until, SCAN_LIMIT):
             if (user, workout) not in self._due:
-                host = await self._hosts.open(user)
+                host = await hosts.open(user)
                 self.set(host, workout, due)
-        for user in await self._hosts.lagging(SCAN_LIMIT):
-            await self._hosts.open(user)
+        for user in await hosts.lagging(SCAN_LIMIT, left_alone):
+            await hosts.open(user)

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from fitai.app.failures import EXIT, Refused, explained, not_listening, shown_url, told
-from fitai.app.settings import Settings, SettingsError
+from fitai.app.settings import SettingsError
 from fitai.persistence.database import BadUrl, Database, Unavailable
 from fitai.persistence.schema import WrongSchema
 
@@ -73,8 +73,7 @@ async def test_a_role_that_postgresql_does_not_know_is_told_in_a_sentence(postgr
     [(errno.EADDRINUSE, "already"), (errno.EACCES, "may not"), (errno.EADDRNOTAVAIL, "FITAI_HOST")],
 )
 def test_why_an_address_cannot_be_listened_on(number, words):
-    settings = Settings(_env_file=None, host="10.0.0.9", port=80)
-    sentence = str(not_listening(settings, OSError(number, "no")))
+    sentence = str(not_listening("FITAI_HOST", "10.0.0.9", 80, OSError(number, "no")))
     assert words in sentence
     assert "10.0.0.9 port 80" in sentence
 

@@ -154,3 +154,26 @@ def test_a_database_that_is_away_stops_the_start_with_one_sentence(command):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("fitai: FITAI_DATABASE_URL: the database cannot be reached")
     assert "secret" not in err
+
+
+def test_a_node_says_which_bus_it_uses_and_listens_on_it(command, redis_server):
+    redis_server.ask("CONFIG SET", "requirepass", "hunter2")
+    url = f"redis://:hunter2@127.0.0.1:{redis_server.port}/0"
+    process, told = command.serve(FITAI_REDIS_URL=url, FITAI_REDIS_PREFIX="gym")
+    sign_in(told["url"])
+    assert redis_server.ask("PUBSUB CHANNELS", "gym:*", password="hunter2")
+    code, _, err, _ = stopped(process, signal.SIGTERM)
+    said = [json.loads(line) for line in err.splitlines()]
+    assert [line["over"] for line in said if line["event"] == "bus"] == [
+        f"redis://127.0.0.1:{redis_server.port}"
+    ]
+    assert (code, "hunter2" in err) == (0, False)
+
+
+def test_a_redis_that_is_down_does_not_stop_the_start(command, redis_server):
+    redis_server.stop()
+    process, told = command.serve(FITAI_REDIS_URL=redis_server.url)
+    assert sign_in(told["url"])["access_token"]
+    code, _, err, _ = stopped(process, signal.SIGTERM)
+    assert "bus_away" in err
+    assert code == 0

@@ -33,6 +33,39 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **environ: str) -> str:
     return str(caught.value)
 
 
+def test_several_workers_need_redis_and_should_have_postgresql(monkeypatch):
+    assert refusal(monkeypatch, FITAI_WORKERS="3").startswith(
+        "FITAI_WORKERS must be 1 unless FITAI_REDIS_URL"
+    )
+    monkeypatch.setenv("FITAI_REDIS_URL", "redis://localhost")
+    monkeypatch.setenv("FITAI_SECRET_KEY", STRONG)
+    [doubt] = warnings(load_settings())
+    assert "SQLite" in doubt
+    monkeypatch.setenv("FITAI_DATABASE_URL", "postgresql://localhost/fit")
+    assert warnings(load_settings()) == []
+    assert "long-polling" in refusal(monkeypatch, FITAI_POLLING="on")
+    assert "FITAI_WORKERS" in refusal(monkeypatch, FITAI_POLLING="auto", FITAI_WORKERS="0")
+
+
+def test_metrics_take_a_long_token_and_a_whole_address(monkeypatch):
+    short = refusal(monkeypatch, FITAI_METRICS_TOKEN="short")
+    assert short == "FITAI_METRICS_TOKEN is too short: it takes 16 characters or more."
+    monkeypatch.setenv("FITAI_METRICS_TOKEN", STRONG)
+    for wrong in ("9464", ":9464", "127.0.0.1", "127.0.0.1:65536", "::1:9464", "http://h:1"):
+        assert refusal(monkeypatch, FITAI_METRICS_BIND=wrong).startswith(
+            "FITAI_METRICS_BIND must be an address"
+        )
+    for right, address in (("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:0", ("::1", 0))):
+        monkeypatch.setenv("FITAI_METRICS_BIND", right)
+        assert load_settings().metrics_address == address
+    assert STRONG not in repr(load_settings())
+
+
+def test_a_drain_may_come_without_notice_but_not_before_now(monkeypatch):
+    assert load_settings().limits.drain_notice_seconds == 0
+    assert "FITAI_LIMIT_DRAIN_NOTICE_SECONDS" in refusal(monkeypatch, FITAI_LIMIT_DRAIN_NOTICE_SECONDS="-1")
+
+
 def test_nothing_set_gives_one_process_on_sqlite_in_the_data_folder():
     settings = load_settings()
     assert settings.database_url == "sqlite:///data/fitai.db"
@@ -162,6 +195,30 @@ def test_a_wrong_url_is_told_without_its_password(monkeypatch: pytest.MonkeyPatc
 )
 def test_a_database_url_may_name_its_driver_or_not(url: str):
     assert load_settings(database_url=url).database_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("redis://h,i", "must name one server, or be redis+sentinel://… or redis+cluster://…."),
+        ("redis+sentinel://h", "must name the service, like redis+sentinel://host,host/mymaster."),
+        (
+            "redis://h?sll_ca_certs=x",
+            "must not have the option 'sll_ca_certs': its kind of connection has none.",
+        ),
+    ],
+)
+def test_a_wrong_redis_url_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, url: str, sentence: str):
+    assert refusal(monkeypatch, FITAI_REDIS_URL=url) == f"FITAI_REDIS_URL {sentence}"
+
+
+def test_several_processes_are_nothing_to_be_warned_of():
+    assert warnings(load_settings(redis_url="redis://h", secret_key=STRONG), environ={}) == []
+
+
+@pytest.mark.parametrize("prefix", ["a b", "{tag}", "x" * 65, "é"])
+def test_names_in_redis_begin_with_plain_characters(monkeypatch: pytest.MonkeyPatch, prefix: str):
+    assert "must be 1 to 64 letters" in refusal(monkeypatch, FITAI_REDIS_PREFIX=prefix)
 
 
 def test_passwords_and_keys_stay_out_of_the_repr():

@@ -9,6 +9,7 @@ import pytest
 from fitai.bench.micro import (
     __main__,
     append,
+    bus,
     encode,
     fanout,
     fold,
@@ -127,6 +128,16 @@ def test_every_connection_gets_every_event_once():
         queue.push(frame.packet(CODECS["json"]))
     with pytest.raises(AssertionError, match="bytes"):
         fanout.check(queue, frames)
+
+
+def test_hints_arrive_once_and_in_order_by_every_way():
+    found = by_name(bus.measure(1, 450))
+    assert all(found[name].least > 0 for name in bus.CONTENDERS)
+    heard = bus.Heard(2)
+    for topic, message in bus.messages(201)[::-200]:
+        heard.take(topic, message)
+    with pytest.raises(AssertionError, match="lost, doubled or came out of order"):
+        bus.check(heard, 201)
 
 
 def test_a_measurement_is_told_as_a_table_and_as_json(tmp_path, capsys):

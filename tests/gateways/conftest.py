@@ -16,6 +16,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from fitai.gateways.bus.contract import Hook, Listener, Message, Unsubscribe
 from fitai.gateways.bus.memory import MemoryBus, MemoryHub
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
@@ -42,6 +43,38 @@ class Clock:
         return time.time_ns() // 1_000_000 + self.ahead_ms
 
 
+class CutBus(MemoryBus):
+    """A bus that can be away: then nothing comes and nothing goes, and nobody is told."""
+
+    def __init__(self, hub: MemoryHub) -> None:
+        super().__init__(hub)
+        self.away = False
+        self._hooks: list[Callable[[], None]] = []
+
+    def publish(self, topic: str, message: Message) -> None:
+        if not self.away:
+            super().publish(topic, message)
+
+    def subscribe(self, topic: str, listener: Listener, ready: Hook | None = None) -> Unsubscribe:
+        def hear(message: Message) -> None:
+            if not self.away:
+                listener(message)
+
+        return super().subscribe(topic, hear, ready)
+
+    def on_reconnect(self, listener: Hook) -> Unsubscribe:
+        self._hooks.append(listener)
+        return lambda: self._hooks.remove(listener) if listener in self._hooks else None
+
+    def cut(self) -> None:
+        self.away = True
+
+    def rejoin(self) -> None:
+        self.away = False
+        for hook in self._hooks:
+            hook()
+
+
 @dataclass
 class Server:
     """One node. `stop` and `start` again on the same database is a restart."""
@@ -52,10 +85,11 @@ class Server:
     hub: MemoryHub = field(default_factory=MemoryHub)
     clock: Clock = field(default_factory=Clock)
     alone: bool = True
+    bus_class: type[MemoryBus] = MemoryBus
     port: int = 0
 
     async def start(self) -> Server:
-        self.bus = MemoryBus(self.hub)
+        self.bus = self.bus_class(self.hub)
         self.appender = Appender(self.db)
         self.hosts = Hosts(
             self.db, self.appender, self.bus, limits=self.limits, now_ms=self.clock, alone=self.alone

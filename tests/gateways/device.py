@@ -137,7 +137,7 @@ class Device:
                     self._told(frame)
                 case ["ack", id, answer] if id in self._pushes:
                     self._answered(self._pushes.pop(id), answer)
-                case ["event", "bye", bye]:
+                case ["event", "bye", bye] if bye["code"] != "draining":
                     raise AssertionError(f"closed by the server: {bye}")
 
     def _told(self, frame: dict[str, Any]) -> None:

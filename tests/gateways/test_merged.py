@@ -105,7 +105,7 @@ async def test_a_merged_workout_is_not_lost_with_the_other_one(server: Server, c
     await watch.push(watch.op("workout.remove", one, base=4))
     host = await server.hosts.open(phone.user)
     # The merge does not touch the one named, so that its removal stands; the merged one is there by itself.
-    assert host.root(other) == other
+    assert host.merged.root(other) == other
     assert sets(await shown(phone, other)) == [("lunge", 4, None)]
     await phone.push(phone.op("workout.restore", one, base=10))
     assert len(sets(await shown(phone, one))) == 2

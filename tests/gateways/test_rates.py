@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fitai.gateways.live.rates import Arrivals, Bucket
+from fitai.gateways.live.rates import Bucket
 
 
 def test_a_bucket_gives_its_burst_then_its_rate_and_says_how_long_to_wait() -> None:
@@ -28,14 +28,3 @@ def test_tokens_of_refused_work_come_back_up_to_the_burst() -> None:
     assert bucket.take(3, 0) == 2
     bucket.give_back(99)
     assert bucket.take(99, 0) == 3
-
-
-def test_addresses_do_not_share_their_arrivals_and_resting_ones_are_forgotten() -> None:
-    arrivals = Arrivals(per_min=2)
-    arrivals.MANY = 2
-    assert [arrivals.wait_ms("a", 0) for _ in range(2)] == [0, 0]
-    assert arrivals.wait_ms("a", 0) > 0
-    assert arrivals.wait_ms("b", 0) == 0
-    assert arrivals.wait_ms("c", 60_000) == 0
-    assert set(arrivals._buckets) == {"c"}
-    assert Arrivals(None).wait_ms("a", 0) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,7 @@ from fitai.gateways.bus.contract import Message
 from fitai.gateways.bus.frames import Seal, pack
 from fitai.gateways.bus.redis import RedisBus, Timing
 from tests.gateways.test_bus import SECRET, listen, until
-from tests.redis_servers import RedisCluster, RedisServer, Wire, debian_redis
+from tests.redis_servers import RedisCluster, RedisServer, Wire, debian_redis, missing
 
 QUICK = Timing(beat_s=0.05, silence_s=0.4, grace_s=0.2, connect_s=1.0, pause_s=(0.01, 0.1))
 
@@ -70,6 +71,49 @@ async def test_after_a_restart_all_is_subscribed_again_before_anybody_is_told(
         here.publish("user:299", {"n": 1})
         await until(lambda: got == [{"n": 1}])
         assert told == [300]
+
+
+async def test_a_subscription_is_said_to_stand_when_redis_has_it(redis_server: RedisServer) -> None:
+    async with opened(redis_server.url) as bus:
+        there: list[int] = []
+
+        def subscribers() -> int:
+            [(_, count)] = redis_server.ask("PUBSUB NUMSUB", "test:t")
+            return int(count)
+
+        def stands() -> None:
+            there.append(subscribers())
+
+        stop = bus.subscribe("t", lambda _: None, stands)
+        other = bus.subscribe("t", lambda _: None, stands)
+        await until(lambda: there == [1, 1])
+        stop()
+        other()
+        await until(lambda: subscribers() == 0)
+        bus.subscribe("t", lambda _: None, stands)
+        await until(lambda: there == [1, 1, 1])
+
+
+async def test_nothing_is_said_to_stand_that_redis_has_not_confirmed(redis_server: RedisServer) -> None:
+    async with Wire(redis_server.port).laid() as wire, opened(wire.url) as bus:
+        wire.swallows = True
+        told: list[None] = []
+        for _ in range(2):
+            bus.subscribe("t", lambda _: None, lambda: told.append(None))
+        await asyncio.sleep(0.05)
+        assert told == []
+        wire.swallows = False
+        await until(lambda: len(told) == 2)
+
+
+async def test_the_first_connection_is_no_reconnect(redis_server: RedisServer) -> None:
+    bus = RedisBus(redis_server.url, secret=SECRET)
+    told: list[None] = []
+    bus.on_reconnect(lambda: told.append(None))
+    await bus.start()
+    assert await bus.probe(1.0)
+    await bus.close()
+    assert told == []
 
 
 async def test_who_no_longer_wants_to_hear_of_reconnects_does_not(redis_server: RedisServer) -> None:
@@ -125,6 +169,14 @@ async def test_silence_is_noticed_and_healed_by_new_connections(redis_server: Re
         assert wire.connections >= before + 2
         await reaches(here, there)
         assert await there.probe(1.0)
+
+
+async def test_a_subscriber_that_has_gone_deaf_is_noticed(redis_server: RedisServer) -> None:
+    async with Wire(redis_server.port).laid() as wire, opened(wire.url) as bus:
+        assert wire.connections == 2
+        wire.deaf = {2}  # the second connection of a link listens
+        await until(lambda: bus.stats.connects == 2)
+        assert await bus.probe(1.0)
 
 
 async def test_a_frozen_redis_is_silent_too(redis_server: RedisServer) -> None:
@@ -215,8 +267,9 @@ async def test_a_topic_stays_subscribed_for_the_grace(redis_server: RedisServer)
     async with opened(redis_server.url) as bus:
         stop = await listen(bus, "user:1", lambda _: None)
         before = redis_server.calls()["subscribe"]
-        for _ in range(20):
+        for _ in range(5):
             stop()
+            await asyncio.sleep(2 * QUICK.beat_s)
             stop = await listen(bus, "user:1", lambda _: None)
         await asyncio.sleep(2 * QUICK.grace_s)
         assert channels() == 1
@@ -322,6 +375,8 @@ async def test_over_a_unix_socket_with_a_password(tmp_path: Path) -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A folder with a key, and a certificate for 127.0.0.1 that signs itself."""
+    if shutil.which("openssl") is None:
+        missing("openssl is not on the PATH")
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
     )

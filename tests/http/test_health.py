@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 
+from sqlalchemy import select
+
 from fitai.http import health
 from fitai.http.health import Health
+from fitai.persistence.models import Lease
 
 
 async def fine() -> None:
@@ -56,15 +59,64 @@ async def test_a_database_without_its_schema_is_not_ready(make_api, tmp_path):
     assert ready.body["checks"]["database"] == "down"
 
 
-async def test_a_part_that_never_answers_is_given_up(monkeypatch):
+async def test_a_part_that_never_answers_is_given_up_and_asked_once_until_it_does(monkeypatch):
     monkeypatch.setattr(health, "CHECK_S", 0.01)
+    asked = 0
+    answered = asyncio.Event()
 
     async def silent() -> None:
-        await asyncio.sleep(60)
+        nonlocal asked
+        asked += 1
+        await answered.wait()
 
-    answers = await Health("1", {"database": fine, "bus": silent}).answers()
+    now = 100.0
+    parts = Health("1", {"database": fine, "bus": silent}, clock=lambda: now)
+    for _ in range(3):
+        assert await parts.answers() == {"database": "ok", "bus": "down"}
+        now += 1
+    assert asked == 1
+    answered.set()
+    assert await parts.answers() == {"database": "ok", "bus": "ok"}
+    now += 1
+    assert await parts.answers() == {"database": "ok", "bus": "ok"}
+    assert asked == 2
+    await parts.close()
 
-    assert answers == {"database": "ok", "bus": "down"}
+
+async def test_what_is_still_asked_is_called_off_at_the_end(monkeypatch):
+    monkeypatch.setattr(health, "CHECK_S", 0.01)
+    called_off = False
+
+    async def silent() -> None:
+        nonlocal called_off
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            called_off = True
+            raise
+
+    parts = Health("1", {"bus": silent})
+    await parts.answers()
+    await parts.close()
+    assert called_off
+
+
+async def test_a_server_that_was_asked_to_end_is_not_ready_but_serves(api):
+    api.client.app[health.HEALTH].draining = True
+
+    ready = await api.call("GET", "/health/ready")
+    summary = await api.call("GET", "/health")
+
+    assert (ready.status, ready.code) == (503, "unavailable")
+    assert ready.body["checks"] == {"node": "draining"}
+    assert (summary.status, summary.body["status"], summary.body["database"]) == (200, "draining", "ok")
+
+
+async def test_a_check_of_the_database_leaves_nothing(api):
+    await api.call("GET", "/health/ready")
+
+    async with api.db.read() as session:
+        assert (await session.execute(select(Lease))).all() == []
 
 
 async def test_many_questions_at_once_ask_the_parts_once():

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, event, text
 
 from fitai.engine.ops import Dot
 from fitai.persistence import append as append_module
-from fitai.persistence import database
+from fitai.persistence import engines
 from fitai.persistence.append import Append, Appender, BadRow, Companion, HeadMoved
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.idempotency import Idempotency
@@ -248,7 +248,7 @@ async def test_a_row_lock_met_while_writing_is_bounded_and_fails_alone(
     postgres_url, make_append, monkeypatch
 ):
     """Another transaction holds an uncommitted row with one of our keys: the insert has to wait for it."""
-    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(engines, "LOCK_WAIT_S", 0.2)
     db = Database.open(postgres_url)
     async with db.write() as session:
         for stream in (1, 2):

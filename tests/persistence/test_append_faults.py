@@ -11,7 +11,7 @@ import aiosqlite
 import pytest
 from sqlalchemy import text
 
-from fitai.persistence import database
+from fitai.persistence import database, engines
 from fitai.persistence.append import Appender, HeadMoved, Unavailable
 from fitai.persistence.database import Database
 from fitai.persistence.log import Log
@@ -22,8 +22,9 @@ SCHEMA_ROW = "INSERT INTO streams VALUES ({}, '0192f3c4-7b1a-7c3e-9d2f-000000000
 @pytest.fixture
 def brisk(monkeypatch):
     """Short bounds, so that tests of silence are short too."""
-    for name in ("STATEMENT_S", "CONNECT_S", "CLOSE_S", "LOCK_WAIT_S"):
-        monkeypatch.setattr(database, name, 0.4)
+    for name in ("STATEMENT_S", "CONNECT_S", "LOCK_WAIT_S"):
+        monkeypatch.setattr(engines, name, 0.4)
+    monkeypatch.setattr(database, "CLOSE_S", 0.4)
 
 
 async def with_streams(url, count=1):

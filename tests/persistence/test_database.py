@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from fitai.persistence import database
-from fitai.persistence.database import BadUrl, Database, Locked, Unavailable, normalise_url
+from fitai.persistence import database, engines
+from fitai.persistence.database import BadUrl, Database, Locked, Unavailable
+from fitai.persistence.engines import normalise_url
 from fitai.persistence.log import Log
 
 
@@ -158,7 +159,7 @@ async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path):
 
 
 async def test_a_row_that_another_transaction_holds_is_waited_for_within_a_bound(postgres_url, monkeypatch):
-    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(engines, "LOCK_WAIT_S", 0.2)
     db = Database.open(postgres_url)
     async with db.write() as session:
         await session.execute(text("INSERT INTO streams VALUES (1, gen_random_uuid(), 'e', 0, 0, 0)"))
@@ -171,7 +172,7 @@ async def test_a_row_that_another_transaction_holds_is_waited_for_within_a_bound
 
 
 async def test_another_process_that_keeps_sqlites_write_lock_makes_it_unavailable(sqlite_url, monkeypatch):
-    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(engines, "LOCK_WAIT_S", 0.2)
     db = Database.open(sqlite_url)
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -185,8 +186,8 @@ async def test_another_process_that_keeps_sqlites_write_lock_makes_it_unavailabl
 
 
 async def test_a_silent_server_is_unavailable_within_a_bound_and_comes_back(postgres_server, monkeypatch):
-    monkeypatch.setattr(database, "STATEMENT_S", 0.3)
-    monkeypatch.setattr(database, "CONNECT_S", 0.3)
+    monkeypatch.setattr(engines, "STATEMENT_S", 0.3)
+    monkeypatch.setattr(engines, "CONNECT_S", 0.3)
     monkeypatch.setattr(database, "CLOSE_S", 0.3)
     db = Database.open(postgres_server.url("postgres"))
     await db.migrate()

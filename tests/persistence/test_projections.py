@@ -466,6 +466,25 @@ async def test_workouts_of_one_template_that_overlap_are_found(db, ann, projecto
     assert await found(NOW + 26 * MINUTE, NOW + 59 * MINUTE) == []
 
 
+async def test_a_workout_that_went_on_for_days_overlaps_as_any_other(db, ann, projector):
+    day, long, lasting = 24 * 60 * MINUTE, new(), new()
+    for name in (long, lasting):
+        await ann.log(("workout.create", name, {"template": "legs"}, NOW), ("workout.start", name, {}, NOW))
+    await ann.log(("workout.complete", long, {}, NOW + 3 * day))
+    await ann.log(("workout.edit", lasting, {"field": "title", "value": "still"}, NOW + 5 * day))
+    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+
+    async def found(since, until):
+        return await ask(db, lambda w: w.overlapping(ann.stream.id, "legs", since, until))
+
+    assert await found(NOW + day, NOW + day) == sorted([long, lasting])
+    assert await found(NOW + 3 * day, NOW + 4 * day) == sorted([long, lasting])
+    assert await found(NOW + 3 * day + 1, NOW + 4 * day) == [lasting]
+    assert await found(NOW + 5 * day + 14 * MINUTE, NOW + 6 * day) == [lasting]
+    assert await found(NOW + 5 * day + 16 * MINUTE, NOW + 6 * day) == []
+    assert await found(NOW - day, NOW - 1) == []
+
+
 # -- versions of the fold ----------------------------------------------------------------------------------
 
 DUE = deadlines(15 * MINUTE, 360 * MINUTE)

@@ -1,0 +1,153 @@
+"""What a host and the hosts of the same user on other nodes tell each other, over the bus.
+
+    head       {first?, records?}   something was committed; records come whole while they are small
+    presence   {n, devices}         who is connected there
+    who        –                    tell who is connected there
+    telemetry  {device, payload}
+    revoked    {device}             a device may no longer be here      (said by fitai.http.auth)
+    named      {device, name}       a device has another name           (said by fitai.http.auth)
+
+Each hint of a host says `node`, `at`, `epoch` and `head` too. **Any of them may be lost, late, doubled or out
+of order.** Records are taken by position: those that follow on the host's head, in its worker's turn; what is
+missing before them is read from the log. A host that hears nothing is brought to the head by `Hosts.look`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from fitai.engine.ops import Record
+from fitai.gateways import meters
+from fitai.gateways.bus.contract import Message
+from fitai.gateways.bus.topics import user_topic
+from fitai.persistence.log import record_of, row_of
+
+if TYPE_CHECKING:
+    from fitai.gateways.live.host import Host
+    from fitai.gateways.live.hosts import Hosts
+
+_log = structlog.get_logger(__name__)
+
+WHOLE = 32  # records that travel in a hint, if they are small: what is more is read from the log,
+WHOLE_BYTES = 4 * 1024  # and what is larger
+WINDOW = 256  # how far past its head a host keeps the records of hints
+UNBROKEN = 4  # batches after which a host that goes on writing leaves room for others,
+ROOM_S = 0.05  # so long, and as long as a batch takes here,
+LONGEST_S = 0.5  # but no longer
+JITTER_S = 0.005  # a host that goes on losing waits for up to so much more each time,
+JITTERS = 10  # but no more than so many times that
+
+
+class Neighbours:
+    """The other hosts of one user, seen from this one."""
+
+    def __init__(self, host: Host, hosts: Hosts) -> None:
+        self._host = host
+        self._hosts = hosts
+        self._rows: dict[int, Sequence[Any]] = {}
+        self._began = 0.0  # when our turn did, by the loop's clock
+        self._unbroken = 0  # batches in a row with nothing between them
+        self._unsubscribe = hosts.bus.subscribe(user_topic(host.user), self._heard, self._listening)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._unsubscribe()
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def tell(self, kind: str, **message: Any) -> None:
+        """Hint something to the hosts of this user on other nodes."""
+        if not self._hosts.alone:
+            host = self._host
+            said = {"kind": kind, "node": self._hosts.node, "at": host.now_ms()}
+            message |= {**said, "epoch": host.epoch, "head": host.head}
+            self._hosts.bus.publish(user_topic(host.user), message)
+
+    def committed(self, records: Sequence[Record]) -> None:
+        """These are in the log now; the last of them is the head."""
+        if self._hosts.alone or not records:
+            return
+        self._unbroken = self._unbroken + 1 if self._host.pressed else 0
+        rows = [row_of(0, record) for record in records[: WHOLE + 1]]
+        if len(rows) <= WHOLE and sum(len(row[-1]) for row in rows) <= WHOLE_BYTES:
+            self.tell("head", first=records[0].seq, records=rows)
+        else:
+            self.tell("head")
+
+    # -- hearing -----------------------------------------------------------------------------------
+
+    def _listening(self) -> None:
+        """The subscription stands: whatever was told until now may have been missed."""
+        if not self._hosts.alone:
+            self._host.look()
+            if self._host.connections:
+                self._host.presence.ask()
+
+    def _heard(self, message: Message) -> None:
+        kind, host = message["kind"], self._host
+        if kind == "revoked":
+            self.revoked(message["device"])
+        elif kind == "named":
+            host.presence.named(message["device"], message["name"])
+        elif message["node"] != self._hosts.node:
+            meters.heard_hint(message.get("at"), host.now_ms())
+            if message["epoch"] == host.epoch:
+                self._of_host(kind, message)
+            else:
+                self._hosts.look_soon()
+
+    def _of_host(self, kind: str, message: Message) -> None:
+        host = self._host
+        if kind == "telemetry":
+            host.spread_telemetry(message["device"], message["payload"], None)
+        elif kind == "presence":
+            host.presence.heard(message["node"], message["n"], message["devices"])
+        elif kind == "who":
+            host.presence.asked()
+        self._keep(message.get("first", 0), message.get("records", ()))
+        if message["head"] > host.head:
+            host.heard_of(message["head"])
+
+    def revoked(self, device: int) -> None:
+        """A device may no longer be here."""
+        for connection in list(self._host.connections):
+            if connection.identity.device == device:
+                connection.bye("revoked")
+
+    def _keep(self, first: int, rows: Sequence[Sequence[Any]]) -> None:
+        head = self._host.head
+        for seq, row in enumerate(rows, first):
+            if head < seq <= head + WINDOW:
+                self._rows[seq] = row
+
+    def after(self, head: int) -> list[Record]:
+        """Records that hints brought, of those that follow on a position without a gap."""
+        found: list[Record] = []
+        while (row := self._rows.get(head + len(found) + 1)) is not None:
+            try:
+                found.append(record_of(row))
+            except (ValueError, TypeError, KeyError):  # of another release: the log has it in our words
+                _log.warning("hint_unreadable", user=self._host.user)
+                break
+        self._rows = {seq: row for seq, row in self._rows.items() if seq > head + len(found) + 1}
+        return found
+
+    # -- races for the head ------------------------------------------------------------------------
+
+    async def turn(self, lost: int) -> None:
+        """Wait for our turn to append, having lost so many races for it.
+
+        Whoever won has its state at hand and would win again, since the others have to read first: a long run
+        is broken off. Who goes on losing does not ask for the head in step with the others.
+        """
+        loop = asyncio.get_running_loop()
+        if self._unbroken >= UNBROKEN:
+            self._unbroken = 0
+            await asyncio.sleep(min(ROOM_S + loop.time() - self._began, LONGEST_S))
+        if lost > 1:
+            await asyncio.sleep(self._hosts.dice.uniform(0, JITTER_S * min(lost, JITTERS)))
+        self._began = loop.time()

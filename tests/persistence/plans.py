@@ -1,0 +1,89 @@
+"""How the databases would answer: the statements that some work sends, and the plans for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Engine, event, text
+
+from fitai.persistence.database import Database
+
+Statement = tuple[str, Sequence[Any]]
+
+
+@contextmanager
+def statements() -> Iterator[list[Statement]]:
+    """A list that grows by each statement of the process and its parameters."""
+    seen: list[Statement] = []
+
+    def note(
+        connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    ) -> None:
+        if statement.lstrip().split(" ", 1)[0].strip() in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"):
+            seen.append((statement, parameters[0] if executemany else parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+async def postgres_scans(url: str, statement: Statement, *, generic: bool) -> list[tuple[str, str]]:
+    """(how, table) of every table that PostgreSQL would read for the statement, with a plan for these
+    parameters or for any."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"SET plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
+        await connection.execute(f"PREPARE asked AS {statement[0]}")
+        values = ", ".join(map(_literal, statement[1]))
+        execute = f"EXECUTE asked({values})" if values else "EXECUTE asked"
+        found = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {execute}"))
+    finally:
+        await connection.close()
+    return [(node["Node Type"], node["Relation Name"]) for node in _nodes(found[0]["Plan"]) if _scans(node)]
+
+
+async def sqlite_plan(db: Database, statement: Statement) -> list[str]:
+    """The steps in which SQLite would go."""
+    async with db.engine.connect() as connection:
+        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement[0]}", tuple(statement[1]))
+        return [row[-1] for row in rows]
+
+
+async def analyse(db: Database) -> None:
+    async with db.write() as session:
+        await session.execute(text("ANALYZE"))
+
+
+def _scans(node: dict[str, Any]) -> bool:
+    return "Relation Name" in node and node["Node Type"].endswith("Scan")
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for below in node.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if isinstance(value, bytes):
+        return f"'\\x{value.hex()}'"
+    if isinstance(value, list | tuple):
+        return "'{" + ", ".join(map(_element, value)).replace("'", "''") + "}'"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    words = f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+    return '"' + words.replace("\\", "\\\\").replace('"', '\\"') + '"'
