@@ -132,6 +132,9 @@ def bench(
     seed: Annotated[int, typer.Option(help="Of all chances: the same seed is the same load.")] = 1,
     database: Annotated[str | None, typer.Option(help="Database URL for the server that is started.")] = None,
     redis: Annotated[str | None, typer.Option(help="Redis URL for the server that is started.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the server that is started; several need --redis.")
+    ] = None,
     metrics_token: Annotated[
         str | None, typer.Option(envvar="FITAI_METRICS_TOKEN", help="Opens /metrics of the server at --url.")
     ] = None,
@@ -145,6 +148,8 @@ def bench(
         try:
             from fitai.bench import command
         except ModuleNotFoundError as missing:
+            if missing.name not in ("hdrh", "picows", "psutil"):
+                raise
             raise Refused(f"`fitai bench` needs {missing.name}: pip install 'fitai[bench]'.") from missing
         asked = command.Asked(
             scenario=scenario,
@@ -159,6 +164,7 @@ def bench(
             seed=seed,
             database=database,
             redis=redis,
+            workers=workers,
             metrics_token=metrics_token,
             json=json,
             html=html,

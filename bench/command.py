@@ -49,6 +49,7 @@ class Asked:
     seed: int = 1
     database: str | None = None
     redis: str | None = None
+    workers: int | None = None
     metrics_token: str | None = None
     json: Path | None = None
     html: Path | None = None
@@ -63,9 +64,10 @@ def plan_of(asked: Asked) -> Plan:
         raise Refused(f"There is no scenario {asked.scenario!r}; there are {', '.join(SCENARIOS)}.")
     if asked.rate is not None and asked.window is not None:
         raise Refused("--rate is an open loop, --window a closed one: give one of them.")
-    if asked.url is not None and (asked.database or asked.redis):
+    if asked.url is not None and (asked.database or asked.redis or asked.workers):
         raise Refused(
-            "--database and --redis are for a server that is started here, --url for one that is there."
+            "--database, --redis and --workers are for a server that is started here, "
+            "--url for one that is there."
         )
     needed = max(scenario.devices) if asked.scenario in ("live", "sync") else 1
     devices = tuple(asked.devices) or scenario.devices
@@ -157,7 +159,7 @@ async def _target(asked: Asked, plan: Plan) -> AsyncIterator[Target]:
         async with running(asked.url, asked.metrics_token) as target:
             yield target
     else:
-        async with started(plan, asked.database, asked.redis) as target:
+        async with started(plan, asked.database, asked.redis, asked.workers or 1) as target:
             yield target
 
 

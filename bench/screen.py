@@ -119,7 +119,8 @@ def where(told: Mapping[str, Any]) -> str:
     """The machine and the server, in a line."""
     machine, target = told["machine"], told["server"]
     if target["started"]:
-        kind = f"own server, {target['database']}, Redis {target['redis']}"
+        kind = f"own server, {target['database']}, Redis {target['redis']}, {target['workers']} process"
+        kind += "es" if target["workers"] != 1 else ""
     else:
         kind = f"the server at {target['url']}"
     return (

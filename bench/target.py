@@ -78,7 +78,9 @@ async def running(url: str, metrics_token: str | None) -> AsyncIterator[Target]:
 
 
 @asynccontextmanager
-async def started(plan: Plan, database: str | None, redis: str | None) -> AsyncIterator[Target]:
+async def started(
+    plan: Plan, database: str | None, redis: str | None, workers: int = 1
+) -> AsyncIterator[Target]:
     """A server with limits lifted, on a new SQLite file unless a database is named; ended and, with its
     users, taken away afterwards. Raises ServerFailed."""
     secret, token = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
@@ -93,6 +95,7 @@ async def started(plan: Plan, database: str | None, redis: str | None) -> AsyncI
             "FITAI_LIMIT_USER_DEVICES": str(max(32, *plan.devices)),
             "FITAI_ACCESS_TOKEN_SECONDS": str(TOKEN_S),
             "FITAI_METRICS_TOKEN": token,
+            "FITAI_WORKERS": str(workers),
         }
         if redis is not None:
             settings |= {"FITAI_REDIS_URL": redis, "FITAI_REDIS_PREFIX": f"bench-{secrets.token_hex(4)}"}
@@ -105,6 +108,7 @@ async def started(plan: Plan, database: str | None, redis: str | None) -> AsyncI
                 "version": ask(f"{where}/health").get("version"),
                 "database": "SQLite" if database is None else shown_url(database),
                 "redis": "none" if redis is None else _without_password(redis),
+                "workers": workers,
                 "limits": "lifted",
             }
             yield Target(where, server.pid, people, token, facts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,9 +14,11 @@ from typer.testing import CliRunner
 from fitai.app.command import app
 from fitai.bench.command import Asked, plan_of
 from fitai.bench.scenarios import SCENARIOS
-from fitai.bench.target import is_loopback
+from fitai.bench.target import is_loopback, may_be_loaded
 from tests.app.conftest import command as command
 from tests.app.test_demo import processes_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def refused(*arguments):
@@ -154,3 +158,33 @@ def test_an_interrupt_ends_all_of_it_and_tells_what_there_is(command, tmp_path):
         assert "It was interrupted." in told["reasons"]
     assert processes_of(tmp_path / "tmp") == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def shown():
+    """The commands of the README's part on load."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = text.partition("<!-- bench -->")[2].partition("<!-- /bench -->")[0]
+    return [line for line in part.splitlines() if line.startswith("fitai ")]
+
+
+@pytest.mark.parametrize("line", shown())
+def test_every_command_that_the_readme_shows_is_understood(line, monkeypatch, tmp_path):
+    asked = []
+
+    def bench(options, console):
+        asked.append(plan_of(options))
+        may_be_loaded([url for url in (options.url, options.database, options.redis) if url], options.yes)
+        return 0
+
+    monkeypatch.setattr("fitai.bench.command.bench", bench)
+    done = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert done.exit_code == 0, done.output
+    [plan] = asked
+    assert plan.scenario in line
+
+
+def test_the_readme_names_every_scenario():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(shown()) >= 5
+    for name in SCENARIOS:
+        assert f"`{name}`" in text.partition("## Load")[2].partition("## Settings")[0]

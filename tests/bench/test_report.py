@@ -19,7 +19,14 @@ from fitai.bench.pace import LATE
 from fitai.bench.plan import Plan
 
 PLAN = Plan(scenario="live", users=10, devices=(2,), duration_s=2.0, rate=50.0, generators=2)
-TARGET = {"started": True, "version": "0.1.0", "database": "SQLite", "redis": "none", "limits": "lifted"}
+TARGET = {
+    "started": True,
+    "version": "0.1.0",
+    "database": "SQLite",
+    "redis": "none",
+    "workers": 1,
+    "limits": "lifted",
+}
 BEGAN = 1_000.0
 
 
