@@ -22,6 +22,7 @@ from fitai.bench import page
 from fitai.bench.compare import comparison
 from fitai.bench.document import FORMAT, document
 from fitai.bench.fleet import FleetFailed, Measured, fleet
+from fitai.bench.generator import raise_file_limit
 from fitai.bench.plan import Plan
 from fitai.bench.scenarios import SCENARIOS
 from fitai.bench.screen import Screen, show
@@ -128,6 +129,7 @@ async def run(asked: Asked, plan: Plan, console: Console) -> dict[str, Any]:
     measured, notes = Measured(), list[str]()
     interrupted = False
     stop = Stop()
+    raise_file_limit()  # the server that is started inherits it
     load_before = await asyncio.to_thread(psutil.cpu_percent, 0.5) / 100
     async with _target(asked, plan) as target:
         console.print(f"{target.url}: {plan.users:,} users are made …")

@@ -96,7 +96,7 @@ def run(pipe: Connection, share: Share) -> None:
     import uvloop
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; the parent ends the run
-    _raise_file_limit()
+    raise_file_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(pipe, share))
@@ -165,7 +165,8 @@ async def _ticks(pipe: Connection, crew: Crew) -> None:
         tick()
 
 
-def _raise_file_limit() -> None:
-    """Every connection is a file; take as many as the system grants."""
+def raise_file_limit() -> None:
+    """Every connection is a file; take as many as the system grants, for this process and those that it
+    starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

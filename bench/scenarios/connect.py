@@ -8,8 +8,10 @@ from typing import ClassVar
 from fitai.bench.device import Device
 from fitai.bench.link import NotConnected
 from fitai.bench.pace import LATE
-from fitai.bench.scenarios.base import Scenario
+from fitai.bench.scenarios.base import Scenario, gather
 from fitai.gateways.tasks import spawn
+
+FEW = 5
 
 
 class Connect(Scenario):
@@ -30,7 +32,13 @@ class Connect(Scenario):
     users: ClassVar[int] = 1_000
 
     async def prepare(self) -> None:
-        """Nobody is there before the storm."""
+        """A few come and go, so that what the server makes once is not counted as theirs; then nobody is
+        there."""
+        few = [Device(member, member.passes[0]) for member in self.crew.members[:FEW]]
+        await gather([device.connect for device in few], FEW)
+        for device in few:
+            device.close()
+            device.member.devices.remove(device)
 
     async def run(self) -> None:
         crew = self.crew

@@ -105,6 +105,9 @@ def test_connections_are_told_with_the_memory_of_each():
     points.append({"t": BEGAN + 2, "system_cpu": 0.1, "cpu": 0.0, "rss": 51e6})
     made = document(asked, TARGET, found, points, load_before=0.0, interrupted=False, notes=[])
     assert made["server"]["bytes_per_connection"] == 20_000
+    found.count(0, {"connected": 49}, {"not connected": 1})
+    made = document(asked, TARGET, found, points, load_before=0.0, interrupted=False, notes=[])
+    assert "bytes_per_connection" not in made["server"]
 
 
 def test_growth_is_the_slope_of_a_line():
