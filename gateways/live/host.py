@@ -370,6 +370,8 @@ class Host:
             head = placer.head
             try:
                 job.place(self, placer)
+            except Behind:
+                raise
             except Exception as error:
                 if placer.head != head:
                     raise
