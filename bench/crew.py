@@ -16,6 +16,7 @@ from fitai.bench.lifter import Lifter
 from fitai.bench.link import Memory
 from fitai.bench.plan import Pass, Person, Plan
 
+SAID = " – "  # between a kind of failure and what was said, among the counts
 REMEMBERED = 16_384  # ops whose intended times a member keeps for those that still come
 
 
@@ -30,7 +31,7 @@ class Totals:
         """Count a failure, and keep what was said the first times."""
         self.failures[kind] += 1
         if self.failures[kind] <= 3:
-            self.counts[f"{kind}: {why!s:.160}"] += 1
+            self.counts[f"{kind}{SAID}{why!s:.160}"] += 1
 
 
 class Crew:

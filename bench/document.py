@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fitai.bench import histogram, validity
+from fitai.bench.crew import SAID
 from fitai.bench.fleet import Measured
 from fitai.bench.generator import LAG
 from fitai.bench.micro.report import machine
@@ -55,7 +56,8 @@ def document(
         "server": {**target, **_server(plan, measured, points)},
         "client": _client(measured, facts),
         "seconds": seconds,
-        "counts": dict(sorted(measured.counts.items())),
+        "counts": {name: count for name, count in sorted(measured.counts.items()) if SAID not in name},
+        "said": sorted(name for name in measured.counts if SAID in name),
         "failures": dict(sorted(measured.failures.items())),
         "operations": {name: _operation(plan, measured, name, seconds) for name in sorted(ours)},
         "timeline": _timeline(measured, points),

@@ -87,6 +87,8 @@ def show(told: Mapping[str, Any], console: Console) -> None:
     )
     for reason in told["reasons"]:
         console.print(Text(f"  {reason}", style="red"))
+    for said in told["said"]:
+        console.print(Text(f"    {said}", style="dim"))
     for note in told["notes"]:
         console.print(Text(f"  {note}", style="yellow"))
     console.print(Text(f"  {asked(told)}"))

@@ -97,6 +97,15 @@ def test_failures_make_it_invalid_with_the_reason_at_the_top():
     assert "2 records" in lines[1]  # one of each generator
 
 
+def test_what_was_said_to_a_failure_is_told_and_not_counted():
+    found = measured()
+    found.count(0, {"applied": 3, "not connected – the door is shut": 1}, {"not connected": 1})
+    made = document(PLAN, TARGET, found, [], load_before=0.0, interrupted=False, notes=[])
+    assert made["said"] == ["not connected – the door is shut"]
+    assert made["counts"] == {"applied": 83, "checked": 80}
+    assert "the door is shut" in page.html(made)
+
+
 def test_connections_are_told_with_the_memory_of_each():
     asked = Plan(scenario="connect", users=50, devices=(1,), duration_s=2.0)
     found = measured()
