@@ -27,6 +27,7 @@ from tests.chaos.training import Person
 from tests.system.conftest import people
 
 IDLE_S = 6  # after which the server pauses a workout: once, whoever dies
+ENOUGH = 50  # of what is wrong, to see what it is
 SPARE_S = 120.0  # for all that has no bound of its own
 LINKED = 0.4  # of the devices go by links that may be slow
 
@@ -87,9 +88,9 @@ class World:
         self.outcome.story.append(f"{time.monotonic() - self._began:6.1f}  {what}")
 
     def wrong(self, what: str) -> None:
-        if len(self.outcome.wrong) < 50:
+        if len(self.outcome.wrong) < ENOUGH:
             self.outcome.wrong.append(what)
-        self.tell(f"WRONG: {what}")
+            self.tell(f"WRONG: {what}")
 
     async def run(self) -> Outcome:
         async with self.stack, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -277,6 +278,8 @@ class World:
         self.outcome.counts["acked"] = sum(len(each.acked) for each in self.roamers)
         self.outcome.counts["acked"] += sum(each.acked for each in self.phones)
         self.outcome.counts["written"] = sum(person.written for person in self.persons)
+        for node in self.stack.nodes:
+            self.outcome.counts += Counter({f"warned: {what}": n for what, n in node.warned().items()})
         self.outcome.counts["node starts"] = sum(node.starts for node in self.stack.nodes)
 
     async def _end(self) -> None:
