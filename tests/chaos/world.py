@@ -195,10 +195,8 @@ class World:
     # -- what happens --------------------------------------------------------------------------------------
 
     async def _train(self) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self.scale.training_s
         training = [
-            self._spawn(person.trains(list(its), self.scale.pause_s, lambda: loop.time() >= end))
+            self._spawn(person.trains(its, self.scale.pause_s, self.scale.training_s))
             for person, its in zip(self.persons, self.devices, strict=True)
         ]
         striking = [self._spawn(strike(self, fault)) for fault in self.faults]
