@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 
 BIN := .venv/bin
-PACKAGES := engine sync persistence gateways http app
+PACKAGES := engine sync persistence gateways http app bench
 UV_VERSION := 0.13.9
 
 # The environment is complete when it carries the stamp of what it was made from. The stamp is taken from
@@ -31,7 +31,7 @@ test: $(STAMP) js ## the whole suite; pytest's own options: make test ARGS='-k s
 lint: $(STAMP) types ## style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PACKAGES:%=-p fitai.%) -p tests $(if $(wildcard bench/*.py),-p bench)
+	$(BIN)/mypy $(PACKAGES:%=-p fitai.%) -p tests
 	PYTHONPATH=.cache/types $(BIN)/lint-imports --cache-dir .cache/importlinter
 
 format: $(STAMP) ## rewrite the code in the one style
@@ -49,7 +49,7 @@ chaos: $(STAMP) ## nodes, Redis, PostgreSQL, devices and every fault, as real pr
 
 soak: $(STAMP) ## a minute of reconnects, then five at half of capacity: does anything grow? MINUTES=
 	@FITAI_TEST_RECONNECT_S=60 $(BIN)/python -m pytest -q tests/system/test_nodes.py -k reconnects
-	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),5)
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),5) --into bench/results
 
 mutate: $(STAMP) ## each rule of the merge switched off in turn: does a test notice?
 	@$(BIN)/python -m tests.mutation $(ARGS)
@@ -57,9 +57,9 @@ mutate: $(STAMP) ## each rule of the merge switched off in turn: does a test not
 docs: $(STAMP) ## write the generated parts of the documents anew
 	@$(BIN)/python tests/test_docs.py
 
-bench: $(STAMP) ## measurements beside peers, into bench/results; one: make bench ARGS='merge --runs 3'
-	@$(PIP_INSTALL) --require-hashes -r requirements-bench.lock
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(STAMP) ## parts measured beside peers, into bench/results; one: make bench ARGS='merge --runs 3'
+	@$(PIP_INSTALL) --require-hashes -r requirements-peers.lock
+	@$(BIN)/python -m fitai.bench.micro --into bench/results $(ARGS)
 
 wheel: $(STAMP) ## a wheel in dist/
 	@rm -rf build
@@ -81,20 +81,19 @@ COMPILE = $(UV) pip compile pyproject.toml $(LOCKED)
 .PHONY: lock-with
 lock-with:
 	$(COMPILE) --extra ai --output-file requirements.lock
-	$(COMPILE) --extra ai --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(UV) pip compile --group bench $(LOCKED) --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(COMPILE) --extra ai --extra bench --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(UV) pip compile --group peers $(LOCKED) --constraint requirements-dev.lock --output-file requirements-peers.lock
 	cd tests/js && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean: ## remove what was made, but never data/
 	rm -rf .venv .cache build dist *.egg-info tests/js/node_modules .hypothesis
-	find $(PACKAGES) tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Type checkers do not see that setuptools maps the folders to fitai.*: a link lets them.
 types:
 	@mkdir -p .cache/types
 	@ln -sfn ../.. .cache/types/fitai
 	@ln -sfn ../../tests .cache/types/tests
-	@ln -sfn ../../bench .cache/types/bench
 
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from enum import Enum
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -23,6 +24,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Codec(Enum):
+    """How packets are written on a socket."""
+
+    JSON = "json"
+    MSGPACK = "msgpack"
+
+
 users = typer.Typer(no_args_is_help=True, help="Accounts.")
 app.add_typer(users, name="user")
 
@@ -91,6 +101,78 @@ def demo() -> None:
     from fitai.app.demo import play
 
     raise typer.Exit(play(Console(highlight=False)))
+
+
+@app.command()
+def bench(
+    scenario: Annotated[
+        str, typer.Argument(help="connect, live, rooms, reconnect, sync, rest, mixed or soak.")
+    ],
+    url: Annotated[
+        str | None, typer.Option(help="A server that is there; without it one is started and taken away.")
+    ] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="People; each scenario has its own number.")
+    ] = None,
+    devices: Annotated[
+        list[int] | None, typer.Option(min=1, help="Devices of each; `rooms` takes it several times.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Open loop: works per second, latency from intended times."),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Closed loop: works that each user keeps on the way.")
+    ] = None,
+    duration: Annotated[float | None, typer.Option(min=1, help="Seconds.")] = None,
+    codec: Annotated[Codec, typer.Option(help="What the sockets speak.")] = Codec.JSON,
+    generators: Annotated[
+        int | None, typer.Option(min=1, help="Client processes; half of the cores unless said.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all chances: the same seed is the same load.")] = 1,
+    database: Annotated[str | None, typer.Option(help="Database URL for the server that is started.")] = None,
+    redis: Annotated[str | None, typer.Option(help="Redis URL for the server that is started.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the server that is started; several need --redis.")
+    ] = None,
+    metrics_token: Annotated[
+        str | None, typer.Option(envvar="FITAI_METRICS_TOKEN", help="Opens /metrics of the server at --url.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the whole result.")] = None,
+    html: Annotated[Path | None, typer.Option(help="File for a page with plots.")] = None,
+    against: Annotated[Path | None, typer.Option(help="JSON of an earlier run, to compare with.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Load a server that is not on this machine.")] = False,
+) -> None:
+    """Put a server under load as its users would, and say whether the figures can be trusted."""
+    with told():
+        try:
+            from fitai.bench import command
+        except ModuleNotFoundError as missing:
+            if missing.name not in ("hdrh", "picows", "psutil"):
+                raise
+            raise Refused(f"`fitai bench` needs {missing.name}: pip install 'fitai[bench]'.") from missing
+        asked = command.Asked(
+            scenario=scenario,
+            url=url,
+            users=users,
+            devices=devices or (),
+            rate=rate,
+            window=window,
+            duration=duration,
+            codec=codec.value,
+            generators=generators,
+            seed=seed,
+            database=database,
+            redis=redis,
+            workers=workers,
+            metrics_token=metrics_token,
+            json=json,
+            html=html,
+            against=against,
+            yes=yes,
+        )
+        code = command.bench(asked, Console(highlight=False))
+    raise typer.Exit(code)
 
 
 @app.command()

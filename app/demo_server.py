@@ -1,4 +1,4 @@
-"""The server of the demo: a real `fitai serve` in a process of its own, which can be killed."""
+"""A server of one's own, for the demo and for load: a real `fitai serve` in a process that can be killed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import Process
+from collections.abc import Mapping
 from pathlib import Path
 
 START_S = 20.0
@@ -20,13 +21,21 @@ class ServerFailed(Exception):
 
 
 class ServerProcess:
-    """Starts, kills and stops `fitai serve` on one data folder, each time on a free port."""
+    """Starts, kills and stops `fitai serve` on one data folder, each time on a free port. `settings` are
+    variables (FITAI_…) for it; none of this process's own reach it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._settings = settings or {}
         self._announcement = folder / "server.json"
         self._log = folder / "server.log"
         self._process: Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process, once it was started."""
+        assert self._process is not None, "it was started"
+        return self._process.pid
 
     async def start(self) -> int:
         """Start it and return its port when it listens; raises ServerFailed."""
@@ -39,7 +48,7 @@ class ServerProcess:
                 "--announce",
                 str(self._announcement),
                 cwd=self._folder,  # where no .env of somebody else's is found
-                env=_environment(self._folder),
+                env={**_environment(self._folder), **self._settings},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

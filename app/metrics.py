@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from fitai.gateways.bus.redis import Stats
-from fitai.gateways.meters import NodeMeters
+from fitai.gateways.meters import HostCounts, NodeMeters
 from fitai.http.metrics import PATH
 
 _log = structlog.get_logger(__name__)
@@ -106,7 +106,7 @@ def _text(families: Iterable[Metric]) -> bytes:
 
 def meters_table() -> str:
     """The meters of FitAI as a Markdown table: name, kind, labels, meaning."""
-    families = [*REGISTRY.collect(), *NodeMeters(list, lambda: 0, Stats()).collect(), _workers(1)]
+    families = [*REGISTRY.collect(), *NodeMeters(list, HostCounts, Stats()).collect(), _workers(1)]
     ours = sorted((f for f in families if f.name.startswith("fitai_")), key=lambda f: f.name)
     rows = [
         f"| `{f.name}{'_total' if f.type == 'counter' else ''}` | {f.type} | {f.documentation} |"

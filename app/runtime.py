@@ -98,7 +98,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
             shared_rate=shared_rate,
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
-        meters = Meters(NodeMeters(lambda: live.queues, hosts.count, stats), siblings)
+        meters = Meters(NodeMeters(lambda: live.queues, hosts.counts, stats), siblings)
         token = settings.metrics_token
         app = build_app(
             Deps(

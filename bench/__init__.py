@@ -1,5 +1,6 @@
-"""Measurements that anybody can repeat: `make bench`, and what each module says in its first lines.
+"""The load suite: `fitai bench` drives a server as its users would, `python -m fitai.bench.micro` measures
+parts.
 
-House rule: a figure is a ratio to a peer in the same run on the same machine, the runs of all contenders
-interleaved, with the spread beside the median. No test holds a time; `tests/bench` holds what is counted.
+A figure that is quoted is a ratio to something else in the same run on the same machine, with its spread; a
+run says of itself whether it is valid. No test holds a time.
 """

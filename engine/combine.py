@@ -24,7 +24,7 @@ ALIASING: Final = frozenset({"workout.merge", "workout.unmerge", "conflict.choos
 def alias(w: Workout, into: Workout) -> bool:
     """Whether `w` is shown in `into`. While that was never created, or is removed, a workout merged into it
     stands for itself: it must not vanish with what somebody else removed."""
-    return w.merged_into == into.id and into.created and not into.removed
+    return w.merged_into == into.id and into.known and not into.removed
 
 
 def root(aliases: Mapping[str, str], workout: str) -> str:
@@ -48,7 +48,7 @@ def combined(target: Workout, others: Sequence[Workout]) -> Workout:
     State, rest and title are the target's. It began with the first of them and, once over, ended with the
     last; the time spent adds up. An entry from another workout says which by its `workout`.
     """
-    there = [one for one in others if one.created and not one.removed]
+    there = [one for one in others if one.known and not one.removed]
     if not there:
         return target
     view = copy(target)

@@ -4,8 +4,8 @@ These are the mutable cells that the fold (`fitai.sync.fold`) writes and everyth
 shows one value per field, as plain attributes; beside them lies the causal side, which only the fold
 understands:
 
-    by       field → the stamp of its only write, or all writes that stand beside each other
-    past     field → the only write that was replaced, or all that were, the newest last
+    …_by     for each field, what stands in its register; see `Held`
+    past     what was replaced lately, in all fields, the newest last; None before anything was
     live     device → its newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
@@ -17,8 +17,8 @@ with `known = False` that nobody sees until the op that makes it comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final, Protocol
 
 from msgspec import Struct
 
@@ -32,18 +32,17 @@ Key = tuple[int, int, int, int]
 NO_PLACE: Final[Key] = (2**63, 0, 0, 0)
 
 
-class Slot(NamedTuple):
-    """One planned set: its slot as typed, and the app's own target or None."""
-
-    slot: int | str
-    target: dict[str, Any] | None
-
-
 class Write(Struct, frozen=True, gc=False):
     """A value and who wrote it."""
 
     stamp: Stamp
     value: Any
+
+
+class Replaced(Write, frozen=True, gc=False):
+    """A write of a field that a later one has replaced."""
+
+    field: str
 
 
 class Rest:
@@ -80,29 +79,54 @@ class Conflicts(Protocol):
         """What else was decided."""
 
 
+Held = Stamp | tuple[Write, ...] | None
+"""What stands in a register: nothing, the stamp of its only write, or all writes that stand beside each
+other."""
+
+Registers = Mapping[str, tuple[str, str]]
+"""field → the names of the attributes that have what stands in its register, and what is shown of it."""
+
+
+def _registers(*fields: str, **shown: str) -> Registers:
+    return {field: (f"{field}_by", shown.get(field, field)) for field in (*fields, *shown)}
+
+
 class Cell:
     """What workout, entry and set have in common; see the module's first lines."""
 
-    __slots__ = ("by", "id", "live", "note", "past", "removed", "removes")
+    # Slots lie in memory in the order of their names, after those of the base class. So what most ops look at
+    # is here, and the two attributes of a register have names that follow each other.
+    __slots__ = ("id", "known", "live", "note", "past", "removed", "removes")
 
     of: ClassVar[str]
+    registers: Registers
 
     def __init__(self, id_: str) -> None:
         self.id = id_
+        self.known = False  # an op has made it
         self.removed = False
         self.note: str | None = None
-        self.by: dict[str, Stamp | list[Write]] = {}
-        self.past: dict[str, Write | list[Write]] = {}
+        self.past: list[Replaced] | None = None
         self.live: dict[int, Stamp] = {}
         self.removes: list[Stamp] = []
 
-    def show(self, field: str, value: Any) -> None:
-        """Make `value` (plain JSON) what is shown of a field."""
-        setattr(self, field, value)
 
-    def shown(self, field: str) -> Any:
-        """What is shown of a field, as it was given to `show`."""
-        return getattr(self, field)
+class Slot(Cell):
+    """One planned set of an exercise entry: its slot as typed, and the app's own target or None.
+
+    The target is a register of the entry, `plan:<slot>`; so `id` is the entry's.
+    """
+
+    __slots__ = ("registers", "slot", "target", "target_by")
+
+    of = "exercise"
+
+    def __init__(self, entry: str, slot: int | str) -> None:
+        super().__init__(entry)
+        self.slot = slot
+        self.target: dict[str, Any] | None = None
+        self.target_by = None
+        self.registers = {f"plan:{slot}": ("target_by", "target")}
 
 
 class Entry(Cell):
@@ -111,29 +135,31 @@ class Entry(Cell):
     workout  the id of the workout that it came from, in a view of merged workouts; else None
     """
 
-    __slots__ = ("exercise", "known", "plan", "position", "superset", "target", "workout")
+    registers = _registers("exercise", "position", "superset", "target")
+    __slots__ = (
+        "exercise",
+        "exercise_by",
+        "plan",
+        "position",
+        "position_by",
+        "superset",
+        "superset_by",
+        "target",
+        "target_by",
+        "workout",
+    )
 
     of = "exercise"
 
     def __init__(self, id_: str) -> None:
         super().__init__(id_)
-        self.known = False
         self.exercise = ""
         self.position = ""
         self.superset: int | str | None = None
         self.target: dict[str, Any] | None = None
         self.plan: dict[str, Slot] = {}
         self.workout: str | None = None
-
-    def show(self, field: str, value: Any) -> None:
-        if field.startswith("plan:"):
-            name = field[5:]
-            self.plan[name] = self.plan[name]._replace(target=value)
-        else:
-            setattr(self, field, value)
-
-    def shown(self, field: str) -> Any:
-        return self.plan[field[5:]].target if field.startswith("plan:") else getattr(self, field)
+        self.exercise_by = self.position_by = self.superset_by = self.target_by = None
 
 
 class SetRow(Cell):
@@ -144,20 +170,13 @@ class SetRow(Cell):
     load_ug, distance_mm  None where nothing was typed
     """
 
-    __slots__ = (
+    registers = _registers(
         "assisted",
-        "at",
         "distance_m",
-        "distance_mm",
         "done",
-        "done_key",
-        "dot",
         "duration_ms",
         "exercise_entry",
-        "key",
-        "known",
         "load",
-        "load_ug",
         "reps",
         "rest_s",
         "rir",
@@ -166,22 +185,55 @@ class SetRow(Cell):
         "slot",
         "type",
     )
+    __slots__ = (
+        "_distance_m",
+        "_load",
+        "assisted",
+        "assisted_by",
+        "at",
+        "distance_m_by",
+        "distance_mm",
+        "done",
+        "done_by",
+        "done_key",
+        "dot",
+        "duration_ms",
+        "duration_ms_by",
+        "exercise_entry",
+        "exercise_entry_by",
+        "key",
+        "load_by",
+        "load_ug",
+        "reps",
+        "reps_by",
+        "rest_s",
+        "rest_s_by",
+        "rir",
+        "rir_by",
+        "rpe",
+        "rpe_by",
+        "side",
+        "side_by",
+        "slot",
+        "slot_by",
+        "type",
+        "type_by",
+    )
 
     of = "set"
 
     def __init__(self, id_: str) -> None:
         super().__init__(id_)
-        self.known = False
         self.exercise_entry = ""
         self.slot: int | str | None = None
         self.type = "working"
         self.reps: int | None = None
-        self.load: dict[str, Any] | None = None
+        self._load: dict[str, Any] | None = None
         self.load_ug: int | None = None
         self.rpe: int | float | None = None
         self.rir: int | float | None = None
         self.duration_ms: int | None = None
-        self.distance_m: int | float | None = None
+        self._distance_m: int | float | None = None
         self.distance_mm: int | None = None
         self.side: str | None = None
         self.assisted: bool | None = None
@@ -191,13 +243,27 @@ class SetRow(Cell):
         self.dot = Dot(0, 0)
         self.key = NO_PLACE
         self.done_key = NO_PLACE
+        self.assisted_by = self.distance_m_by = self.done_by = self.duration_ms_by = None
+        self.exercise_entry_by = self.load_by = self.reps_by = self.rest_s_by = None
+        self.rir_by = self.rpe_by = self.side_by = self.slot_by = self.type_by = None
 
-    def show(self, field: str, value: Any) -> None:
-        setattr(self, field, value)
-        if field == "load":
-            self.load_ug = None if value is None else to_ug(value["value"], value["unit"])
-        elif field == "distance_m":
-            self.distance_mm = None if value is None else thousandths(value)
+    @property
+    def load(self) -> dict[str, Any] | None:
+        return self._load
+
+    @load.setter
+    def load(self, load: dict[str, Any] | None) -> None:
+        self._load = load
+        self.load_ug = None if load is None else to_ug(load["value"], load["unit"])
+
+    @property
+    def distance_m(self) -> int | float | None:
+        return self._distance_m
+
+    @distance_m.setter
+    def distance_m(self, metres: float | None) -> None:
+        self._distance_m = metres
+        self.distance_mm = None if metres is None else thousandths(metres)
 
 
 class Workout(Cell):
@@ -211,18 +277,20 @@ class Workout(Cell):
 
     __slots__ = (
         "conflicts",
-        "created",
         "created_at",
         "ended_at",
+        "ended_at_by",
         "ended_edit",
         "entries",
         "last_te",
         "merged",
         "merged_into",
+        "merged_into_by",
         "notes",
         "owner",
         "paused_ms",
         "rating",
+        "rating_by",
         "reason",
         "rest",
         "rest_ms",
@@ -231,16 +299,32 @@ class Workout(Cell):
         "sets",
         "since",
         "started_at",
+        "started_at_by",
         "started_edit",
         "state",
         "template",
+        "template_by",
         "title",
+        "title_by",
         "tz",
+        "tz_by",
         "units",
+        "units_by",
         "work_ms",
     )
 
     of = "workout"
+    # What a person types over what the timeline tells is shown apart from it.
+    registers = _registers(
+        "merged_into",
+        "rating",
+        "template",
+        "title",
+        "tz",
+        "units",
+        ended_at="ended_edit",
+        started_at="started_edit",
+    )
 
     def __init__(self, id: str, owner: str, conflicts: Conflicts) -> None:
         super().__init__(id)
@@ -248,7 +332,6 @@ class Workout(Cell):
         self.conflicts = conflicts
         self.seq = 0
         self.rev = 0
-        self.created = False
         self.merged_into: str | None = None
         self.merged: list[str] = []
         self.title: str | None = None
@@ -263,6 +346,8 @@ class Workout(Cell):
         self.entries: dict[str, Entry] = {}
         self.sets: dict[str, SetRow] = {}
         self.notes: dict[str, str | None] = {}
+        self.ended_at_by = self.merged_into_by = self.rating_by = self.started_at_by = None
+        self.template_by = self.title_by = self.tz_by = self.units_by = None
         self.begin()
 
     def begin(self) -> None:
@@ -276,12 +361,6 @@ class Workout(Cell):
         self.work_ms = 0
         self.rest_ms = 0
         self.paused_ms = 0
-
-    def show(self, field: str, value: Any) -> None:
-        setattr(self, _TYPED.get(field, field), value)
-
-    def shown(self, field: str) -> Any:
-        return getattr(self, _TYPED.get(field, field))
 
     def visible_entries(self) -> list[Entry]:
         """The exercise entries that are there, by (position bytewise, id)."""
@@ -311,6 +390,10 @@ class Workout(Cell):
             return self
         return self.sets.get(entity) or self.entries.get(entity)
 
-
-# Fields that a person types over what the timeline tells.
-_TYPED: Final = {"started_at": "started_edit", "ended_at": "ended_edit"}
+    def holder(self, entity: str | None, field: str) -> Cell | None:
+        """The cell that has the register of a field of the set, exercise entry or workout of this id; None
+        where there is no such thing or no such field."""
+        cell = self.cell(entity)
+        if isinstance(cell, Entry) and field.startswith("plan:"):
+            cell = cell.plan.get(field.removeprefix("plan:"))
+        return cell if cell is not None and field in cell.registers else None

@@ -55,7 +55,7 @@ def insights(
     no history. `twins` are workouts of the same template at the same time. A workout that is removed or not
     created yet has nothing to say, which takes back what it said.
     """
-    if w.removed or not w.created:
+    if w.removed or not w.known:
         return {}
     said = [_totals(w, muscles), *_records(w, history, formula), *_hints(w, twins)]
     return {insight["id"]: insight for insight in said}

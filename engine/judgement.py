@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 from fitai.engine.entities import Workout
-from fitai.engine.kinds import BadValue, Edit, SetLog, WorkoutCreate, decode_value, known, set_id
+from fitai.engine.kinds import (
+    BadValue,
+    Edit,
+    NoteSet,
+    SetLog,
+    WorkoutComplete,
+    WorkoutCreate,
+    decode_value,
+    set_id,
+)
 from fitai.engine.machine import IllegalEdge, after
 from fitai.engine.ops import APPLIED, VOID, Op, Verdict
 
@@ -41,7 +52,7 @@ class Limits:
     ops: int = 20_000
 
 
-class Judgement(NamedTuple):
+class Judgement(Struct, frozen=True, gc=False):
     """applied, deferred or void; `code` and `detail` only with void (see the protocol's verdicts). `value` is
     the op's decoded value, None where it has none that can be read."""
 
@@ -67,18 +78,17 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
     void codes: bad_value {field, reason}, limit {limit, max}, illegal_edge {from, trigger}.
     """
     if w.rev >= limits.ops:
-        return Judgement(Verdict.VOID, "limit", {"limit": "ops", "max": limits.ops})
-    if not known(op):
-        return Judgement(Verdict.DEFERRED)
+        return Judgement(VOID, "limit", {"limit": "ops", "max": limits.ops})
     kind = op.kind
     try:
         value = decode_value(op)
-        room, waits = _RULES.get(kind, _NO_RULES)
-        if room is not None:
-            room(w, op, value, limits)
+        if value is None:
+            return Judgement(Verdict.DEFERRED)
+        rule = _RULES.get(kind)
+        waits = rule is not None and rule(w, op, value, limits)
         if kind in EDGE_OF:
             after(seen or w.state, EDGE_OF[kind])  # what its author had seen is known, whatever is to come
-        if (not w.created and kind != "workout.create") or (waits is not None and waits(w, op, value)):
+        if waits or not (w.known or kind == "workout.create"):
             return Judgement(Verdict.DEFERRED, None, None, value)
     except BadValue as bad:
         return Judgement(VOID, bad.code, bad.detail)
@@ -89,30 +99,70 @@ def judge(w: Workout, op: Op, limits: Limits = DEFAULT_LIMITS, seen: str | None 
     return Judgement(APPLIED, None, None, value)
 
 
-# Whether an op names an entity that no op has made yet.
+# The rules of the kinds: each tells whether the op must wait, since nobody has made yet what it names, and
+# raises where a limit is reached.
 
 
-def _log_waits(w: Workout, op: Op, value: SetLog) -> bool:
-    return not _entry_known(w, value.exercise_entry)
+def _plan(w: Workout, op: Op, value: WorkoutCreate, limits: Limits) -> bool:
+    if not value.plan:
+        return False
+    entries = w.entries.keys() | {entry.entry for entry in value.plan}
+    if len(entries) > limits.exercises:
+        raise _LimitReached("exercises", limits.exercises)
+    slots = {name for entry in w.entries.values() for name in entry.plan}
+    slots.update(str(planned.slot) for entry in value.plan for planned in entry.sets)
+    if len(slots) > limits.sets:
+        raise _LimitReached("sets", limits.sets)
+    return False
 
 
-def _set_waits(w: Workout, op: Op, value: Any) -> bool:
-    row = w.sets.get(op.entity or "")
-    return row is None or not row.known
+def _add_entry(w: Workout, op: Op, value: Any, limits: Limits) -> bool:
+    if op.entity not in w.entries and len(w.entries) >= limits.exercises:
+        raise _LimitReached("exercises", limits.exercises)
+    return False
 
 
-def _set_edit_waits(w: Workout, op: Op, value: Edit) -> bool:
-    row = w.sets.get(op.entity or "")
-    if row is None or not row.known:
-        return True
-    return value.field == "exercise_entry" and not _entry_known(w, value.value)
-
-
-def _entry_waits(w: Workout, op: Op, value: Any) -> bool:
+def _entry(w: Workout, op: Op, value: Any, limits: Limits) -> bool:
+    _add_entry(w, op, value, limits)
     return not _entry_known(w, op.entity or "")
 
 
-def _either_waits(w: Workout, op: Op, value: Any) -> bool:
+def _log_set(w: Workout, op: Op, value: SetLog, limits: Limits) -> bool:
+    id_ = op.entity
+    if id_ is None and value.slot is not None:
+        id_ = set_id(w.id, value.slot)
+    _room_for_set(w, id_, limits)
+    return not _entry_known(w, value.exercise_entry)
+
+
+def _set(w: Workout, op: Op, value: Any, limits: Limits) -> bool:
+    row = w.sets.get(op.entity or "")
+    if row is None:
+        _room_for_set(w, op.entity, limits)
+        return True
+    return not row.known
+
+
+def _edit_set(w: Workout, op: Op, value: Edit, limits: Limits) -> bool:
+    waits = _set(w, op, value, limits)
+    return waits or (value.field == "exercise_entry" and not _entry_known(w, value.value))
+
+
+def _complete(w: Workout, op: Op, value: WorkoutComplete, limits: Limits) -> bool:
+    _room_for_text(value.note, limits)
+    return False
+
+
+def _note(w: Workout, op: Op, value: NoteSet, limits: Limits) -> bool:
+    _room_for_text(value.text, limits)
+    if op.entity is not None and op.entity not in w.notes:
+        most = limits.exercises + limits.sets
+        if len(w.notes) >= most:
+            raise _LimitReached("notes", most)
+    return _either(w, op, value, limits)
+
+
+def _either(w: Workout, op: Op, value: Any, limits: Limits) -> bool:
     return op.entity is not None and not w.knows(op.entity)
 
 
@@ -121,58 +171,30 @@ def _entry_known(w: Workout, id_: str) -> bool:
     return entry is not None and entry.known
 
 
-def _room_for_entry(w: Workout, op: Op, value: Any, limits: Limits) -> None:
-    if op.entity not in w.entries and len(w.entries) >= limits.exercises:
-        raise _LimitReached("exercises", limits.exercises)
-
-
-def _room_for_set(w: Workout, op: Op, value: SetLog | Edit, limits: Limits) -> None:
-    if op.entity in w.sets or len(w.sets) < limits.sets:
-        return
-    slot = value.slot if isinstance(value, SetLog) else None
-    id_ = op.entity if op.entity is not None or slot is None else set_id(w.id, slot)
-    if id_ not in w.sets:
+def _room_for_set(w: Workout, id_: str | None, limits: Limits) -> None:
+    if len(w.sets) >= limits.sets and id_ not in w.sets:
         raise _LimitReached("sets", limits.sets)
 
 
-def _room_for_plan(w: Workout, op: Op, value: WorkoutCreate, limits: Limits) -> None:
-    if not value.plan:
-        return
-    entries = w.entries.keys() | {entry.entry for entry in value.plan}
-    if len(entries) > limits.exercises:
-        raise _LimitReached("exercises", limits.exercises)
-    slots = {name for entry in w.entries.values() for name in entry.plan}
-    slots.update(str(planned.slot) for entry in value.plan for planned in entry.sets)
-    if len(slots) > limits.sets:
-        raise _LimitReached("sets", limits.sets)
-
-
-def _room_for_note(w: Workout, op: Op, value: Any, limits: Limits) -> None:
-    text = value.text if op.kind == "note.set" else value.note
+def _room_for_text(text: Any, limits: Limits) -> None:
     if isinstance(text, str) and len(text.encode()) > limits.text:
         raise _LimitReached("text", limits.text)
-    if op.kind == "note.set" and op.entity is not None and op.entity not in w.notes:
-        most = limits.exercises + limits.sets
-        if len(w.notes) >= most:
-            raise _LimitReached("notes", most)
 
 
-_Room = Callable[[Workout, Op, Any, Limits], None]
-_Waits = Callable[[Workout, Op, Any], bool]
+_Rule = Callable[[Workout, Op, Any, Limits], bool]
 
-_NO_RULES: Final = (None, None)
-_RULES: Final[Mapping[str, tuple[_Room | None, _Waits | None]]] = {
-    "workout.create": (_room_for_plan, None),
-    "workout.complete": (_room_for_note, None),
-    "note.set": (_room_for_note, _either_waits),
-    "conflict.choose": (None, _either_waits),
-    "exercise.add": (_room_for_entry, None),
-    "exercise.edit": (_room_for_entry, _entry_waits),
-    "exercise.move": (_room_for_entry, _entry_waits),
-    "exercise.remove": (_room_for_entry, _entry_waits),
-    "exercise.restore": (_room_for_entry, _entry_waits),
-    "set.log": (_room_for_set, _log_waits),
-    "set.edit": (_room_for_set, _set_edit_waits),
-    "set.remove": (_room_for_set, _set_waits),
-    "set.restore": (_room_for_set, _set_waits),
+_RULES: Final[Mapping[str, _Rule]] = {
+    "workout.create": _plan,
+    "workout.complete": _complete,
+    "note.set": _note,
+    "conflict.choose": _either,
+    "exercise.add": _add_entry,
+    "exercise.edit": _entry,
+    "exercise.move": _entry,
+    "exercise.remove": _entry,
+    "exercise.restore": _entry,
+    "set.log": _log_set,
+    "set.edit": _edit_set,
+    "set.remove": _set,
+    "set.restore": _set,
 }

@@ -5,8 +5,8 @@ kept in `op.raw`; fields that it has must be right: types are not guessed ("5" i
 decimals have at most 3 places, NaN and infinities do not exist. Two liberties, because JSON libraries differ:
 60 and 60.0 are one number, also where an integer is meant, and ids may come in upper case.
 
-A kind that is not here, or a newer schema of one that is, is not wrong: `known` is False and the op is kept
-until an upgrade understands it. What is here and wrong raises `BadValue`.
+A kind that is not here, or a newer schema of one that is, is not wrong: its value is not decoded, and the op
+is kept until an upgrade understands it. What is here and wrong raises `BadValue`.
 
 **A new schema.** A value whose meaning has to change (a field split, another unit) gets a new schema number:
 its struct describes the newest, and the kind's `upcasts` gain one pure function that says an older value in
@@ -21,7 +21,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -332,26 +332,23 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
-def known(op: Op) -> bool:
-    """False for a kind of a newer client, or a newer schema (`v`) of a known kind."""
-    kind = KINDS.get(op.kind)
-    return kind is not None and (op.v == 1 or op.v <= kind.schema)
-
-
 def stamp(kind: str) -> dict[str, int]:
     """What an op that is written now says of its schema: {v}, or nothing where it is the first."""
     schema = KINDS[kind].schema if kind in KINDS else 1
     return {"v": schema} if schema > 1 else {}
 
 
-def decode_value(op: Op) -> Struct:
+def decode_value(op: Op) -> Struct | None:
     """The op's value as the struct of its kind; for the edits, `value` is decoded as the named field.
 
-    Raises BadValue, also when an entity is needed and missing, and KeyError for a kind that is not known.
+    None where the op is not known: a kind of a newer client, or a newer schema (`v`) of a known kind. Raises
+    BadValue, also when an entity is needed and missing.
     """
-    kind = KINDS[op.kind]
+    kind = KINDS.get(op.kind)
+    if kind is None or (op.v != 1 and op.v > kind.schema):
+        return None
     body = op.value if not kind.upcasts else _newest(op, kind.upcasts)
-    if kind.entity == "required" and op.entity is None:
+    if op.entity is None and kind.entity == "required":
         _convert(body, kind.value_type)  # a wrong value is told first
         raise BadValue("entity", "is required")
     if kind.fields:
@@ -437,31 +434,31 @@ def _edit(body: dict[str, Any], kind: Kind) -> Edit:
     if type_ is None:
         named = _convert(body, Edit).field
         raise BadValue("field", f"{named[:40]!r} is none of {', '.join(kind.fields)}")
-    value = _typed(body, type_).value
-    if type(value) not in _TEXTLESS:
-        _encodable(value)
-    if field in _FIELD_CHECKS:
-        try:
-            value = _FIELD_CHECKS[field](value)
-        except ValueError as error:
-            raise BadValue("value", str(error)) from None
-    return Edit(field, value)
+    edit: Edit = _typed(body, type_)
+    if type(edit.value) not in _TEXTLESS:
+        _encodable(edit.value)
+    return edit
 
 
-def _edit_type(field: str, type_: Any) -> type[Struct]:
+def _edit_type(field: str, type_: Any) -> type[Edit]:
     """`Edit` as it is for one field. A value that is left out is null, where null may be."""
+    check = _FIELD_CHECKS.get(field)
+    namespace = {} if check is None else {"__post_init__": lambda edit: _check_edit(edit, check)}
     try:
         msgspec.convert(None, type_)
+        value: tuple[Any, ...] = ("value", type_, None)
     except msgspec.ValidationError:
-        return msgspec.defstruct(f"Edit_{field}", [("value", type_)], frozen=True, gc=False)
-    return msgspec.defstruct(f"Edit_{field}", [("value", type_, None)], frozen=True, gc=False)
+        value = ("value", type_)
+    fields = [("field", Literal[field]), value]
+    name = f"Edit_{field}"
+    made = msgspec.defstruct(name, fields, bases=(Edit,), namespace=namespace, frozen=True, gc=False)
+    return cast("type[Edit]", made)
 
 
-_EDITS: Final[Mapping[str, Mapping[str, type[Struct]]]] = {
-    kind.name: {field: _edit_type(field, type_) for field, type_ in kind.fields.items()}
-    for kind in KINDS.values()
-    if kind.fields
-}
+def _check_edit(edit: Edit, check: Callable[[Any], Any]) -> None:
+    force_setattr(edit, "value", check(edit.value))
+
+
 _TEXTLESS: Final = frozenset({int, float, bool, type(None)})
 
 
@@ -544,4 +541,10 @@ _FIELD_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "rir": _three_places,
     "distance_m": _three_places,
     "target": _target,
+}
+
+_EDITS: Final[Mapping[str, Mapping[str, type[Edit]]]] = {
+    kind.name: {field: _edit_type(field, type_) for field, type_ in kind.fields.items()}
+    for kind in KINDS.values()
+    if kind.fields
 }

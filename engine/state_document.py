@@ -29,7 +29,7 @@ def state(w: Workout) -> dict[str, Any]:
     document = {
         "id": w.id,
         "rev": w.rev,
-        "created": w.created,
+        "created": w.known,
         "removed": w.removed,
         "status": STATUS[w.state],
         "phase": PHASE[w.state],

@@ -61,7 +61,7 @@ def timers(
 
     Receipt counts beside the op's own time, so that a device that brings old ops is not at once called idle.
     """
-    if not w.created or w.removed or w.last_te is None:
+    if not w.known or w.removed or w.last_te is None:
         return NOTHING
     status = STATUS[w.state]
     if status not in ("active", "paused"):

@@ -31,5 +31,8 @@ class NotAuthenticated(Exception):
 class Authenticator(Protocol):
     """Turns an access token into an identity."""
 
+    def read(self, token: str) -> Identity:
+        """Verify the token alone, not whether its device is still enrolled; raises NotAuthenticated."""
+
     async def authenticate(self, token: str) -> Identity:
         """Verify the token and that its device is still enrolled; raises NotAuthenticated."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -29,9 +29,6 @@ RESUMES = Counter(
 )
 BYES = Counter(
     "fitai_byes_total", "Connections that the server ended, by the code that they were told.", ["code"]
-)
-GAPS_HEALED = Counter(
-    "fitai_gaps_healed_total", "Times that a host found records of another node by reading the log."
 )
 BUS_PROBE_SECONDS = Histogram(
     "fitai_bus_probe_seconds", "Round trip of a probe over the bus that came back.", buckets=SECONDS
@@ -88,10 +85,21 @@ class Queue(Protocol):
     bytes: int
 
 
+class HostCounts(NamedTuple):
+    """A node's session hosts: how many there are, the races for a head that they lost, and how often one
+    found in the log what no hint of another node had brought."""
+
+    hosts: int = 0
+    lost_races: int = 0
+    gaps_healed: int = 0
+
+
 class NodeMeters(Collector):
     """What is counted when it is asked for: connections, the bytes that wait on them, hosts."""
 
-    def __init__(self, queues: Callable[[], Iterable[Queue]], hosts: Callable[[], int], bus: Stats) -> None:
+    def __init__(
+        self, queues: Callable[[], Iterable[Queue]], hosts: Callable[[], HostCounts], bus: Stats
+    ) -> None:
         self._queues = queues
         self._hosts = hosts
         self._bus = bus
@@ -109,7 +117,18 @@ class NodeMeters(Collector):
         )
         yield self._messages()
         yield GaugeMetricFamily("fitai_tasks", "Tasks of the event loop.", value=_tasks())
-        yield GaugeMetricFamily("fitai_hosts", "Users whose session host is in memory.", value=self._hosts())
+        hosts = self._hosts()
+        yield GaugeMetricFamily("fitai_hosts", "Users whose session host is in memory.", value=hosts.hosts)
+        yield CounterMetricFamily(
+            "fitai_lost_races",
+            "Batches that were placed again since another node was faster.",
+            value=hosts.lost_races,
+        )
+        yield CounterMetricFamily(
+            "fitai_gaps_healed",
+            "Times that a host found in the log what no hint of another node had brought.",
+            value=hosts.gaps_healed,
+        )
 
     def _messages(self) -> Metric:
         messages = CounterMetricFamily(

@@ -7,7 +7,7 @@ shared by everyone who waits for it. Within it every stream goes down whole or n
    is no longer the head has lost to another node: `HeadMoved`. The database alone arbitrates.
 2. Rows are written for the winners only, and the keys (stream, seq), (stream, device, n) and
    (stream, workout, rev) would refuse what the arithmetic let through. On PostgreSQL that is the same
-   statement (`_Postgres`).
+   statement (`fitai.persistence.batches`).
 3. Commit, and only then does `append` return.
 
 One user's trouble stays that user's:
@@ -33,20 +33,17 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
-import orjson
 import structlog
-from sqlalchemy import Dialect, Table, insert, select
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Table, insert, select
 
 from fitai.engine.ops import Record
+from fitai.persistence.batches import STATEMENTS, Fate, Move
 from fitai.persistence.database import CommitUnknown, Database, Locked, Unavailable, WriteSession
-from fitai.persistence.log import COLUMNS, Log, row_of, same_place
+from fitai.persistence.log import Log, row_of, same_place
 from fitai.persistence.meters import APPEND_FATES, APPEND_ROWS, APPEND_STREAMS, APPEND_TIME, APPEND_WAIT
-from fitai.persistence.models import RecordRow, Stream
+from fitai.persistence.models import Stream
 
 # Unavailable is the database's word for it, and one of the answers of `append`.
 __all__ = ["Append", "Appender", "BadRow", "Companion", "HeadMoved", "Unavailable"]
@@ -55,7 +52,6 @@ logger = structlog.get_logger(__name__)
 
 RETRY_S = (0.05, 1.0)  # first and longest pause between attempts while the database is away
 BUSY_RETRY_S = (0.005, 0.25)  # the same for a stream that another transaction holds
-LOCK_WAIT_MS = 100  # the longest that a whole batch waits for a row of another transaction
 
 
 class HeadMoved(Exception):
@@ -87,12 +83,6 @@ class Append:
     seen: int
     records: Sequence[Record]
     companions: Sequence[Companion] = ()
-
-
-class _Fate(Enum):
-    WON = "won"
-    MOVED = "moved"
-    BUSY = "busy"
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +139,7 @@ class Appender:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._trouble = "the database did not answer in time"
-        self._statements = _STATEMENTS[db.dialect]
+        self._statements = STATEMENTS[db.dialect]
 
     async def start(self) -> None:
         """Begin to serve appends."""
@@ -283,14 +273,16 @@ class Appender:
             bad.__cause__ = error
             waiting.settle(bad)
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
+    async def _commit(self, batch: Sequence[_Waiting]) -> dict[int, Fate]:
         APPEND_STREAMS.observe(len(batch))
         APPEND_ROWS.observe(sum(len(waiting.rows) for waiting in batch))
         with APPEND_TIME.time():
             async with self._db.write() as session:
                 connection = await session.connection()
-                fates = await self._statements.write(connection, batch)
-                winners = [waiting for waiting in batch if fates[waiting.append.stream] is _Fate.WON]
+                moves = [_move(waiting.append) for waiting in batch]
+                rows = [row for waiting in batch for row in waiting.rows]
+                fates = await self._statements.write(connection, moves, rows)
+                winners = [waiting for waiting in batch if fates[waiting.append.stream] is Fate.WON]
                 await _insert_companions(session, winners)
         return fates
 
@@ -349,102 +341,19 @@ async def _insert_companions(session: WriteSession, winners: Iterable[_Waiting])
         await session.execute(insert(table), rows)
 
 
-def _answer(batch: Iterable[_Waiting], fates: Mapping[int, _Fate]) -> None:
+def _answer(batch: Iterable[_Waiting], fates: Mapping[int, Fate]) -> None:
     for waiting in batch:
         fate = fates[waiting.append.stream]
         APPEND_FATES.labels(fate.value).inc()
         match fate:
-            case _Fate.WON:
+            case Fate.WON:
                 waiting.settle()
-            case _Fate.MOVED:
+            case Fate.MOVED:
                 waiting.settle(HeadMoved(f"stream {waiting.append.stream} is beyond {waiting.append.seen}"))
-            case _Fate.BUSY:
+            case Fate.BUSY:
                 waiting.put_off()
 
 
-def _array_types() -> list[str]:
-    """The types of `COLUMNS` on PostgreSQL, without lengths: a cast to one would cut off what is too long."""
-    columns = RecordRow.__table__.columns
-    dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    return [columns[name].type.compile(dialect).partition("(")[0] for name in COLUMNS]
-
-
-class _Sqlite:
-    """The database has one writer at a time, so no stream can be busy; a batch of moves travels as one JSON
-    text."""
-
-    insert = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-    cas = """
-        UPDATE streams SET head = w.head, last_rt = max(last_rt, w.rt)
-        FROM (
-            SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS seen,
-                json_extract(value, '$[2]') AS head, json_extract(value, '$[3]') AS rt
-            FROM json_each(?)
-        ) AS w
-        WHERE streams.id = w.id AND streams.head = w.seen
-        RETURNING streams.id
-    """
-
-    @classmethod
-    async def write(cls, connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
-        """Compare and set every head, and write the rows of the winners."""
-        moves = orjson.dumps([_move(waiting.append) for waiting in batch]).decode()
-        won = set((await connection.exec_driver_sql(cls.cas, (moves,))).scalars())
-        rows = [row for waiting in batch if waiting.append.stream in won for row in waiting.rows]
-        if rows:
-            await connection.exec_driver_sql(cls.insert, rows)
-        streams = [waiting.append.stream for waiting in batch]
-        return {stream: _Fate.WON if stream in won else _Fate.MOVED for stream in streams}
-
-
-class _Postgres:
-    """One statement, one way to the server and back: arrays of moves and of the rows' columns.
-
-    Streams are locked in order, and those that others hold are passed over: a batch waits for no stream, so
-    two nodes' batches can neither block nor deadlock each other. Nor for a row of `records`: whoever writes
-    one holds its stream. What a companion waits for is bounded more tightly than other waits are, for the
-    rest of this transaction (`brief`).
-    """
-
-    statement = f"""
-        WITH brief AS MATERIALIZED (
-            SELECT set_config('lock_timeout', '{LOCK_WAIT_MS}', true)
-        ), w AS (
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
-                AS w(id, seen, head, rt)
-        ), held AS MATERIALIZED (
-            SELECT s.id, s.head FROM streams s WHERE s.id = ANY($1::bigint[])
-            ORDER BY s.id FOR UPDATE SKIP LOCKED
-        ), won AS (
-            UPDATE streams s SET head = w.head, last_rt = greatest(s.last_rt, w.rt)
-            FROM held JOIN w ON w.id = held.id AND w.seen = held.head
-            WHERE s.id = held.id
-            RETURNING s.id
-        ), written AS (
-            INSERT INTO records ({", ".join(COLUMNS)})
-            SELECT r.*
-            FROM unnest({", ".join(f"${i}::{type_}[]" for i, type_ in enumerate(_array_types(), 5))})
-                AS r({", ".join(COLUMNS)})
-            JOIN won ON won.id = r.stream
-        )
-        SELECT held.id, won.id IS NOT NULL FROM brief, held LEFT JOIN won ON won.id = held.id
-    """
-
-    @classmethod
-    async def write(cls, connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[int, _Fate]:
-        """Compare and set every head, and write the rows of the winners."""
-        moves = [_move(waiting.append) for waiting in batch]
-        rows = [row for waiting in batch for row in waiting.rows]
-        arrays = (*map(list, zip(*moves, strict=True)), *map(list, zip(*rows, strict=True)))
-        held: Sequence[Any] = (await connection.exec_driver_sql(cls.statement, arrays)).all()
-        fates = {stream: _Fate.WON if won else _Fate.MOVED for stream, won in held}
-        return {waiting.append.stream: fates.get(waiting.append.stream, _Fate.BUSY) for waiting in batch}
-
-
-_STATEMENTS: dict[str, type[_Sqlite] | type[_Postgres]] = {"sqlite": _Sqlite, "postgresql": _Postgres}
-
-
-def _move(append: Append) -> tuple[int, int, int, int]:
-    """(stream, head that was seen, head to come, receipt time)."""
+def _move(append: Append) -> Move:
     last = append.records[-1]
     return append.stream, append.seen, last.seq, last.rt

@@ -69,7 +69,7 @@ class Projected:
     @classmethod
     def of(cls, workout: Workout, due_at: int | None) -> Self:
         """The projection of a fold."""
-        kept = workout.created and not workout.removed
+        kept = workout.known and not workout.removed
         bests = workout_bests(workout) if kept else {}
         as_json = {exercise: its.to_json() for exercise, its in bests.items()}
         return cls(workout.seq, state(workout), as_json, due_at)

@@ -31,7 +31,7 @@ from fitai.engine.machine import COMPLETED, STATUS
 from fitai.engine.ops import Stamp, outranks, saw
 from fitai.sync.existence import holding
 from fitai.sync.notes import Note, Version
-from fitai.sync.registers import greatest, writes
+from fitai.sync.registers import greatest, shown, writes
 from fitai.sync.timeline import ENDS, Timeline
 
 UNDISPUTED: Final = frozenset({"position"})
@@ -44,7 +44,7 @@ class Conflicts:
     """The conflicts of one workout: where they are is kept at hand by the fold, what they are is worked out
     when somebody asks.
 
-    contested  (of, entity, field) of a register in which several writes stand → its cell
+    contested  (of, entity, field) of a register in which several writes stand, or once did → its cell
     removed    (of, entity) of what was ever removed → its cell
     notes      by what they are about
     line       the workout's timeline
@@ -94,7 +94,7 @@ def _of_registers(w: Workout, contested: Iterable[tuple[Cell, str]]) -> Iterator
         }
 
 
-def _distinct(standing: list[Write]) -> list[Write]:
+def _distinct(standing: Sequence[Write]) -> list[Write]:
     """Of equal values the write of the greatest rank; the greatest first."""
     values: list[Write] = []
     for one in sorted(standing, key=_rank, reverse=True):
@@ -117,8 +117,8 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _shown(cell: Cell, field: str, values: list[Write]) -> Write:
-    shown = cell.shown(field)
-    return next((one for one in values if same(one.value, shown)), greatest(values))
+    value = shown(cell, field)
+    return next((one for one in values if same(one.value, value)), greatest(values))
 
 
 def _why(shown: Write, other: Write) -> str:

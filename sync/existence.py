@@ -60,10 +60,7 @@ def holding(w: Workout, entry: Entry) -> Iterator[Stamp]:
 
 def homes(row: SetRow) -> list[str]:
     """The entries that a set was put into, all that stand; mostly one."""
-    held = row.by.get("exercise_entry")
-    if isinstance(held, Stamp):
-        return [row.exercise_entry]
-    return [] if held is None else [one.value for one in held]
+    return [one.value for one in writes(row, "exercise_entry")]
 
 
 def settle_home(w: Workout, row: SetRow) -> None:

@@ -25,13 +25,8 @@ from typing import Any, Final
 
 from fitai.engine.entities import NO_PLACE, Cell, Entry, Key, Rest, SetRow, Workout, Write
 from fitai.engine.judgement import EDGE_OF, Judgement, Limits, judge
-from fitai.engine.kinds import (
-    BadValue,
-    ConflictChoose,
-    decode_value,
-    known,
-)
-from fitai.engine.ops import APPLIED, VOID, Dot, Op, Record, Stamp, Verdict, saw
+from fitai.engine.kinds import BadValue, ConflictChoose, decode_value
+from fitai.engine.ops import VOID, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.engine.timers import RestDue
 from fitai.sync import existence, registers
 from fitai.sync.conflicts import Conflicts
@@ -39,6 +34,7 @@ from fitai.sync.handlers import HANDLERS
 from fitai.sync.notes import Note, Version
 from fitai.sync.timeline import SERVER, Timeline
 
+_IN_CONTEXT: Final = frozenset({*EDGE_OF, "conflict.choose"})
 _NO_TOUCH: Final = frozenset({"workout.remove", "workout.merge", "workout.unmerge"})
 
 
@@ -95,44 +91,32 @@ class Folded:
 
     def judge(self, op: Op, stamp: Stamp, limits: Limits) -> Judgement:
         """What becomes of an op that is to be the next record; reads only."""
-        seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
-        judgement = judge(self.w, op, limits, seen)
-        if judgement.verdict is APPLIED and op.kind != "conflict.choose":
-            return judgement
-        wrong = judgement.code == "illegal_edge"
-        if op.kind == "conflict.choose" and judgement.value is not None:
-            wrong = not self._can_choose(op, stamp, judgement.value)
-            if wrong:
-                detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
-                judgement = Judgement(VOID, "bad_value", detail)
-        # What builds on an op that this version does not understand must not be called wrong by it.
-        if wrong and any(saw(stamp, one) for one in self._unknown):
-            return Judgement(Verdict.DEFERRED)
-        return judgement
+        if op.kind in _IN_CONTEXT:
+            return self._judge_in_context(op, stamp, limits)
+        return judge(self.w, op, limits)
 
-    def take(self, record: Record, value: Any = None, stamp: Stamp | None = None) -> None:
-        """Fold the next record; a known one is passed over. `value` is the op's, if it is decoded yet, and
-        `stamp` the record's, if it is at hand."""
-        w, op = self.w, record.op
-        if record.seq <= w.seq:
+    def take(self, record: Record) -> None:
+        """Fold the next record as the log has it; a known one is passed over."""
+        if record.seq <= self.w.seq:
             return
-        if stamp is None:
-            stamp = record.stamp
-        w.seq = record.seq
-        w.rev = record.rev
-        self.latest[stamp.device] = stamp
-        if record.verdict is VOID:
-            return
-        if value is None:
-            value = self._read(record)
-            if value is None:
-                return
+        value = None if record.verdict is VOID else self._read(record)
+        if value is not None:
+            self.add(record, value, record.stamp)
+        else:
+            self._place(record, record.stamp)
+
+    def add(self, record: Record, value: Any, stamp: Stamp) -> None:
+        """Fold the next record, one that has an effect; its decoded value and its stamp are at hand."""
+        w, op, te = self.w, record.op, stamp.te
+        self._place(record, stamp)
         self._stale = True
-        te = stamp.te
         if w.rest is not None:
             self._watch_rest(w.rest, te)
-        if stamp.device != SERVER:
-            self._heard(op, stamp)
+        if stamp.device != SERVER:  # a person has been here
+            if self.line.own:
+                self.line.yield_to(stamp)
+            if op.kind not in _NO_TOUCH:
+                existence.touch(w, stamp)
         HANDLERS[op.kind](self, op, stamp, value)
         if w.last_te is None or te > w.last_te:
             w.last_te = te
@@ -142,12 +126,9 @@ class Folded:
     # -- for the handlers --------------------------------------------------------------------------
 
     def write(self, cell: Cell, field: str, value: Any, stamp: Stamp) -> None:
-        """Write a register, and keep in mind where several writes stand."""
+        """Write a register, and keep in mind where several writes came to stand."""
         if registers.write(cell, field, value, stamp):
-            if type(cell.by[field]) is list:
-                self._contested[cell.of, cell.id, field] = cell
-            else:
-                del self._contested[cell.of, cell.id, field]
+            self._contested[cell.of, cell.id, field] = cell
 
     def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
         """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
@@ -155,7 +136,7 @@ class Folded:
         self.write(row, "exercise_entry", home, stamp)
         for id_ in left:
             self._settle_if_removed(id_)
-        if type(row.by["exercise_entry"]) is list:
+        if len(existence.homes(row)) > 1:
             existence.settle_home(self.w, row)
 
     def note(self, entity: str | None, text: str | None, stamp: Stamp, parent: Dot | None) -> None:
@@ -245,6 +226,12 @@ class Folded:
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _place(self, record: Record, stamp: Stamp) -> None:
+        """Let a record take its place, whatever else it does."""
+        self.w.seq = record.seq
+        self.w.rev = record.rev
+        self.latest[stamp.device] = stamp
+
     def _settle(self) -> None:
         self._stale = False
         w = self.w
@@ -254,22 +241,15 @@ class Folded:
             self._sets_in_order = True
         self.rests_over = [rest for rest in self.rests_over if w.rest is None or w.rest.dot != rest.dot]
 
-    def _heard(self, op: Op, stamp: Stamp) -> None:
-        """A person has been here."""
-        if self.line.own:
-            self.line.yield_to(stamp)
-        if op.kind not in _NO_TOUCH:
-            existence.touch(self.w, stamp)
-
     def _read(self, record: Record) -> Any:
         """The decoded value of a record that has a say; None for one that has not."""
-        if not known(record.op):
-            self._unknown.append(record.stamp)
-            return None
         try:
-            return decode_value(record.op)
+            value = decode_value(record.op)
         except BadValue:
             return None  # judged void by this version, not by the one that wrote the record
+        if value is None:
+            self._unknown.append(record.stamp)
+        return value
 
     def _watch_rest(self, rest: Rest, te: int) -> None:
         if rest.remaining_ms is None and te >= rest.ends_at:
@@ -280,6 +260,20 @@ class Folded:
     def _note_of(self, entity: str | None) -> Note:
         return self._notes.get(entity) or self._notes.setdefault(entity, Note())
 
+    def _judge_in_context(self, op: Op, stamp: Stamp, limits: Limits) -> Judgement:
+        seen = self.line.state_seen(self.w, stamp) if op.kind in EDGE_OF else None
+        judgement = judge(self.w, op, limits, seen)
+        wrong = judgement.code == "illegal_edge"
+        if op.kind == "conflict.choose" and judgement.value is not None:
+            wrong = not self._can_choose(op, stamp, judgement.value)
+            if wrong:
+                detail = {"field": "dot", "reason": "names no value of this field that its author had seen"}
+                judgement = Judgement(VOID, "bad_value", detail)
+        # What builds on an op that this version does not understand must not be called wrong by it.
+        if wrong and any(saw(stamp, one) for one in self._unknown):
+            return Judgement(Verdict.DEFERRED)
+        return judgement
+
     def _can_choose(self, op: Op, stamp: Stamp, value: ConflictChoose) -> bool:
         named = self.named(op.entity, value.field, Dot(*value.dot))
         return named is not None and saw(stamp, named.stamp)
@@ -289,7 +283,7 @@ class Folded:
         if field == "note":
             note = self._notes.get(entity)
             return None if note is None else note.find(dot)
-        cell = self.w.cell(entity)
+        cell = self.w.holder(entity, field)
         return None if cell is None else registers.find(cell, field, dot)
 
 

@@ -60,7 +60,7 @@ _LOGGED_FIELDS: Final = (
 
 def _create(folded: Folded, op: Op, stamp: Stamp, value: WorkoutCreate) -> None:
     w = folded.w
-    w.created = True
+    w.known = True
     w.created_at = stamp.te if w.created_at is None else min(w.created_at, stamp.te)
     for field in ("title", "template", "units", "tz"):
         given = getattr(value, field)
@@ -81,8 +81,11 @@ def _plan(folded: Folded, stamp: Stamp, planned: PlannedEntry) -> None:
     if planned.target is not None:
         folded.write(entry, "target", planned.target, stamp)
     for one in planned.sets:
-        entry.plan.setdefault(str(one.slot), Slot(one.slot, None))
-        folded.write(entry, f"plan:{one.slot}", one.target, stamp)
+        name = str(one.slot)
+        slot = entry.plan.get(name)
+        if slot is None:
+            slot = entry.plan[name] = Slot(entry.id, one.slot)
+        folded.write(slot, f"plan:{name}", one.target, stamp)
 
 
 def _edge(folded: Folded, op: Op, stamp: Stamp, value: Any) -> bool:
@@ -293,7 +296,7 @@ def _choose(folded: Folded, op: Op, stamp: Stamp, value: ConflictChoose) -> None
     elif value.field == "exercise_entry":
         folded.put(folded.set(op.entity), named.value, stamp)
     else:
-        cell = folded.w.cell(op.entity)
+        cell = folded.w.holder(op.entity, value.field)
         assert cell is not None, "what it names was found in it"
         folded.write(cell, value.field, named.value, stamp)
     folded.touch(op.entity, stamp)

@@ -174,10 +174,16 @@ def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
     return APPLIED
 
 
-def effective_time(at: int, offset: int, previous: int | None, received: int) -> int:
-    """Rule 4, all in Unix ms: `at` + `offset`, not before the device's previous op, not after receipt. Two
-    absurd clocks do not add up to a time that JSON clients can not name."""
-    te = max(-MAX_INT, at + offset)
-    if previous is not None and te < previous:
-        te = previous
-    return te if te < received else received
+def effective_times(ats: Iterable[int], offset: int, previous: int | None, received: int) -> list[int]:
+    """Rule 4 for a device's next ops, all in Unix ms: each `at` + `offset`, not before the device's previous
+    op, not after receipt. Two absurd clocks do not add up to a time that JSON clients can not name."""
+    te = -MAX_INT if previous is None else previous
+    found = []
+    for at in ats:
+        corrected = at + offset
+        if corrected > te:
+            te = corrected
+        if te > received:
+            te = received
+        found.append(te)
+    return found

@@ -55,16 +55,19 @@ class Placer:
         """Judge and fold a device's ops, one after another. `contexts` are theirs after the log's rules.
         They were received at `now` (Unix ms); `offset` (ms) is what their times are corrected by."""
         received = max(now, self.last_rt)
-        te = self.position(device).te
+        ats = [op.at for op in ops]
+        if device != SERVER:
+            ats = log.effective_times(ats, offset, self.position(device).te, received)
         folds, limits, records = self._folds, self._limits, self.records
-        first = len(records)
-        for op, context in zip(ops, contexts, strict=True):
+        seq, first = self.head, len(records)
+        for op, context, te in zip(ops, contexts, ats, strict=True):
             folded = folds[op.workout]
-            seq, base = self.head + 1, context.base
+            seq += 1
+            base = context.base
             beyond = dict(context.beyond) if context.beyond else None
-            te = op.at if device == SERVER else log.effective_time(op.at, offset, te, received)
             stamp = Stamp(seq, device, op.n, te, base, beyond)
-            verdict, code, detail, value = folded.judge(op, stamp, limits)
+            judged = folded.judge(op, stamp, limits)
+            verdict = judged.verdict
             if verdict is APPLIED:
                 verdict = log.placed(stamp, folded.latest.values())
             record = Record(
@@ -77,13 +80,16 @@ class Placer:
                 te=te,
                 rt=received,
                 verdict=verdict,
-                code=code,
-                detail=detail,
+                code=judged.code,
+                detail=judged.detail,
             )
-            folded.take(record, value, stamp)
-            self.head = seq
+            if judged.value is None:
+                folded.take(record)
+            else:
+                folded.add(record, judged.value, stamp)
             records.append(record)
         if ops:
+            self.head = seq
             self.last_rt = received
             self.positions[device] = Position(ops[-1].n + 1, base, context.beyond, te)
         return records[first:]

@@ -21,53 +21,57 @@ what the cell shows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from fitai.engine.entities import Cell, Write
+from fitai.engine.entities import Cell, Held, Replaced, Write
 from fitai.engine.ops import Dot, Stamp, outranks, saw
 
 KEPT: Final = 16
 """Replaced writes that a register remembers, to be chosen again."""
 
+_MANY: Final = 256
+"""Of so many replaced writes of a cell those are forgotten that no register remembers."""
+
 
 def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> bool:
-    """Write a field; `value` is plain JSON and shared with the register from now on. True where several
-    writes stand in the register now, or did so before."""
-    held = cell.by.get(field)
-    if held is None:
-        cell.by[field] = stamp
-        cell.show(field, value)
-        return False
-    if isinstance(held, list):
+    """Write a field; `value` is plain JSON and shared with the register from now on. True where by this write
+    several stand in the register, and before only one."""
+    by, shown = cell.registers[field]
+    held: Held = getattr(cell, by)
+    if isinstance(held, tuple):
         _write_beside(cell, field, held, Write(stamp, value))
-        return True
-    was = Write(held, cell.shown(field))
-    if saw(stamp, held):
-        _remember(cell, field, was)
-        cell.by[field] = stamp
-        cell.show(field, value)
         return False
-    cell.by[field] = [was, Write(stamp, value)]
-    if outranks(stamp, held):
-        cell.show(field, value)
-    return True
+    if held is not None:
+        was = getattr(cell, shown)
+        if not saw(stamp, held):
+            setattr(cell, by, (Write(held, was), Write(stamp, value)))
+            if outranks(stamp, held):
+                setattr(cell, shown, value)
+            return True
+        _remember(cell, Replaced(held, was, field))
+    setattr(cell, by, stamp)
+    setattr(cell, shown, value)
+    return False
 
 
-def _write_beside(cell: Cell, field: str, held: list[Write], new: Write) -> None:
+def _write_beside(cell: Cell, field: str, held: tuple[Write, ...], new: Write) -> None:
     """Write a field in which several writes stand."""
     standing = []
     for one in held:
         if saw(new.stamp, one.stamp):
-            _remember(cell, field, one)
+            _remember(cell, Replaced(one.stamp, one.value, field))
         else:
             standing.append(one)
-    if standing:
-        standing.append(new)
-        cell.by[field] = standing
-        cell.show(field, greatest(standing).value)
-    else:
-        cell.by[field] = new.stamp
-        cell.show(field, new.value)
+    standing.append(new)
+    by, shown = cell.registers[field]
+    setattr(cell, by, tuple(standing) if len(standing) > 1 else new.stamp)
+    setattr(cell, shown, greatest(standing).value)
+
+
+def shown(cell: Cell, field: str) -> Any:
+    """What is shown of a field."""
+    return getattr(cell, cell.registers[field][1])
 
 
 def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
@@ -75,15 +79,15 @@ def knew(cell: Cell, field: str, stamp: Stamp) -> bool:
     return any(saw(stamp, one.stamp) for one in (*writes(cell, field), *replaced(cell, field)))
 
 
-def writes(cell: Cell, field: str) -> list[Write]:
+def writes(cell: Cell, field: str) -> Sequence[Write]:
     """What stands in a register, in log order."""
-    held = cell.by.get(field)
+    held: Held = getattr(cell, cell.registers[field][0])
     if held is None:
-        return []
-    return [Write(held, cell.shown(field))] if isinstance(held, Stamp) else held
+        return ()
+    return (Write(held, shown(cell, field)),) if isinstance(held, Stamp) else held
 
 
-def greatest(standing: list[Write]) -> Write:
+def greatest(standing: Sequence[Write]) -> Write:
     """The write that is shown."""
     shown = standing[0]
     for one in standing:
@@ -98,20 +102,18 @@ def find(cell: Cell, field: str, dot: Dot) -> Write | None:
     return next((one for one in known if one.stamp.dot == dot), None)
 
 
-def replaced(cell: Cell, field: str) -> list[Write]:
+def replaced(cell: Cell, field: str) -> Sequence[Write]:
     """What was replaced in a register lately, in log order."""
-    past = cell.past.get(field)
+    return [one for one in cell.past or () if one.field == field][-KEPT:]
+
+
+def _remember(cell: Cell, one: Replaced) -> None:
+    past = cell.past
     if past is None:
-        return []
-    return past if isinstance(past, list) else [past]
-
-
-def _remember(cell: Cell, field: str, write: Write) -> None:
-    past = cell.past.setdefault(field, write)
-    if past is write:
+        cell.past = [one]
         return
-    if isinstance(past, list):
-        past.append(write)
-        del past[:-KEPT]
-    else:
-        cell.past[field] = [past, write]
+    past.append(one)
+    if len(past) % _MANY == 0:
+        fields = dict.fromkeys(one.field for one in past)
+        kept = {id(one) for field in fields for one in replaced(cell, field)}
+        cell.past = [one for one in past if id(one) in kept]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 import orjson
+from msgspec.structs import force_setattr
 
 from fitai.engine.ops import SERVERS_OWN, Op, Record, Verdict
 
@@ -24,10 +25,14 @@ _SCALARS = frozenset((str, int, bool, type(None)))
 T = TypeVar("T")
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_UUID_OF_0 = b"00000000-0000-0000-0000-000000000000"
+_DIGITS_TO_0 = bytes.maketrans(b"123456789abcdef", b"0" * 15)
 
 Counter = Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Millis = Annotated[int, msgspec.Meta(ge=-MAX_INT, le=MAX_INT)]
+KindName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Schema = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class Refusal(Exception):
@@ -73,82 +78,105 @@ class _Envelope(msgspec.Struct):
     """The fields of an op that every version knows. Strict: `"1"` is no integer, `true` neither."""
 
     n: Counter
-    kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    kind: KindName
     workout: str
     at: Millis
     entity: str | None = None
     value: dict[str, Any] | None = None
     base: Position | None = None
     clock: dict[str, Position] | None = None
-    v: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    v: Schema = 1
 
 
-class _Plain(_Envelope, forbid_unknown_fields=True):
-    """An op in which nothing can need normalising: known fields, and in its value no decimal and nothing
-    nested. Most are so, and one look tells."""
+class _Plain(Op, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """An op in which nothing can need normalising: known fields, and in its value, which is looked at apart,
+    no decimal and nothing nested. Most are so, and are made without a step in between; `raw` is given to them
+    when all are read."""
 
-    value: dict[str, int | str | bool | None] | None = None
+    n: Counter
+    base: Position
+    clock: None = None
+    kind: KindName
+    entity: str | None = None
+    value: Any
+    at: Millis
+    v: Schema = 1
+    raw: None = None  # type: ignore[assignment]  # a client that says `raw` says an unknown field
 
 
 class _Push(msgspec.Struct):
-    ops: list[dict[str, Any]]
+    """A push without its ops, which are read one by one."""
+
     epoch: str | None = None
     sent_at: Millis | None = None
+
+
+class _PlainPush(_Push, kw_only=True):
+    ops: list[_Plain]
 
 
 def decode_push(payload: Any, limits: WireLimits) -> Push:
     """Decode the payload of `push` (a plain object, from JSON or msgpack); raises Refusal."""
     if not isinstance(payload, dict):
         raise Refusal("bad_request", "push takes an object {ops, epoch?, sent_at?}")
-    head = {key: payload[key] for key in ("epoch", "sent_at") if payload.get(key) is not None}
     ops = payload.get("ops")
     if not isinstance(ops, list) or not ops:
         raise Refusal("bad_request", "push takes a list of at least one op in `ops`")
     if len(ops) > limits.push_ops:
         raise Refusal("too_many", f"at most {limits.push_ops} ops in one push", max=limits.push_ops)
-    envelope = _convert({**normal(head, limits.depth), "ops": []}, _Push, "push")
+    plain = _all_plain(payload, limits)
+    if plain is not None:
+        return plain
+    head = {key: payload[key] for key in ("epoch", "sent_at") if payload.get(key) is not None}
+    envelope = _convert(normal(head, limits.depth), _Push, "push")
     return Push(_decode_ops(ops, limits), envelope.epoch, envelope.sent_at)
+
+
+def _all_plain(payload: dict[str, Any], limits: WireLimits) -> Push | None:
+    """A push whose ops are all plain, made at once; None where one is not so, or is wrong: then they are
+    read one by one, and the first that is wrong is told."""
+    raws = payload["ops"]
+    try:
+        sizes = list(map(len, map(orjson.dumps, raws)))
+        push = msgspec.convert(payload, _PlainPush)
+        ops: list[Op] = [*push.ops]
+        parts = chain.from_iterable(map(dict.values, [op.value for op in ops]))
+        plain = _SCALARS.issuperset(map(type, parts))
+    except (TypeError, msgspec.ValidationError):
+        return None
+    first = ops[0].n
+    if (
+        not plain
+        or max(sizes) > limits.op_bytes
+        or sum(sizes) > limits.push_bytes
+        or [op.n for op in ops] != list(range(first, first + len(ops)))
+        or not _are_uuids([op.workout for op in ops] + [op.entity for op in ops if op.entity is not None])
+    ):
+        return None
+    for op, raw in zip(ops, raws, strict=True):
+        force_setattr(op, "raw", raw)
+    return Push(ops, push.epoch, push.sent_at)
 
 
 def _decode_ops(raws: Sequence[Any], limits: WireLimits) -> list[Op]:
     ops: list[Op] = []
     total, last = 0, None
-    for raw, envelope, size in _all_plain(raws, limits) or (_read(raw, limits) for raw in raws):
+    for raw in raws:
+        op, size = decode_op(raw, limits)
         total += size
         if total > limits.push_bytes:
             raise Refusal(
                 "too_large", f"at most {limits.push_bytes} bytes in one push", max=limits.push_bytes
             )
-        n = envelope.n
-        if last is not None and n != last + 1:
-            raise Refusal("bad_request", f"n must be consecutive: {n} after {last}")
-        last = n
-        ops.append(_op(raw, envelope))
+        if last is not None and op.n != last + 1:
+            raise Refusal("bad_request", f"n must be consecutive: {op.n} after {last}")
+        last = op.n
+        ops.append(op)
     return ops
 
 
 def decode_op(raw: Any, limits: WireLimits) -> tuple[Op, int]:
     """Decode one op; returns it with its size in bytes as JSON. Raises Refusal."""
-    raw, envelope, size = _read(raw, limits)
-    return _op(raw, envelope), size
-
-
-_Read = tuple[dict[str, Any], _Envelope, int]
-
-
-def _all_plain(raws: Sequence[Any], limits: WireLimits) -> Iterable[_Read] | None:
-    """All ops at once, where nothing in them can need normalising; None where one is not so, or is wrong:
-    then they are read one by one, and the first that is wrong is told."""
-    try:
-        sizes = list(map(len, map(orjson.dumps, raws)))
-        envelopes = msgspec.convert(raws, list[_Plain])
-    except (TypeError, msgspec.ValidationError):
-        return None
-    return None if max(sizes) > limits.op_bytes else zip(raws, envelopes, sizes, strict=True)
-
-
-def _read(raw: Any, limits: WireLimits) -> _Read:
-    """An op as it came, its fields normalised and checked, and its size in bytes as JSON."""
     if not isinstance(raw, dict):
         raise Refusal("bad_request", "an op is an object")
     clean = normal(raw, limits.depth)
@@ -158,25 +186,23 @@ def _read(raw: Any, limits: WireLimits) -> _Read:
         raise Refusal("bad_request", f"an op must be plain JSON: {error}") from None
     if size > limits.op_bytes:
         raise Refusal("too_large", f"at most {limits.op_bytes} bytes in one op", max=limits.op_bytes)
-    return raw, _convert(clean, _Envelope, "op"), size
-
-
-def _op(raw: dict[str, Any], envelope: _Envelope) -> Op:
+    envelope = _convert(clean, _Envelope, "op")
     base, clock, entity = envelope.base, envelope.clock, envelope.entity
     if clock is None and base is None:
         raise Refusal("bad_request", f"op {envelope.n} has neither base nor clock")
-    return Op(
+    op = Op(
         n=envelope.n,
         base=base if clock is None else None,
         clock=None if clock is None else _clock(clock),
         kind=envelope.kind,
-        workout=_workout_of(envelope.workout),
+        workout=uuid_of(envelope.workout, "workout"),
         entity=None if entity is None else uuid_of(entity, "entity"),
         value=envelope.value or {},
         at=envelope.at,
         v=envelope.v,
         raw=raw,
     )
+    return op, size
 
 
 def normal(value: Any, depth: int) -> Any:
@@ -239,10 +265,9 @@ def uuid_of(text: str, field: str) -> str:
     return text.lower()
 
 
-@lru_cache(maxsize=1_024)
-def _workout_of(text: str) -> str:
-    """`uuid_of` for an id that many ops in a row have."""
-    return uuid_of(text, "workout")
+def _are_uuids(texts: list[str]) -> bool:
+    """Whether all are UUIDs in the form that `uuid_of` gives, told in one look at all of them."""
+    return "\n".join(texts).encode().translate(_DIGITS_TO_0) == b"\n".join([_UUID_OF_0] * len(texts))
 
 
 def _clock(clock: Mapping[str, int]) -> dict[int, int]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("app", "engine", "gateways", "http", "persistence", "sync")
+FOLDERS = ("app", "bench", "engine", "gateways", "http", "persistence", "sync")
 # Run by Alembic inside its own context, not imported.
 SCRIPTS = {"fitai.persistence.migrations.env"}
 
@@ -165,7 +165,7 @@ def test_an_installed_wheel_serves_and_passes_the_demo(installed: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("requirements.lock", 31), ("requirements-dev.lock", 31), ("requirements-bench.lock", 2)],
+    [("requirements.lock", 31), ("requirements-dev.lock", 31), ("requirements-peers.lock", 2)],
 )
 def test_a_lock_file_pins_every_package_by_hash_and_names_no_place_to_fetch_it(name: str, least: int):
     text = (ROOT / name).read_text()
@@ -188,8 +188,9 @@ def test_the_lock_files_hold_all_that_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["ai"]]
     assert names(asked) <= locked("requirements.lock")
-    assert names([*asked, *project["dependency-groups"]["dev"]]) <= locked("requirements-dev.lock")
-    assert names(project["dependency-groups"]["bench"]) <= locked("requirements-bench.lock")
+    tools = [*project["project"]["optional-dependencies"]["bench"], *project["dependency-groups"]["dev"]]
+    assert names([*asked, *tools]) <= locked("requirements-dev.lock")
+    assert names(project["dependency-groups"]["peers"]) <= locked("requirements-peers.lock")
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -214,6 +215,7 @@ def locked(name: str) -> set[str]:
         ("persistence/broken.py", "import fitai.gateways.bus"),
         ("gateways/live/broken.py", "import fitai.http.auth"),
         ("http/broken.py", "import fitai.app.settings"),
+        ("app/broken.py", "import fitai.bench.command"),
     ],
 )
 def test_an_import_against_the_arrows_is_found(checkout: Path, tmp_path: Path, module: str, line: str):

@@ -40,7 +40,7 @@ def document(workout: str, aliasing: Iterable[str], fold_of: Callable[[str], Fol
     `aliasing` are the workouts that may be merged into another, `fold_of` folds one.
     """
     own = fold_of(workout).workout
-    if not own.created:
+    if not own.known:
         return None
     aliases = {}
     for name in aliasing:

@@ -370,6 +370,8 @@ class Host:
             head = placer.head
             try:
                 job.place(self, placer)
+            except Behind:
+                raise
             except Exception as error:
                 if placer.head != head:
                     raise
@@ -448,7 +450,6 @@ class Host:
                 records = await self._hosts.log.read(self.stream, self.head, TAIL)
                 self._unsure = self._unsure and len(records) == TAIL
                 self._hosts.gaps_healed += bool(records)
-                meters.GAPS_HEALED.inc(bool(records))
             if not records:
                 break
             self._take(records)

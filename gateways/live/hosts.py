@@ -19,6 +19,7 @@ from fitai.gateways.live.jobs import Key, KeyReuse
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.nodes import Nodes
 from fitai.gateways.live.timers import TimerWheel
+from fitai.gateways.meters import HostCounts
 from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Appender, Companion
 from fitai.persistence.database import Database, Unavailable
@@ -173,9 +174,9 @@ class Hosts:
             raise opened
         return opened
 
-    def count(self) -> int:
-        """How many users' hosts are in memory."""
-        return len(self._hosts)
+    def counts(self) -> HostCounts:
+        """What is measured of the hosts."""
+        return HostCounts(len(self._hosts), self.lost_races, self.gaps_healed)
 
     def loaded(self, user: str) -> Host | None:
         """The user's host if this node has one."""

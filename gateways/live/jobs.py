@@ -198,6 +198,10 @@ class PushJob(Job):
     def place(self, host: Host, placer: Placer) -> None:
         self.records = []
         position = placer.position(self._device)
+        if self._ops[0].n > position.next_n and not self._looked:
+            # What lies between may have come by another node, whose hint is late or lost.
+            self._looked = True
+            raise Behind
         admission = log.admit(self._ops, position, placer.seen)
         results = [self._retry(op, placer) for op in self._ops[: admission.retries]]
         self._last = max((result["seq"] for result in results), default=0)
@@ -297,7 +301,7 @@ class ReadJob(Job):
         return (self._workout,)
 
     def place(self, host: Host, placer: Placer) -> None:
-        if host.folds[self._workout].workout.created:
+        if host.folds[self._workout].workout.known:
             self._state = _state_at(host, placer, self._workout)
 
     def settle(self, host: Host) -> None:

@@ -7,7 +7,7 @@
     revoked    {device}             a device may no longer be here      (said by fitai.http.auth)
     named      {device, name}       a device has another name           (said by fitai.http.auth)
 
-Each hint of a host says `node`, `epoch` and `head` besides. **Any of them may be lost, late, doubled or out
+Each hint of a host says `node`, `at`, `epoch` and `head` too. **Any of them may be lost, late, doubled or out
 of order.** Records are taken by position: those that follow on the host's head, in its worker's turn; what is
 missing before them is read from the log. A host that hears nothing is brought to the head by `Hosts.look`.
 """
@@ -63,8 +63,8 @@ class Neighbours:
         """Hint something to the hosts of this user on other nodes."""
         if not self._hosts.alone:
             host = self._host
-            message |= {"kind": kind, "node": self._hosts.node, "epoch": host.epoch, "head": host.head}
-            message["at"] = host.now_ms()
+            said = {"kind": kind, "node": self._hosts.node, "at": host.now_ms()}
+            message |= {**said, "epoch": host.epoch, "head": host.head}
             self._hosts.bus.publish(user_topic(host.user), message)
 
     def committed(self, records: Sequence[Record]) -> None:

@@ -47,6 +47,8 @@ _log = structlog.get_logger(__name__)
 
 PROTOCOL = 1
 DRAINING = ("draining", "this node is going away", True)
+CROWDED = ("unavailable", "too many connect at once", True)
+AT_ONCE = 8  # connections that are let in at the same time
 
 
 class Session:
@@ -57,6 +59,7 @@ class Session:
         self.outbox: Outbox = socket.queue
         self.connection: Connection | None = None
         self.connecting = False
+        self.overdue = False
         self.gone = False
         self._socket = socket
         self._deadline: asyncio.TimerHandle | None = None
@@ -117,6 +120,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._sessions: dict[str, Session] = {}
         self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, shared_rate)
         self._draining = False
+        self._door = asyncio.Semaphore(AT_ONCE)
         self._empty = asyncio.Event()
 
     def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
@@ -242,7 +246,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             self._end(session)
 
     def _unauthenticated(self, session: Session) -> None:
-        if session.connection is None:
+        if session.connecting:
+            session.overdue = True  # it has said who it is: what takes time is ours
+        elif session.connection is None:
             self._end(session)
 
     def _end(self, session: Session) -> None:
@@ -263,8 +269,18 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             spawn("live.connect", self._admit(session, packet.data))
 
     async def _admit(self, session: Session, data: Any) -> None:
+        """Let a client in, or tell it why not. A few at a time: a storm of them would take every connection
+        to the database, and the pushes of those who are here would wait behind it."""
+        refusal: tuple[str, str, bool] | None = CROWDED
         try:
-            refusal = await self._try_admit(session, data)
+            async with asyncio.timeout(self._limits.auth_s):
+                await self._door.acquire()
+            try:
+                refusal = await self._try_admit(session, data)
+            finally:
+                self._door.release()
+        except TimeoutError:
+            pass
         except (Unavailable, Refusal):
             refusal = ("unavailable", "the database is out of reach", True)
         except Exception:
@@ -274,6 +290,8 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             session.connecting = False
         if refusal is not None and not session.gone:
             self._refuse(session, *refusal)
+            if session.overdue:
+                self._end(session)
 
     async def _try_admit(self, session: Session, data: Any) -> tuple[str, str, bool] | None:
         """Authenticate and join; returns (code, message, retry) when that is refused."""
@@ -285,12 +303,12 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if not isinstance(token, str):
             return "unauthorized", "connect with auth: {token}", False
         try:
-            identity = await self._authenticator.authenticate(token)
+            identity = self._authenticator.read(token)
             name = await self._hosts.device_name(identity.user, identity.device)
             host = await self._hosts.open(identity.user)
             if cursor is not None and cursor.epoch == host.epoch:
                 await host.reach(cursor.seq)
-            # Again, and last: a revocation that came meanwhile was told to connections, and this was none.
+            # Last: a revocation that came meanwhile was told to connections, and this was none.
             identity = await self._authenticator.authenticate(token)
         except NotAuthenticated as error:
             return error.code, error.message, error.code == "token_expired"

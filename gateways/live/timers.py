@@ -28,6 +28,7 @@ _log = structlog.get_logger(__name__)
 
 SCAN_S = 5.0  # how often the projections are searched for deadlines nobody here knows of
 SCAN_LIMIT = 500
+LAGGING_MS = 60_000  # how often all streams are searched for one whose projections are behind
 LEASE_MS = 15_000  # how long a node that is no more keeps the others from scanning
 OVERDUE_MS = 3_000  # what was not met so long after it was due, nobody holds
 
@@ -42,6 +43,7 @@ class TimerWheel:
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._lagging_at = 0  # when streams that are behind were last searched for, Unix ms
 
     def start(self) -> None:
         """Begin to watch."""
@@ -126,5 +128,7 @@ class TimerWheel:
             if (user, workout) not in self._due:
                 host = await hosts.open(user)
                 self.set(host, workout, due)
-        for user in await hosts.lagging(SCAN_LIMIT, left_alone):
-            await hosts.open(user)
+        if not 0 <= now - self._lagging_at < LAGGING_MS:
+            self._lagging_at = now
+            for user in await hosts.lagging(SCAN_LIMIT, left_alone):
+                await hosts.open(user)

@@ -72,11 +72,16 @@ class AccessTokens:
 
     async def authenticate(self, token: str) -> Identity:
         """Verify signature, claims, expiry and that the device is enrolled; raises NotAuthenticated."""
+        identity = self.read(token)
+        if not await self._enrolled(identity.user, identity.device):
+            raise NotAuthenticated("device_revoked", "This device was revoked.")
+        return identity
+
+    def read(self, token: str) -> Identity:
+        """Verify signature, claims and expiry; raises NotAuthenticated."""
         identity = self._identity(self._claims(token))
         if identity.expires_at <= self._now_ms():
             raise NotAuthenticated("token_expired", "The access token has expired.")
-        if not await self._enrolled(identity.user, identity.device):
-            raise NotAuthenticated("device_revoked", "This device was revoked.")
         return identity
 
     def _claims(self, token: str) -> dict[str, Any]:

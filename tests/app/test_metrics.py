@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fitai.app.metrics import Meters, Siblings, meters_table
 from fitai.gateways.bus.redis import Stats
-from fitai.gateways.meters import NodeMeters
+from fitai.gateways.meters import HostCounts, NodeMeters
 
 TOKEN = "a token that is long enough"
 ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
@@ -102,7 +102,7 @@ def test_the_meters_table_has_each_name_once():
 
 
 async def test_a_worker_that_is_gone_is_left_out_and_counted_out(tmp_path):
-    node = NodeMeters(list, lambda: 7, Stats())
+    node = NodeMeters(list, lambda: HostCounts(7), Stats())
     text = (await Meters(node, Siblings(1, 3, tmp_path)).report()).decode()
     assert value(text, "fitai_workers") == 1
     assert value(text, "fitai_hosts", worker="1") == 7

@@ -26,14 +26,15 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import aiohttp
 import psutil  # type: ignore[import-untyped]
 from sqlalchemy import func, select
 
-from bench import report
-from bench.report import Figure
+from fitai.bench.micro import report
+from fitai.bench.micro.report import Figure
 from fitai.persistence.database import Database
 from fitai.persistence.models import RecordRow
 from tests.chaos.roamer import Roamer
@@ -248,10 +249,12 @@ def _figures(capacity: float, rate: float, nodes: Sequence[Samples]) -> list[Fig
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--into", type=Path, help="a folder for the table, as Markdown and JSON")
     options = parser.parse_args(arguments)
     figures, wrong = asyncio.run(soak(options.minutes))
     question = f"Two nodes for {options.minutes:g} minutes at half of what they bear: do they grow?"
-    print(report.tell("soak", question, figures, report.machine(["aiohttp", "uvloop", "asyncpg"])))
+    facts = report.machine(["aiohttp", "uvloop", "asyncpg"])
+    report.tell("soak", question, figures, facts, options.into)
     print("\n".join(wrong))
     return 1 if wrong else 0
 

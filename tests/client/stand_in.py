@@ -113,7 +113,7 @@ class Stream:
         }
         others = [all_of_them[other] for other in combine.sources(aliases, name)]
         own = all_of_them[name]
-        return state(combine.combined(own, others)) if own.created else {}
+        return state(combine.combined(own, others)) if own.known else {}
 
     def rewind(self, seq: int, epoch: str = "second") -> None:
         """A backup of the log as it was at `seq` is restored."""

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from fitai.engine.judgement import Limits, judge
-from fitai.engine.kinds import KINDS, set_id
+from fitai.engine.judgement import Judgement, Limits, judge
+from fitai.engine.kinds import KINDS, Empty, set_id
+from fitai.engine.ops import Verdict
 
 
 def test_an_illegal_edge_is_void_with_from_and_trigger(book):
     book.create()
     judgement = book("workout.complete")
-    assert judgement[:3] == ("void", "illegal_edge", {"from": "planned", "trigger": "complete"})
+    assert judgement == Judgement(Verdict.VOID, "illegal_edge", {"from": "planned", "trigger": "complete"})
 
 
 def test_a_bad_value_is_void_with_field_and_reason_in_every_state(book):
@@ -23,7 +24,7 @@ def test_judging_reads_only(book):
     before = book.state
     op = book.op("workout.start", {})
     assert judge(book.w, op) == judge(book.w, op)
-    assert judge(book.w, op)[:3] == ("applied", None, None)
+    assert judge(book.w, op) == Judgement(Verdict.APPLIED, value=Empty())
     assert book.state == before
 
 
@@ -105,7 +106,7 @@ def test_an_exercise_id_is_no_set(book, id_of):
 
 
 def void(judgement, limit, most):
-    return judgement[:3] == ("void", "limit", {"limit": limit, "max": most})
+    return judgement == Judgement(Verdict.VOID, "limit", {"limit": limit, "max": most})
 
 
 def test_the_exercises_of_a_workout_are_limited_and_removing_makes_no_room(new_book, id_of):
@@ -167,7 +168,7 @@ def test_a_plan_is_limited_in_exercises_and_slots(new_book, id_of):
 
     assert void(book("workout.create", plan=entries(3, 1)), "exercises", 2)
     assert void(book("workout.create", plan=entries(2, 2)), "sets", 3)
-    assert not book.w.created
+    assert not book.w.known
     assert book("workout.create", plan=entries(1, 3)).verdict == "applied"
     assert book("workout.create", plan=entries(1, 3)).verdict == "applied"
     assert void(book("workout.create", plan=entries(2, 1)), "sets", 3)

@@ -175,7 +175,7 @@ def play(schedule, limits=None):
         )
         place = len(records) + 1
         stamp = Stamp(place, device, n, te, place - 1)
-        verdict, code, detail, _ = folded.judge(op, stamp, limits or Limits())
+        judged = folded.judge(op, stamp, limits or Limits())
         record = Record(
             op=op,
             seq=place,
@@ -185,9 +185,9 @@ def play(schedule, limits=None):
             beyond=None,
             te=te,
             rt=te,
-            verdict=verdict,
-            code=code,
-            detail=detail,
+            verdict=judged.verdict,
+            code=judged.code,
+            detail=judged.detail,
         )
         folded.take(record)
         records.append(record)

@@ -339,6 +339,23 @@ async def test_the_return_of_the_bus_is_a_reason_to_look_at_once(
     await watch.told(1)
 
 
+async def test_a_device_that_changes_nodes_before_its_hint_arrives_has_no_gap(
+    make_server: MakeServer, connect: Connect
+) -> None:
+    here, there = await pair(make_server)
+    phone, _ = await phone_and_watch(here, there, connect)
+    cut(there)
+    workout = new_id()
+    await phone.push(phone.op("workout.create", workout))
+    moved = await connect(there, phone.user, phone.device)
+    moved.next_n = 2
+    pushed = await moved.push(moved.op("workout.start", workout))
+    assert [(result["n"], result["seq"]) for result in pushed["results"]] == [(2, 2)]
+    moved.next_n = 9
+    refused = await moved.push(moved.op("workout.complete", workout))
+    assert (refused["code"], refused["next_n"]) == ("gap", 3)
+
+
 async def test_all_heads_are_compared_in_one_question(
     make_server: MakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,14 +42,14 @@ RULES = [
     Rule(
         "a write leaves beside it what it had not seen",
         "sync/registers.py",
-        "    if saw(stamp, held):\n",
-        "    if True:\n",
+        "        if not saw(stamp, held):\n",
+        "        if False:\n",
     ),
     Rule(
         "a write replaces what it had seen",
         "sync/registers.py",
-        "    if saw(stamp, held):\n",
-        "    if held.device == stamp.device:\n",
+        "        if not saw(stamp, held):\n",
+        "        if held.device != stamp.device:\n",
     ),
     Rule(
         "a write leaves beside it all that it had not seen",
@@ -66,8 +66,8 @@ RULES = [
     Rule(
         "the greater rank is shown",
         "sync/registers.py",
-        "    if outranks(stamp, held):\n",
-        "    if True:\n",
+        "            if outranks(stamp, held):\n",
+        "            if True:\n",
     ),
     Rule(
         "the greatest rank is shown",
@@ -325,7 +325,7 @@ RULES = [
     Rule(
         "a merged workout stands for itself while the other is not there",
         "engine/combine.py",
-        "return w.merged_into == into.id and into.created and not into.removed",
+        "return w.merged_into == into.id and into.known and not into.removed",
         "return w.merged_into == into.id",
     ),
     # The op log.
@@ -356,19 +356,19 @@ RULES = [
     Rule(
         "effective time is not after receipt",
         "sync/log.py",
-        "return te if te < received else received",
-        "return te",
+        "if te > received:",
+        "if False:",
     ),
     Rule(
         "effective time is not before the device's previous op",
         "sync/log.py",
-        "if previous is not None and te < previous:",
-        "if False:",
+        "if corrected > te:",
+        "if True:",
     ),
     Rule(
         "a record that comes twice counts once",
         "sync/fold.py",
-        "        if record.seq <= w.seq:\n            return\n",
+        "        if record.seq <= self.w.seq:\n            return\n",
         "",
     ),
 ]

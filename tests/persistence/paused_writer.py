@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fitai.persistence import append
+from fitai.persistence import batches
 from fitai.persistence.append import Appender, HeadMoved, Unavailable
 from fitai.persistence.database import Database
 from fitai.persistence.log import Log
@@ -23,18 +23,18 @@ DEVICE = 2
 
 
 async def main(url: str, stream: int) -> None:
-    written = append._Postgres.write
+    written = batches.Postgres.write
     paused = False
 
-    async def write_and_pause(connection: Any, batch: Sequence[Any]) -> Any:
+    async def write_and_pause(connection: Any, *what: Sequence[Any]) -> Any:
         nonlocal paused
-        fates = await written(connection, batch)
+        fates = await written(connection, *what)
         if not paused:
             paused = True
             os.kill(os.getpid(), signal.SIGSTOP)
         return fates
 
-    append._Postgres.write = write_and_pause  # type: ignore[method-assign]
+    batches.Postgres.write = write_and_pause  # type: ignore[assignment, method-assign]
     db = Database.open(url)
     appender = Appender(db, patience=60.0)
     await appender.start()

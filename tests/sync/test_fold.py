@@ -634,7 +634,7 @@ def test_what_comes_before_its_workout_is_there_when_the_workout_comes(book):
     assert book("workout.start", 5).verdict == "deferred"
     assert book("workout.edit", device=2, field="title", value="Legs").verdict == "deferred"
     assert book("exercise.add", entity=book.w.id, exercise="squat", position="a").verdict == "deferred"
-    assert (book.state["created"], book.w.created) == (False, False)
+    assert (book.state["created"], book.w.known) == (False, False)
     assert timers(book.w).due_at is None
     book.create(5, title="Untitled", tz="UTC", base=1)
     told = book.state

@@ -126,15 +126,18 @@ def test_applied_means_that_all_of_other_devices_was_seen() -> None:
     assert verdict(2, {2: 1}) is Verdict.APPLIED
 
 
-@given(st.integers(), st.integers(), st.none() | st.integers(), st.integers())
+@given(st.lists(st.integers()), st.integers(), st.none() | st.integers(), st.integers())
 def test_effective_time_lies_between_the_previous_op_and_receipt(
-    at: int, offset: int, previous: int | None, received: int
+    ats: list[int], offset: int, previous: int | None, received: int
 ) -> None:
-    te = log.effective_time(at, offset, previous, received)
-    assert te <= received
-    if previous is not None and previous <= received:
-        assert te >= previous
+    for at, te in zip(ats, log.effective_times(ats, offset, previous, received), strict=True):
+        assert te <= received
+        if previous is not None and previous <= received:
+            assert te >= previous
+        if -MAX_INT <= at + offset <= received and (previous is None or previous <= at + offset):
+            assert te == at + offset
+        previous = te
 
 
 def test_two_absurd_clocks_do_not_add_up_to_a_time_that_json_can_not_name() -> None:
-    assert log.effective_time(-MAX_INT, -MAX_INT, None, 1_700_000_000_000) == -MAX_INT
+    assert log.effective_times([-MAX_INT], -MAX_INT, None, 1_700_000_000_000) == [-MAX_INT]

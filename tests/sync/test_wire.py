@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from fitai.sync.wire import Refusal, WireLimits, decode_op, decode_push, op_hash
 
@@ -186,7 +187,7 @@ def test_ops_that_are_read_together_are_read_as_each_alone_would_be(ops: list[di
 
     def told(read: Any) -> Any:
         try:
-            return read()
+            return [asdict(one) for one in read()]
         except Refusal as refusal:
             return refusal.answer()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -14,8 +15,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
-
-RESULTS = Path(__file__).parent / "results"
 
 T = TypeVar("T")
 
@@ -37,6 +36,14 @@ class Figure:
         """The figure of several runs."""
         found = sorted(values)
         return cls(name, unit, statistics.median(found), found[0], found[-1], asked)
+
+
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The options that all measurements have."""
+    made = argparse.ArgumentParser(prog=f"python -m fitai.bench.micro {name}", description=description)
+    made.add_argument("--runs", type=int, default=5, help="how often each contender takes its turn")
+    made.add_argument("--into", type=Path, help="folder for the table and its JSON, kept to compare with")
+    return made
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
@@ -74,8 +81,10 @@ def machine(packages: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def tell(name: str, question: str, figures: Sequence[Figure], facts: Mapping[str, Any]) -> str:
-    """Write `results/<name>.json` and `results/<name>.md`; returns the table."""
+def tell(
+    name: str, question: str, figures: Sequence[Figure], facts: Mapping[str, Any], into: Path | None
+) -> None:
+    """Print the table; with `into` also write `<name>.md` and `<name>.json` there."""
     rows = [f"| {'figure':44} | {'unit':8} | {'median':>12} | {'least … most':>23} | asked |"]
     rows.append(f"|{'-' * 46}|{'-' * 10}|{'-' * 14}|{'-' * 25}|-------|")
     for one in figures:
@@ -85,16 +94,20 @@ def tell(name: str, question: str, figures: Sequence[Figure], facts: Mapping[str
         )
     told = ", ".join(f"{key} {value}" for key, value in facts.items())
     table = f"# {name}\n\n{question}\n\n" + "\n".join(rows) + f"\n\n{told}\n"
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(table)
-    document = {
+    print(table)
+    if into is not None:
+        into.mkdir(parents=True, exist_ok=True)
+        (into / f"{name}.md").write_text(table)
+        (into / f"{name}.json").write_text(json.dumps(_told(name, question, figures, facts), indent=1) + "\n")
+
+
+def _told(name: str, question: str, figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "name": name,
         "question": question,
         "figures": {one.name: _document(one) for one in figures},
         "machine": dict(facts),
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
-    return table
 
 
 def _document(figure: Figure) -> dict[str, Any]:

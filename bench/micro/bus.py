@@ -9,12 +9,11 @@ listener is its `pubsub`.
 
 **Control.** Each topic's messages arrive once and in order, from ours and from the peers.
 
-    python -m bench.bus [--runs 5] [--messages 20000]
+    python -m fitai.bench.micro bus [--runs 5] [--messages 20000]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib.util
 import socket
@@ -31,8 +30,8 @@ from typing import Any
 import msgpack
 from redis.asyncio import Redis
 
-from bench import report
-from bench.report import Figure
+from fitai.bench.micro import report
+from fitai.bench.micro.report import Figure
 from fitai.gateways.bus.redis import RedisBus
 
 TOPICS = 200
@@ -184,16 +183,11 @@ def measure(runs: int, count: int) -> list[Figure]:
     return figures
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="bench.bus", description="Hints beside plain publishes.")
-    parser.add_argument("--runs", type=int, default=5)
+def main(arguments: Sequence[str]) -> None:
+    """Run with the options of the command line."""
+    parser = report.parser("bus", "Hints beside plain publishes.")
     parser.add_argument("--messages", type=int, default=20_000)
     options = parser.parse_args(arguments)
     figures = measure(options.runs, options.messages)
     question = f"{options.messages} hints on {TOPICS} topics, {TURN} a turn, from node to node."
-    print(report.tell("bus", question, figures, report.machine(["redis", "msgpack"])))
-
-
-if __name__ == "__main__":
-    main()
+    report.tell("bus", question, figures, report.machine(["redis", "msgpack"]), options.into)

@@ -11,12 +11,11 @@ apart.
 
 **Control.** Each log holds what was seeded and what was pushed, in one order.
 
-    python -m bench.growth [--sizes 1000 10000 100000 1000000] [--live 50] [--batches 3]
+    python -m fitai.bench.micro growth [--sizes 1000 10000 100000 1000000] [--live 50] [--batches 3]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sqlite3
 import time
@@ -29,10 +28,10 @@ from typing import Any
 import msgpack
 import orjson
 
-from bench import report, workload
-from bench.push import NOW, Node, database, node
-from bench.report import Figure
-from bench.workload import BATCH, SESSION, Op
+from fitai.bench.micro import report, workload
+from fitai.bench.micro.push import NOW, Node, database, node
+from fitai.bench.micro.report import Figure
+from fitai.bench.micro.workload import BATCH, SESSION, Op
 from fitai.gateways.identity import Identity
 from fitai.persistence.database import Database
 from fitai.persistence.log import Log
@@ -180,17 +179,13 @@ def measure(sizes: Sequence[int], live: int, batches: int) -> list[Figure]:
     return figures
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="bench.growth", description="The cost of an op by the log's size.")
+def main(arguments: Sequence[str]) -> None:
+    """Run with the options of the command line."""
+    parser = report.parser("growth", "The cost of an op by the log's size.")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="ops in the logs")
     parser.add_argument("--live", type=int, default=50, help="live ops of each person each time")
     parser.add_argument("--batches", type=int, default=3, help="batches of each person each time")
     options = parser.parse_args(arguments)
     figures = measure(options.sizes, options.live, options.batches)
     question = f"Milliseconds of a push by the log's size: a live op, a batch of {BATCH}, the first op."
-    print(report.tell("growth", question, figures, report.machine(["sqlalchemy", "aiosqlite"])))
-
-
-if __name__ == "__main__":
-    main()
+    report.tell("growth", question, figures, report.machine(["sqlalchemy", "aiosqlite"]), options.into)

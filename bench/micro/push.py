@@ -12,12 +12,11 @@ batch, alone. What follows an answer (insights, projections) is done before the 
 
 **Control.** Every op is in the log once, in order, and the peer's table holds the same rows.
 
-    python -m bench.push [--runs 5] [--ops 10000]
+    python -m fitai.bench.micro push [--runs 5] [--ops 10000]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import tempfile
@@ -30,8 +29,8 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from bench import report, workload
-from bench.report import Figure
+from fitai.bench.micro import report, workload
+from fitai.bench.micro.report import Figure
 from fitai.gateways.bus.memory import MemoryBus, MemoryHub
 from fitai.gateways.identity import Identity
 from fitai.gateways.live.hosts import Hosts
@@ -181,16 +180,13 @@ def measure(runs: int, ops: int) -> list[Figure]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="bench.push", description="Durable pushes beside a bare insert.")
-    parser.add_argument("--runs", type=int, default=5)
+def main(arguments: Sequence[str]) -> None:
+    """Run with the options of the command line."""
+    parser = report.parser("push", "Durable pushes beside a bare insert.")
     parser.add_argument("--ops", type=int, default=10_000)
     options = parser.parse_args(arguments)
     figures = measure(options.runs, options.ops)
     question = f"{options.ops} ops in batches of {workload.BATCH}, from bytes to an answer after the commit."
-    print(report.tell("push", question, figures, report.machine(["sqlalchemy", "aiosqlite", "msgspec"])))
-
-
-if __name__ == "__main__":
-    main()
+    report.tell(
+        "push", question, figures, report.machine(["sqlalchemy", "aiosqlite", "msgspec"]), options.into
+    )

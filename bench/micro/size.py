@@ -1,24 +1,24 @@
 """How many bytes does an op cost on the way, besides the ids that it has to name?
 
 **Question.** What does a client upload for an op: in a push of 500, as msgpack in a zstd frame, and for a
-lone op, as msgpack? Two workloads: the map writes of `bench.merge`, and workouts with loads and efforts.
+lone op, as msgpack? Two workloads: the map writes of `fitai.bench.micro.merge`, and workouts with loads and
+efforts.
 
 **Besides ids.** An op names a workout, mostly an entity, sometimes one more: UUIDs as text, whose bits nobody
 can compress. A batch's ids are what a frame of the same ids alone, in their order, comes to. A lone op's are
 what they take in it: 36 bytes of text and 2 that say so.
 
 **Figure.** At most 12 bytes an op in a batch of map writes, aim 8; at most 80 for a lone one. The shapes are
-the protocol's; free are the order of fields (`bench.workload`) and the compressor's level. A batch goes out
-once, when a network is back, so the phone has the time.
+the protocol's; free are the order of fields (`fitai.bench.micro.workload`) and the compressor's level. A
+batch goes out once, when a network is back, so the phone has the time.
 
 **Control.** What the server decodes from the frame are the ops; the same batch in JSON.
 
-    python -m bench.size
+    python -m fitai.bench.micro size
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,9 +26,9 @@ from typing import Any
 import msgpack
 import zstandard
 
-from bench import report, workload
-from bench.report import Figure
-from bench.workload import BATCH, Op
+from fitai.bench.micro import report, workload
+from fitai.bench.micro.report import Figure
+from fitai.bench.micro.workload import BATCH, Op
 from fitai.sync.wire import WireLimits, decode_push
 
 ASKED_BATCH = 12
@@ -101,14 +101,10 @@ def measure(runs: int) -> list[Figure]:
     return figures
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="bench.size", description="Bytes of an op on the way.")
-    parser.add_argument("--runs", type=int, default=5, help="batches of each workload")
+def main(arguments: Sequence[str]) -> None:
+    """Run with the options of the command line."""
+    parser = report.parser("size", "Bytes of an op on the way.")
     options = parser.parse_args(arguments)
     question = f"Bytes of an op, msgpack: in a zstd frame (level {LEVEL}) of {BATCH}, and alone."
-    print(report.tell("size", question, measure(options.runs), report.machine(["msgpack", "zstandard"])))
-
-
-if __name__ == "__main__":
-    main()
+    facts = report.machine(["msgpack", "zstandard"])
+    report.tell("size", question, measure(options.runs), facts, options.into)

@@ -6,13 +6,22 @@ import json
 
 import pytest
 
-from bench import __main__, bus, growth, merge, peers, push, report, size, workload
-
-
-@pytest.fixture(autouse=True)
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
-    return tmp_path
+from fitai.bench.micro import (
+    __main__,
+    append,
+    bus,
+    encode,
+    fanout,
+    fold,
+    growth,
+    merge,
+    peers,
+    push,
+    size,
+    workload,
+)
+from fitai.gateways.live.frames import CODECS
+from fitai.gateways.live.outbox import Outbox
 
 
 def by_name(figures):
@@ -82,6 +91,45 @@ def test_logs_of_any_size_take_live_ops_and_batches():
     assert found["live op: 600 ops"].least > 0
 
 
+def test_records_fold_to_one_state_in_any_order_and_the_check_sees_another(monkeypatch):
+    assert by_name(fold.measure(1, 60))["fold to reading"].least > 0
+    records, bodies = fold.placed(60, 3)
+    assert len(bodies) == 60
+    assert len(fold.folded(records)) == 3
+    monkeypatch.setattr(fold, "folded", lambda its: [record.seq for record in its])
+    with pytest.raises(AssertionError, match="order"):
+        fold.check(records, 1)
+
+
+def test_appends_that_wait_together_are_all_there():
+    found = by_name(append.measure(1, 12, (1, 4)))
+    assert found["append, 4 to 1 waiting"].least > 0
+
+
+async def test_the_check_of_appends_sees_a_record_that_is_not_there(db):
+    records, _ = fold.placed(3, 1)
+    with pytest.raises(AssertionError, match="another log"):
+        await append.check(db, 99, records)
+
+
+def test_encoded_events_are_read_by_a_reader_that_is_not_ours():
+    found = by_name(encode.measure(1, 20))
+    assert {"event to payload, json", "event to payload, msgpack"} <= found.keys()
+    [first, second] = encode.payloads(2, 1)
+    with pytest.raises(AssertionError, match="something else"):
+        encode.check([first], [encode.encoded(second, "json")], "json")
+
+
+def test_every_connection_gets_every_event_once():
+    found = by_name(fanout.measure(1, 40, (2, 4)))
+    assert {"ours to deques, 2", "ours to deques, 4"} <= found.keys()
+    queue, frames = Outbox(1_000_000), fanout._frames(3, 1)
+    for frame in frames[:2]:
+        queue.push(frame.packet(CODECS["json"]))
+    with pytest.raises(AssertionError, match="bytes"):
+        fanout.check(queue, frames)
+
+
 def test_hints_arrive_once_and_in_order_by_every_way():
     found = by_name(bus.measure(1, 450))
     assert all(found[name].least > 0 for name in bus.CONTENDERS)
@@ -92,12 +140,12 @@ def test_hints_arrive_once_and_in_order_by_every_way():
         bus.check(heard, 201)
 
 
-def test_a_measurement_is_told_as_a_table_and_as_json(results, capsys):
-    __main__.main(["size", "--runs", "1"])
-    document = json.loads((results / "size.json").read_text())
+def test_a_measurement_is_told_as_a_table_and_as_json(tmp_path, capsys):
+    __main__.main(["size", "--runs", "1", "--into", str(tmp_path)])
+    document = json.loads((tmp_path / "size.json").read_text())
     assert document["machine"]["python"]
     figures = document["figures"]
     assert figures["map writes: a lone op of a set besides ids"]["unit"] == "B"
-    table = (results / "size.md").read_text()
+    table = (tmp_path / "size.md").read_text()
     assert table.strip() == capsys.readouterr().out.strip()
     assert all(f"| {name}" in table for name in figures)

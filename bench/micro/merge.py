@@ -3,7 +3,7 @@
 **Question.** Three replicas wrote 10,000 keys each while apart, half of the keys shared. How many ops per
 second go from the bytes that they upload to a merged state with its conflicts known? Ours with schema, op
 rules, limits, verdicts and conflicts on; the peers (`pycrdt`, `loro`) merge the same writes, one transaction
-each, without any of that. No storage on either side; `bench.push` has that.
+each, without any of that. No storage on either side; `fitai.bench.micro.push` has that.
 
 **Like for like.** A key is the register `reps` of a set; 500 sets in a workout, as many as one may hold. The
 sets are logged before, and not timed: an edit of a set that nobody has logged waits for it and shows nothing,
@@ -17,22 +17,21 @@ documents of it (our state, their JSON) are made when somebody asks, and on neit
 **Control.** All merge orders show one state; every shown value was written to its key; exactly the keys to
 which different values were written are in conflict; the peers find as many keys.
 
-    python -m bench.merge [--runs 5] [--ops 10000]
+    python -m fitai.bench.micro merge [--runs 5] [--ops 10000]
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from bench import peers, report, workload
-from bench.peers import Peer
-from bench.report import Figure
-from bench.workload import MapWrites
+from fitai.bench.micro import peers, report, workload
+from fitai.bench.micro.peers import Peer
+from fitai.bench.micro.report import Figure
+from fitai.bench.micro.workload import MapWrites
 from fitai.engine.workout import Limits, digest, state
 from fitai.sync import log
 from fitai.sync.fold import Folded
@@ -157,10 +156,9 @@ def measure(runs: int, ops: int, others: Sequence[Peer]) -> list[Figure]:
     return figures
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="bench.merge", description="Merge rates beside two CRDT libraries.")
-    parser.add_argument("--runs", type=int, default=5)
+def main(arguments: Sequence[str]) -> None:
+    """Run with the options of the command line."""
+    parser = report.parser("merge", "Merge rates beside two CRDT libraries.")
     parser.add_argument("--ops", type=int, default=10_000, help="map writes of each of three replicas")
     options = parser.parse_args(arguments)
     found = peers.installed()
@@ -169,8 +167,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"3 replicas × {options.ops} map writes, half of the keys shared, from bytes to a merged state."
     )
     facts = report.machine([*(peer.package for peer in found), "msgspec", "msgpack", "orjson"])
-    print(report.tell("merge", question, figures, facts))
-
-
-if __name__ == "__main__":
-    main()
+    report.tell("merge", question, figures, facts, options.into)
