@@ -10,11 +10,12 @@ import json
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -75,15 +76,17 @@ class Node(Process):
     def errors(self) -> list[str]:
         """What it logged as an error, besides what a fault may cause, and what is no line of a log at all: a
         library's last words, mostly."""
-        found = []
-        for line in self.log().splitlines():
-            if line.startswith("{"):
-                entry = json.loads(line)
-                if entry["level"] in ("error", "critical") and entry["event"] not in EXPECTED:
-                    found.append(str(entry))
-            elif line and not line.startswith(SAID):
-                found.append(line)
-        return found
+        wrong = [entry for entry in self.entries() if entry["level"] in ("error", "critical")]
+        others = [line for line in self.log().splitlines() if line and not line.startswith(("{", *SAID))]
+        return [*(str(entry) for entry in wrong if entry["event"] not in EXPECTED), *others]
+
+    def warned(self) -> Counter[str]:
+        """How often it logged each warning."""
+        return Counter(entry["event"] for entry in self.entries() if entry["level"] == "warning")
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The lines of its log."""
+        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
     async def ready(self, http: aiohttp.ClientSession) -> bool:
         """Whether it says that it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Protocol
 
@@ -38,14 +38,21 @@ class Person:
         self.sets: list[str] = []
         self.written = 0
 
-    async def trains(self, devices: list[Writes], pause_s: float, over: Callable[[], bool]) -> None:
-        """Do something after random pauses of `pause_s` on average, until it is `over`."""
+    async def trains(self, devices: Sequence[Writes], pause_s: float, seconds: float) -> None:
+        """Do something after random pauses of `pause_s` on average, for so long. Every second person goes
+        before, and says so: then nothing is written to their log any more, not even by the server, and what
+        got lost on the way to a device is not made up for by what follows."""
+        loop = asyncio.get_running_loop()
+        goes = self._random.random() < 0.5
+        end = loop.time() + seconds * (self._random.uniform(0.3, 1.0) if goes else 1.0)
         await asyncio.sleep(self._random.random() * 2 * pause_s)
-        while not over():
+        while loop.time() < end:
             device = self._random.choice(devices)
             if not device.full:
                 await self._act(device)
             await asyncio.sleep(self._random.random() * 2 * pause_s)
+        if goes and self.workout:
+            await self._write(self._random.choice(devices), "workout.complete", {})
 
     async def _act(self, device: Writes) -> None:
         if not self.workout:

@@ -27,6 +27,7 @@ from tests.chaos.training import Person
 from tests.system.conftest import people
 
 IDLE_S = 6  # after which the server pauses a workout: once, whoever dies
+ENOUGH = 50  # of what is wrong, to see what it is
 SPARE_S = 120.0  # for all that has no bound of its own
 LINKED = 0.4  # of the devices go by links that may be slow
 
@@ -87,9 +88,9 @@ class World:
         self.outcome.story.append(f"{time.monotonic() - self._began:6.1f}  {what}")
 
     def wrong(self, what: str) -> None:
-        if len(self.outcome.wrong) < 50:
+        if len(self.outcome.wrong) < ENOUGH:
             self.outcome.wrong.append(what)
-        self.tell(f"WRONG: {what}")
+            self.tell(f"WRONG: {what}")
 
     async def run(self) -> Outcome:
         async with self.stack, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -194,10 +195,8 @@ class World:
     # -- what happens --------------------------------------------------------------------------------------
 
     async def _train(self) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self.scale.training_s
         training = [
-            self._spawn(person.trains(list(its), self.scale.pause_s, lambda: loop.time() >= end))
+            self._spawn(person.trains(its, self.scale.pause_s, self.scale.training_s))
             for person, its in zip(self.persons, self.devices, strict=True)
         ]
         striking = [self._spawn(strike(self, fault)) for fault in self.faults]
@@ -277,6 +276,8 @@ class World:
         self.outcome.counts["acked"] = sum(len(each.acked) for each in self.roamers)
         self.outcome.counts["acked"] += sum(each.acked for each in self.phones)
         self.outcome.counts["written"] = sum(person.written for person in self.persons)
+        for node in self.stack.nodes:
+            self.outcome.counts += Counter({f"warned: {what}": n for what, n in node.warned().items()})
         self.outcome.counts["node starts"] = sum(node.starts for node in self.stack.nodes)
 
     async def _end(self) -> None:
