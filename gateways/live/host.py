@@ -199,11 +199,6 @@ class Host:
         """Nothing is going on: the host may be forgotten."""
         return not (self.connections or self._working or self.following.busy or self.presence.busy)
 
-    @property
-    def pressed(self) -> bool:
-        """More is to be written as soon as this batch is done."""
-        return any(job.writes for job in self._jobs)
-
     # -- connections -------------------------------------------------------------------------------
 
     def attach(self, connection: Connection) -> None:

@@ -35,7 +35,8 @@ _log = structlog.get_logger(__name__)
 WHOLE = 32  # records that travel in a hint, if they are small: what is more is read from the log,
 WHOLE_BYTES = 4 * 1024  # and what is larger
 WINDOW = 256  # how far past its head a host keeps the records of hints
-UNBROKEN = 4  # batches after which a host that goes on writing leaves room for others,
+PAUSE_S = 0.1  # a host that begins its next batch sooner than this after the last goes on writing,
+UNBROKEN = 4  # and after so many batches leaves room for others,
 ROOM_S = 0.05  # so long, and as long as a batch takes here,
 LONGEST_S = 0.5  # but no longer
 JITTER_S = 0.005  # a host that goes on losing waits for up to so much more each time,
@@ -49,8 +50,9 @@ class Neighbours:
         self._host = host
         self._hosts = hosts
         self._rows: dict[int, Sequence[Any]] = {}
-        self._began = 0.0  # when our turn did, by the loop's clock
-        self._unbroken = 0  # batches in a row with nothing between them
+        self._began = 0.0  # when our turn did, by the loop's clock,
+        self._committed = 0.0  # and when what we wrote in it was in the log
+        self._unbroken = 0  # batches in a row, one soon after the other
         self._unsubscribe = hosts.bus.subscribe(user_topic(host.user), self._heard, self._listening)
 
     def close(self) -> None:
@@ -71,7 +73,9 @@ class Neighbours:
         """These are in the log now; the last of them is the head."""
         if self._hosts.alone or not records:
             return
-        self._unbroken = self._unbroken + 1 if self._host.pressed else 0
+        soon = self._began - self._committed < PAUSE_S
+        self._unbroken = self._unbroken + 1 if soon and self._host.presence.elsewhere else 0
+        self._committed = asyncio.get_running_loop().time()
         rows = [row_of(0, record) for record in records[: WHOLE + 1]]
         if len(rows) <= WHOLE and sum(len(row[-1]) for row in rows) <= WHOLE_BYTES:
             self.tell("head", first=records[0].seq, records=rows)
@@ -142,7 +146,8 @@ class Neighbours:
         """Wait for our turn to append, having lost so many races for it.
 
         Whoever won has its state at hand and would win again, since the others have to read first: a long run
-        is broken off. Who goes on losing does not ask for the head in step with the others.
+        is broken off while the person has devices on other nodes. Who goes on losing does not ask for it
+        in step with the others.
         """
         loop = asyncio.get_running_loop()
         if self._unbroken >= UNBROKEN:

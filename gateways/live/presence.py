@@ -46,6 +46,11 @@ class Presence:
         """Somebody is here, or was a moment ago."""
         return bool(self._here)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Some device is on another node, as far as is known here."""
+        return any(told.devices for told in self._elsewhere.values())
+
     def joined(self, connection: Connection) -> None:
         """A connection came; every device hears of it when its device was not here."""
         device = connection.identity.device
