@@ -77,7 +77,8 @@ def main() -> int:
     parser.add_argument("--from", type=int, default=1, dest="first")
     parser.add_argument("--at-once", type=int, default=1)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # to be asked to end is to clean up
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored, in the background
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     seeds = range(options.first, options.first + options.seeds)
     outcomes = asyncio.run(run(seeds, options.at_once))

@@ -47,6 +47,7 @@ PROBE_S = 20.0  # of full load, to learn the capacity
 SAMPLE_S = 5.0
 WARM_UP = 0.4  # of the time: a host is forgotten a minute after its person has gone
 SLOPE_MIB = 1.0  # a minute, at most
+KEPT = ("files", "connections", "hosts", "tasks")  # what may leak; the rest comes and goes
 GROWTH = 1.1  # of what is open: the last third of the time to the first, after the warm-up
 SETS = 30  # in a workout, of which the later ones are corrections
 MIB = 1024 * 1024
@@ -79,7 +80,7 @@ class Samples:
         return [
             f"{name}: {statistics.mean(first):.0f}, later {statistics.mean(last):.0f}"
             for name, (first, last) in ends.items()
-            if statistics.mean(last) > GROWTH * statistics.mean(first) + 1
+            if name in KEPT and statistics.mean(last) > GROWTH * statistics.mean(first) + 1
         ]
 
 

@@ -47,7 +47,8 @@ def test_a_seed_is_one_plan_and_two_in_a_row_have_every_kind():
 def test_asked_to_end_it_leaves_neither_processes_nor_folders():
     with tempfile.TemporaryDirectory(prefix="fitai-chaos-test-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may run as somebody else
-        command = [sys.executable, "-m", "tests.chaos.run", "--seeds", "1"]
+        # As a shell starts what it leaves in the background: deaf to SIGINT.
+        command = ["sh", "-c", "trap '' INT; exec $0 -m tests.chaos.run --seeds 1", sys.executable]
         run = subprocess.Popen(command, env={"TMPDIR": folder, "PATH": "/usr/bin:/bin"}, cwd=Path.cwd())
         try:
             deadline, children = time.monotonic() + PATIENCE, []
