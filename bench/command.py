@@ -19,7 +19,7 @@ from rich.console import Console
 from fitai.app.demo_server import ServerFailed
 from fitai.app.failures import Refused
 from fitai.bench import page
-from fitai.bench.compare import comparison
+from fitai.bench.against import comparison
 from fitai.bench.document import FORMAT, document
 from fitai.bench.fleet import FleetFailed, Measured, fleet
 from fitai.bench.generator import raise_file_limit

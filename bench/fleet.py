@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from fitai.bench import generator
-from fitai.bench.generator import Done, Failed, Go, Ready, Share, Tick, Told
+from fitai.bench.generator import Done, Failed, Go, Kind, Ready, Share, Tick, Told
 from fitai.bench.histogram import Operation
 from fitai.bench.plan import Person, Plan, shares
+from fitai.bench.scenarios import SCENARIOS
 
 READY_S = 300.0
 AFTER_S = 90.0  # beyond the duration: a drain, and a machine that is busy
@@ -136,15 +137,18 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(plan: Plan, url: str, people: Sequence[Person]) -> AsyncIterator[Fleet]:
-    """Start the generators, each in a process of its own, with a share of the people each."""
+async def fleet(
+    plan: Plan, url: str, people: Sequence[Person], kind: Kind | None = None
+) -> AsyncIterator[Fleet]:
+    """Start the generators, each in a process of its own, with a share of the people each. The load is the
+    scenario that the plan names, unless another `kind` is given."""
     spawning = multiprocessing.get_context("spawn")
     pipes: dict[int, Connection] = {}
     processes: list[BaseProcess] = []
     try:
         for number, its in enumerate(shares(people, plan.generators)):
             ours, theirs = spawning.Pipe()
-            share = Share(plan, url, number, its, len(people))
+            share = Share(plan, url, number, its, len(people), kind or SCENARIOS[plan.scenario])
             process: BaseProcess = spawning.Process(target=generator.run, args=(theirs, share), daemon=True)
             process.start()
             theirs.close()

@@ -19,29 +19,32 @@ import resource
 import signal
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from fitai.bench.crew import Crew
 from fitai.bench.plan import Person, Plan
-from fitai.bench.scenarios import SCENARIOS
 from fitai.bench.scenarios.base import Scenario
 from fitai.gateways.tasks import spawn
 
 LAG = "generator lag"
 BEAT_S = 0.02
 
+Kind = Callable[[Crew], Scenario]
+"""What makes a crew's scenario; it goes to another process by its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a generator is given: its number, its people, and the plan of the whole run."""
+    """What a generator is given: its number, its people, the plan of the whole run, and the load."""
 
     plan: Plan
     url: str
     number: int
     people: list[Person]
     users: int
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def run(pipe: Connection, share: Share) -> None:
 
 async def _run(pipe: Connection, share: Share) -> None:
     crew = Crew(share.plan, share.url, share.people, share.number, share.users)
-    scenario = SCENARIOS[share.plan.scenario](crew)
+    scenario = share.kind(crew)
     try:
         await scenario.prepare()
         pipe.send(Ready(share.number))

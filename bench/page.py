@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from fitai.bench import compare, plot, screen
+from fitai.bench import against, plot, screen
 from fitai.bench.plot import Axis, Series
 
 Json = Mapping[str, Any]
@@ -39,9 +39,9 @@ def html(told: Json, earlier: Json | None = None) -> str:
         charts=list(charts(told, earlier)),
         missing=_missing(told),
         earlier=earlier,
-        differences=[] if earlier is None else compare.differences(told, earlier),
-        ratios=[] if earlier is None else list(compare.ratios(told, earlier)),
-        spread_of=compare.spread_of,
+        differences=[] if earlier is None else against.differences(told, earlier),
+        ratios=[] if earlier is None else list(against.ratios(told, earlier)),
+        spread_of=against.spread_of,
     )
 
 

