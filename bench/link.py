@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from fitai.bench import wire
 from fitai.bench.wire import Codec, Packet
 
 HANDSHAKE_S = 20.0
+SMALL = 4096  # bytes that the kernel takes for a connection that reads nothing
 
 Hear = Callable[[str, Any], None]
 Answered = Callable[[Any], None]
@@ -75,6 +77,18 @@ class Socket(WSListener):
         """Go without a word, as a phone does in a lift."""
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
+
+    def stall(self) -> None:
+        """Read nothing more, and let the kernel take no more than it has to."""
+        assert self._transport is not None, "connected"
+        link = self._transport.underlying_transport
+        link.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        link.pause_reading()
+
+    def wake(self) -> None:
+        """Read again."""
+        assert self._transport is not None, "connected"
+        self._transport.underlying_transport.resume_reading()
 
     # -- what the library calls --------------------------------------------------------------------------
 

@@ -37,9 +37,7 @@ class Bare:
         room.discard(socket)
         return socket
 
-    async def _set(
-        self, socket: web.WebSocketResponse, room: set[web.WebSocketResponse], text: str
-    ) -> None:
+    async def _set(self, socket: web.WebSocketResponse, room: set[web.WebSocketResponse], text: str) -> None:
         start = text.index("[")
         event: list[Any] = orjson.loads(text[start:])
         told = "42" + orjson.dumps(event).decode()
