@@ -15,7 +15,7 @@ JS_STAMP := tests/js/node_modules/.complete-$(shell cat tests/js/package-lock.js
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help install run test js lint format simulate chaos soak mutate docs demo bench lock wheel image-steps clean types
+.PHONY: help install run test js lint format simulate chaos soak mutate docs demo bench compare lock wheel image-steps clean types
 
 help: ## what can be done (this list)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ docs: $(STAMP) ## write the generated parts of the documents anew
 bench: $(STAMP) ## parts measured beside peers, into bench/results; one: make bench ARGS='merge --runs 3'
 	@$(PIP_INSTALL) --require-hashes -r requirements-peers.lock
 	@$(BIN)/python -m fitai.bench.micro --into bench/results $(ARGS)
+
+compare: $(STAMP) ## FitAI beside its peers, as ratios, into bench/results: make compare ARGS='--only pairs --runs 3'
+	@$(BIN)/python -m fitai.bench.compare --into bench/results $(ARGS)
 
 wheel: $(STAMP) ## a wheel in dist/
 	@rm -rf build

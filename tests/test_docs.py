@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,14 +13,20 @@ from pathlib import Path
 
 from fitai.app.metrics import meters_table
 from fitai.app.settings import settings_table
+from fitai.bench.compare.table import quoted
 from fitai.engine.machine import diagram
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 
+COMPARED = ROOT / "bench" / "results" / "compare.json"
+
 GENERATED = {
-    README: {"settings": lambda: f"\n{settings_table()}\n"},
+    README: {
+        "settings": lambda: f"\n{settings_table()}\n",
+        "compare": lambda: f"\n{quoted(json.loads(COMPARED.read_text(encoding='utf-8')))}\n",
+    },
     ARCHITECTURE: {
         "machine": lambda: f"\n```mermaid\n{diagram().strip()}\n```\n\n",
         "meters": lambda: f"\n{meters_table()}\n",

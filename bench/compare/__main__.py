@@ -13,17 +13,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import structlog
 
 from fitai.app.demo_server import ServerFailed
 from fitai.app.failures import Refused
 from fitai.bench.compare import table
-from fitai.bench.compare.contenders import CONTENDERS, Missing, Stores, node_facts
+from fitai.bench.compare.contenders import CONTENDERS, NODE, Missing, Stores, node_facts
 from fitai.bench.compare.measures import MEASURES, NEEDS, Size
 from fitai.bench.compare.turn import take
 from fitai.bench.fleet import FleetFailed
 from fitai.bench.generator import raise_file_limit
 from fitai.bench.micro import report
+from fitai.bench.validity import BUSY
 
 PACKAGES = ("fitai", "aiohttp", "python-socketio", "uvloop", "redis", "picows", "sqlalchemy", "asyncpg")
 
@@ -41,14 +43,14 @@ class Comparison:
 
     async def run(self, names: Sequence[str]) -> None:
         """Do the measures of these names. Raises Refused, ServerFailed or FleetFailed."""
-        self._look()
+        self.look()
         try:
             for name in names:
                 await self._measure(name)
         finally:
             self._owned.close()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Leave out who can not be run here, and say so; on CI nobody may be left out."""
         for name, contender in CONTENDERS.items():
             try:
@@ -85,7 +87,7 @@ def machine() -> dict[str, Any]:
     """What the figures depend on."""
     facts = report.machine(PACKAGES)
     try:
-        CONTENDERS["Node socket.io"].needs()
+        CONTENDERS[NODE].needs()
     except Missing:
         return facts
     return {**facts, **node_facts()}
@@ -107,13 +109,15 @@ def main(words: Sequence[str]) -> int:
     raise_file_limit()  # the servers that are started inherit it
     wanted = asked["only"] or list(MEASURES)
     names = [name for name in MEASURES if name in wanted or any(NEEDS.get(one) == name for one in wanted)]
-    facts = machine()
+    facts, taken = machine(), psutil.cpu_percent(0.5) / 100
     comparison = Comparison(size, asked["runs"])
     try:
         asyncio.run(comparison.run(names))
     except (Refused, ServerFailed, FleetFailed) as failure:
         print(failure, file=sys.stderr)
         return 1
+    if taken > BUSY:
+        comparison.notes.append(f"Others took {taken:.0%} of the machine before the start.")
     told = table.document(comparison.found, size, asked["runs"], facts, comparison.notes)
     print(f"\n{table.page(told)}")
     if asked["into"] is not None:

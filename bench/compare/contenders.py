@@ -160,7 +160,11 @@ def needs_node() -> None:
     """Raise Missing when Node.js or npm is not here."""
     found = shutil.which("node") if shutil.which("npm") else None
     asked = "process.stdout.write(process.versions.node)"
-    told = subprocess.run([found, "-e", asked], capture_output=True, text=True).stdout if found else ""
+    told = (
+        subprocess.run([found, "-e", asked], capture_output=True, text=True, check=False).stdout
+        if found
+        else ""
+    )
     if not told.partition(".")[0].isdecimal() or int(told.partition(".")[0]) < 18:
         raise Missing("Node.js 18 or newer with npm is not here (Debian: apt-get install nodejs npm).")
 
@@ -175,7 +179,7 @@ def installed() -> None:
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(PEERS / name, folder)
     words = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
-    npm = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    npm = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     if npm.returncode:
         raise Refused(f"npm did not install the peers: {npm.stderr or npm.stdout}")
     done.touch()
@@ -189,7 +193,7 @@ def _modules() -> Path:
 def node_facts() -> dict[str, str]:
     """The versions of the Node peers."""
     packages = json.loads((PEERS / "package-lock.json").read_text())["packages"]
-    node = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
     names = ("socket.io", "@socket.io/redis-adapter")
     return {"node": node, **{name: packages[f"node_modules/{name}"]["version"] for name in names}}
 

@@ -98,7 +98,7 @@ def _ack(size: Size, found: Found) -> dict[str, Task]:
 
 
 def _stalled(size: Size, _: Found) -> dict[str, Task]:
-    plan = _plan("stalled", size, 1, 3, window=16, duration_s=120.0, generators=1)
+    plan = _plan("stalled", size, 1, 3, window=2, duration_s=300.0, generators=1)
     return {
         STALLED: Task(SQLITE, Load(plan, size.events, stalled=True)),
         AWAKE: Task(SQLITE, Load(plan, size.events)),

@@ -14,6 +14,16 @@ from fitai.bench.micro.report import Figure
 
 Json = dict[str, Any]
 
+HOW = (
+    "The peers acknowledge and tell the others, and keep nothing; client, machine and payload are the same. "
+    "Ratios are taken run by run: their median, the least and the most."
+)
+HEAD = (
+    "| FitAI: validated, state machine, durable, sequenced | against | asked | aim | measured | spread "
+    "| reached |\n"
+    "|---|---|---|---|---|---|---|"
+)
+
 
 def document(found: Found, size: Size, runs: int, machine: Mapping[str, Any], notes: Sequence[str]) -> Json:
     """Everything that is known of a comparison, as JSON has it."""
@@ -62,10 +72,7 @@ def _bound(row: Row, value: float | None, without: str) -> str:
 
 def ratios(told: Json) -> str:
     """The table of ratios."""
-    rows = [
-        "| FitAI: validated, state machine, durable, sequenced | against | asked | aim | measured | spread | reached |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = [HEAD]
     for one in told["ratios"]:
         spread = "–" if one["least"] is None else f"{_short(one['least'])} … {_short(one['most'])}"
         measured = "–" if one["measured"] is None else f"**{_short(one['measured'])}**"
@@ -95,8 +102,7 @@ def page(told: Json) -> str:
     """All of it, as Markdown."""
     parts = [
         "# FitAI beside its peers",
-        "The peers acknowledge and tell the others, and keep nothing; the client, the machine and the payload "
-        "are the same. Ratios are taken run by run: their median, the least and the most.",
+        HOW,
         ratios(told),
         figures(told),
         "\n".join(_lines(told)),
@@ -108,8 +114,8 @@ def quoted(told: Json) -> str:
     """What the README has of it."""
     asked, machine = told["asked"], told["machine"]
     return (
-        f"{ratios(told)}\n\nMedian of {asked['runs']} runs by turns on {machine['cores']} cores of {machine['cpu']} "
-        f"(load {machine['load']} before), client included. "
+        f"{ratios(told)}\n\nMedian of {asked['runs']} runs by turns on {machine['cores']} cores of "
+        f"{machine['cpu']} (load {machine['load']} before), client included. "
         "All figures: [bench/results/compare.md](bench/results/compare.md).\n"
     )
 

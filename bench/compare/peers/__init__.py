@@ -1,8 +1,8 @@
 """The servers that FitAI is measured beside, in their own words and with nothing held back.
 
-Each lets a connection into the room that its handshake names, acknowledges an event `set` and tells it to the
-others in the room, prints the port that it listens on, and takes a Redis URL as its only argument where it has
-a use for one. None of them validates, orders or keeps anything.
+Each lets a connection into the room that its handshake names, acknowledges an event `set` and tells it to
+the others in the room, prints the port that it listens on, and takes a Redis URL as its only argument where
+it has a use for one. None of them validates, orders or keeps anything.
 """
 
 from __future__ import annotations

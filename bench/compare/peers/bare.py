@@ -1,4 +1,4 @@
-"""A bare aiohttp WebSocket with the frames of Socket.IO written by hand: what is left when every layer is gone.
+"""A bare aiohttp WebSocket with the frames of Socket.IO written by hand: what is left without layers.
 
 It has no heartbeat and no codec but JSON, and it believes whatever it is told.
 """
