@@ -51,6 +51,8 @@ _CONTROL = {
     "not resumed": "connections that came with a cursor and were not resumed",
     "not connected": "connections that were not made",
     "connection lost": "connections that the server ended, or that broke",
+    "not sent": "sets that there was no time to send",
+    "never stalled": "clients that were to stall and were told everything",
     "not refreshed": "access tokens that could not be renewed",
 }
 

@@ -94,7 +94,7 @@ def machine() -> dict[str, Any]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Do it; returns the exit code."""
+    """Do it; returns the exit code. What was measured before a failure is told all the same."""
     parser = argparse.ArgumentParser(
         prog="python -m fitai.bench.compare", description="FitAI beside its peers."
     )
@@ -110,19 +110,20 @@ def main(words: Sequence[str]) -> int:
     wanted = asked["only"] or list(MEASURES)
     names = [name for name in MEASURES if name in wanted or any(NEEDS.get(one) == name for one in wanted)]
     facts, taken = machine(), psutil.cpu_percent(0.5) / 100
-    comparison = Comparison(size, asked["runs"])
+    comparison, code = Comparison(size, asked["runs"]), 0
     try:
         asyncio.run(comparison.run(names))
     except (Refused, ServerFailed, FleetFailed) as failure:
         print(failure, file=sys.stderr)
-        return 1
+        comparison.notes.append(f"It ended before its time: {failure}")
+        code = 1
     if taken > BUSY:
         comparison.notes.append(f"Others took {taken:.0%} of the machine before the start.")
     told = table.document(comparison.found, size, asked["runs"], facts, comparison.notes)
     print(f"\n{table.page(told)}")
     if asked["into"] is not None:
         table.keep(told, asked["into"])
-    return 0
+    return code
 
 
 if __name__ == "__main__":

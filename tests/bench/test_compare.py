@@ -147,7 +147,7 @@ async def test_a_client_that_stalls_misses_something_and_the_server_holds_little
 async def test_a_server_that_holds_everything_for_who_stalls_is_found_out(owned):
     crowd = MEASURES["stalled"].tasks(Size(events=3_000), {})[STALLED]
     turn = await take(CONTENDERS[contenders.PSIO], crowd.load, owned)
-    assert turn.doubts == ["1 requests never stalled."]
+    assert turn.doubts == ["1 clients that were to stall and were told everything."]
 
 
 def test_what_is_asked_is_measured_of_those_who_are_asked():
