@@ -87,7 +87,7 @@ lock-with:
 	$(COMPILE) --extra ai --extra bench --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(UV) pip compile --group peers $(LOCKED) --constraint requirements-dev.lock --output-file requirements-peers.lock
 	for folder in tests/js bench/compare/peers; do \
-		(cd $$folder && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) || exit 1; done
+		(cd $$folder && npm install --omit-lockfile-registry-resolved --package-lock-only --ignore-scripts --no-audit --no-fund) || exit 1; done
 
 clean: ## remove what was made, but never data/
 	rm -rf .venv .cache build dist *.egg-info tests/js/node_modules .hypothesis

@@ -13,7 +13,8 @@ from fitai.bench import wire
 from fitai.bench.wire import Codec, Packet
 
 HANDSHAKE_S = 20.0
-SMALL = 4096  # bytes that the kernel takes for a connection that reads nothing
+SMALL = 4096  # bytes that the kernel takes for a connection that reads nothing,
+USUAL = 128 * 1024  # and for one that reads
 
 Hear = Callable[[str, Any], None]
 Answered = Callable[[Any], None]
@@ -86,9 +87,11 @@ class Socket(WSListener):
         link.pause_reading()
 
     def wake(self) -> None:
-        """Read again."""
+        """Read again, and let the kernel take what it usually does."""
         assert self._transport is not None, "connected"
-        self._transport.underlying_transport.resume_reading()
+        link = self._transport.underlying_transport
+        link.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, USUAL)
+        link.resume_reading()
 
     # -- what the library calls --------------------------------------------------------------------------
 

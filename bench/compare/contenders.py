@@ -176,7 +176,7 @@ def installed() -> None:
     if done.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", ".npmrc"):
+    for name in ("package.json", "package-lock.json"):
         shutil.copy(PEERS / name, folder)
     words = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
     npm = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)

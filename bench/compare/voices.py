@@ -92,9 +92,11 @@ class Voice:
     async def missed(self, sets: int) -> bool:
         """Wake up, and return whether not all of so many sets have waited for it."""
         self.socket.wake()
-        until = self._crew.clock() + WAKING_S
-        while not self._ended and self._late < sets and self._crew.clock() < until:
+        seen, since = self._late, self._crew.clock()
+        while not self._ended and self._late < sets and self._crew.clock() < since + WAKING_S:
             await asyncio.sleep(0.02)
+            if self._late > seen:
+                seen, since = self._late, self._crew.clock()
         return self._late < sets
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ async def test_a_client_that_stalls_misses_something_and_the_server_holds_little
 
 
 async def test_a_server_that_holds_everything_for_who_stalls_is_found_out(owned):
-    crowd = MEASURES["stalled"].tasks(Size(events=3_000), {})[STALLED]
+    crowd = MEASURES["stalled"].tasks(Size(events=600), {})[STALLED]
     turn = await take(CONTENDERS[contenders.PSIO], crowd.load, owned)
     assert turn.doubts == ["1 clients that were to stall and were told everything."]
 
