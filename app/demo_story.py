@@ -25,6 +25,7 @@ WEEK_MS = 7 * 86_400_000
 SET_MS = 90_000  # between the sets of last week's workout
 LONG_REST_S = 3  # long enough to kill a server in it and start another
 IN_FLIGHT_S = 0.004
+SET_APART_S = 0.25  # more than two devices' clocks, each corrected by a message's way, are apart
 INSIGHTS_S = 2.0  # the longest wait for insights, which follow after the acknowledgement
 
 Load = tuple[int, float]  # reps, kg
@@ -264,6 +265,7 @@ async def basement(stage: Stage) -> None:
     await stage.cut(phone, watch)
     warmup = set_id(plan.workout, plan.slot(plan.squat, 1))
     await log_set(phone, plan, plan.bench, 3, 8, 62.5)
+    await asyncio.sleep(SET_APART_S)
     await log_set(watch, plan, plan.bench, 3, 7, 62.5)
     await watch.write(plan.workout, "set.remove", {}, entity=warmup)
     await phone.write(plan.workout, "set.edit", {"field": "reps", "value": 10}, entity=warmup)
