@@ -8,7 +8,7 @@ the insight's id, by the rest's dot).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ import structlog
 from fitai.engine import insights as derive
 from fitai.engine.insights import Insight
 from fitai.engine.ops import Dot
-from fitai.engine.records import Bests
+from fitai.engine.records import Bests, merge, workout_bests
 from fitai.engine.timers import Timers, timers
 from fitai.engine.totals import ended_at, started_at
 from fitai.gateways.live.frames import Frame
@@ -29,13 +29,16 @@ from fitai.persistence.projections import Projected
 from fitai.sync.fold import fold
 
 if TYPE_CHECKING:
+    from fitai.engine.entities import Workout
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.host import Host
     from fitai.gateways.live.hosts import Hosts
 
 _log = structlog.get_logger(__name__)
 
-FLUSH_AFTER_S = 0.5  # projections follow the log by at most this, and at once when somebody reads them
+FOLLOW_EVERY_S = 0.25  # while op comes after op, what is derived of them is told so often
+FLUSH_AFTER_S = 0.5  # projections follow the log by this, and at once when somebody reads them,
+FLUSH_EVERY_S = 5.0  # but while op comes after op only so often
 FLUSHED = 50  # workouts projected in one transaction
 KNOWN_RECORDS = 2_000  # of a workout, beyond which what a device knew of it is not worked out
 GREETED = 20  # workouts changed since a cursor whose insights are told again
@@ -44,11 +47,12 @@ GREETED = 20  # workouts changed since a cursor whose insights are told again
 @dataclass(slots=True)
 class Told:
     """What was derived from one workout and told: its insights, the history they were judged against
-    (that of workouts before `since`), the workouts that may be the same one (None: not looked for yet), and
-    the rest whose end was announced."""
+    (that of workouts before `since`, but of those `beside` it, whose folds are at hand), the workouts that
+    may be the same one (None: not looked for yet), and the rest whose end was announced."""
 
     insights: dict[str, Insight] = field(default_factory=dict)
     history: dict[str, Bests] = field(default_factory=dict)
+    beside: set[str] = field(default_factory=set)
     since: int | None = None
     twins: Sequence[str] | None = None
     rest: Dot | None = None
@@ -61,7 +65,11 @@ class Following:
         self._host = host
         self._hosts = hosts
         self._told: dict[str, Told] = {}
+        self._bests: dict[str, tuple[int, Mapping[str, Bests]]] = {}
+        self._follow_timer: asyncio.TimerHandle | None = None
+        self._followed_at = -FOLLOW_EVERY_S
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._flushed_at = -FLUSH_EVERY_S
         self._writing: asyncio.Task[None] | None = None
         self._failures = 0
         self._unwritten: set[str] = set()  # what changed and is not known to be projected
@@ -83,6 +91,7 @@ class Following:
     def forget(self, name: str) -> None:
         """The workout's fold was let go of; what was told of it may be told again."""
         self._told.pop(name, None)
+        self._bests.pop(name, None)
 
     def regrouped(self, names: Iterable[str]) -> None:
         """Other workouts than before are shown in these: what they are compared with has changed."""
@@ -92,20 +101,36 @@ class Following:
 
     def close(self) -> None:
         """No more of this."""
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
+        for timer in (self._follow_timer, self._flush_timer):
+            if timer is not None:
+                timer.cancel()
         self._hosts.timers.drop(self._host)
 
     # -- insights ----------------------------------------------------------------------------------
 
     async def follow(self, names: Iterable[str]) -> None:
-        """After a commit: new insights to everyone, deadlines to the node's timers. What is judged against
-        history waits while most of that is still to be projected."""
-        names = self._unfollowed.union(names)
-        if self._swamped:
-            self._unfollowed = names
+        """After a commit: new insights to everyone, deadlines to the node's timers. At once after a quiet
+        moment; while op comes after op, together with what comes until its time."""
+        self._unfollowed.update(names)
+        if self._follow_timer is not None:
             return
-        self._unfollowed = set()
+        loop = asyncio.get_running_loop()
+        wait = self._followed_at + FOLLOW_EVERY_S - loop.time()
+        if wait > 0:
+            self._follow_timer = loop.call_later(wait, self._follow_now)
+        else:
+            await self._follow()
+
+    def _follow_now(self) -> None:
+        self._follow_timer = None
+        self._host.enqueue(ThenJob(self._follow))
+
+    async def _follow(self) -> None:
+        """Tell what is new of the workouts that have changed. What is judged against history waits while most
+        of that is still to be projected."""
+        if self._swamped:
+            return
+        names, self._unfollowed = self._unfollowed, set()
         try:
             await self._learn(sorted(names))
         except Exception as error:
@@ -121,36 +146,54 @@ class Following:
                 self.arm(name)
             except Exception as error:
                 _log.warning("insights_postponed", user=self._host.user, workout=name, exc_info=error)
+        self._followed_at = asyncio.get_running_loop().time()
 
     async def _learn(self, names: Sequence[str]) -> None:
         """Have the folds of workouts, and the history that each is judged against: the person's earlier
-        workouts, which must be projected. Many workouts at once cost one reading, not one each."""
+        workouts, by the projections or, where these do not hold them yet, by their folds. Many workouts at
+        once cost one reading, not one each."""
         await self._host.load(*self._host.merged.family(names))
         roots = [name for name in names if self._host.merged.root(name) == name]
-        asked = [one for name in roots if (one := self._lacking(name)) is not None]
-        if not asked:
+        lacking = [name for name in roots if self._lacks(name)]
+        if not lacking:
             return
-        if any(self.dirty - {one.workouts[0]} for one in asked):
+        if self._must_write(lacking):
             await self.flush()
-        await self.written()
+            await self.written()
+        asked = [self._ask(name) for name in lacking]
         found = await self._hosts.histories(self._host.stream, asked)
-        for one, history in zip(asked, found, strict=True):
-            told = self._told[one.workouts[0]]
-            told.history |= history
-            told.twins = await self._twins(one)
+        for name, one, history in zip(lacking, asked, found, strict=True):
+            told = self._told[name]
+            told.history |= {exercise: history.get(exercise, _NO_HISTORY) for exercise in one.exercises}
+            told.twins = await self._twins(name)
 
-    def _lacking(self, name: str) -> Asked | None:
-        """The exercises of a workout whose history is not known here; None when all is known of it."""
+    def _lacks(self, name: str) -> bool:
+        """Whether the history of some exercise of a workout is not known here, or not any more."""
         workout = self._host.merged.view(name)
         told = self._told.setdefault(name, Told())
         since = started_at(workout)
         if told.since != since:
             told.since, told.history, told.twins = since, {}, None
-        exercises = {entry.exercise for entry in workout.entries.values() if entry.known}
-        wanted = exercises - told.history.keys()
-        if not wanted and told.twins is not None:
-            return None
-        return Asked((name, *workout.merged), since, wanted)
+        if not told.beside <= self._host.folds.keys():
+            told.history = {}
+        return told.twins is None or bool(_exercises(workout) - told.history.keys())
+
+    def _must_write(self, names: Sequence[str]) -> bool:
+        """Whether the projections are to hold everything before they are asked about these workouts: there is
+        no fold to look at instead, or twins are looked for among all that there is."""
+        if not self._unwritten - set(names):
+            return False
+        views = [self._host.merged.view(name) for name in names]
+        return any(view.template for view in views) or not self._unwritten <= self._host.folds.keys()
+
+    def _ask(self, name: str) -> Asked:
+        """The question for what is lacking. The answer is to leave out what is looked at beside it."""
+        workout, told = self._host.merged.view(name), self._told[name]
+        family = (name, *workout.merged)
+        beside = (self._unwritten & self._host.folds.keys()).difference(family)
+        if beside != told.beside:
+            told.beside, told.history = beside, {}
+        return Asked((*family, *beside), told.since, _exercises(workout) - told.history.keys())
 
     def _derive(self, name: str) -> Told:
         """A workout's insights now, by what was learnt. One that is merged says nothing for itself: what it
@@ -159,18 +202,46 @@ class Following:
         if self._host.merged.root(name) != name:
             told.insights = {}
         else:
-            twins = told.twins or ()
-            told.insights = derive.insights(self._host.merged.view(name), told.history, twins=twins)
+            twins, history = told.twins or (), self._history(name)
+            told.insights = derive.insights(self._host.merged.view(name), history, twins=twins)
         return told
 
-    async def _twins(self, one: Asked) -> Sequence[str]:
+    def _history(self, name: str) -> Mapping[str, Bests]:
+        """What was done before a workout: by the projections, and by the folds beside it."""
+        told = self._told[name]
+        here = (2**63 - 1 if told.since is None else told.since, name)
+        earlier = [other for other in sorted(told.beside) if self._place(other) < here]
+        if not earlier:
+            return told.history
+        beside = [self._bests_of(other) for other in earlier]
+        return {
+            exercise: merge(history, *(bests[exercise] for bests in beside if exercise in bests))
+            for exercise, history in told.history.items()
+        }
+
+    def _place(self, name: str) -> tuple[int, str]:
+        """A workout's place among the person's, as the projections have it."""
+        workout = self._host.folds[name].workout
+        return started_at(workout) or workout.created_at or 0, name
+
+    def _bests_of(self, name: str) -> Mapping[str, Bests]:
+        workout = self._host.folds[name].workout
+        rev, bests = self._bests.get(name, (0, {}))
+        if rev != workout.rev:
+            bests = workout_bests(workout) if workout.known and not workout.removed else {}
+            self._bests[name] = workout.rev, bests
+        return bests
+
+    async def _twins(self, name: str) -> Sequence[str]:
         """The workouts of its template that were going on at the same time, on another device maybe."""
-        workout, since = self._host.merged.view(one.workouts[0]), one.started_at
+        workout = self._host.merged.view(name)
+        since = started_at(workout)
         if workout.template is None or since is None:
             return []
         until = ended_at(workout) or workout.last_te or since
         found = await self._hosts.overlapping(self._host.stream, workout.template, since, until)
-        return [name for name in found if name not in one.workouts and self._host.merged.root(name) == name]
+        family = {name, *workout.merged}
+        return [other for other in found if other not in family and self._host.merged.root(other) == other]
 
     async def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and from those that changed since
@@ -197,7 +268,7 @@ class Following:
         ungreeted, self._ungreeted = self._ungreeted, []
         for connection, after in ungreeted:
             self._host.greet(connection, after)
-        await self.follow(())
+        await self._follow()
 
     @property
     def _swamped(self) -> bool:
@@ -211,7 +282,7 @@ class Following:
             return {}
         records = await self._hosts.log.workout_records(self._host.stream, name)
         then = fold(name, self._host.user, (record for record in records if record.seq <= seq))
-        return derive.insights(then.workout, self._told[name].history)
+        return derive.insights(then.workout, self._history(name))
 
     # -- rests and deadlines -----------------------------------------------------------------------
 
@@ -268,10 +339,12 @@ class Following:
         """Bring the projections up to the log in a moment, if they are behind."""
         if self._flush_timer is None and self.dirty:
             loop = asyncio.get_running_loop()
-            self._flush_timer = loop.call_later(FLUSH_AFTER_S, self._flush_now)
+            at = max(loop.time() + FLUSH_AFTER_S, self._flushed_at + FLUSH_EVERY_S)
+            self._flush_timer = loop.call_at(at, self._flush_now)
 
     def _flush_now(self) -> None:
         self._flush_timer = None
+        self._flushed_at = asyncio.get_running_loop().time()
         self._host.enqueue(ThenJob(self._flush_in_turns))
 
     async def _flush_in_turns(self) -> None:
@@ -344,5 +417,12 @@ class Following:
             return
         self._unwritten -= set(names) - self.dirty
         for name, told in self._told.items():
-            if any(other != name for other in names):
+            if any(other != name and other not in told.beside for other in names):
                 told.history = {}
+
+
+_NO_HISTORY = Bests()
+
+
+def _exercises(workout: Workout) -> set[str]:
+    return {entry.exercise for entry in workout.entries.values() if entry.known}
