@@ -48,11 +48,10 @@ TIMERS_LATE_SECONDS = Histogram(
     "fitai_timers_late_seconds", "How long after its deadline a workout's timer fired.", buckets=SECONDS
 )
 
-DUPLICATES = OPS.labels(Verdict.DUPLICATE.value)
-
 # A series is there from the start, so that its first count is seen as one.
-for _verdict in Verdict:
-    OPS.labels(_verdict.value)
+ANSWERED = {verdict: OPS.labels(verdict.value) for verdict in Verdict}
+DUPLICATES = ANSWERED[Verdict.DUPLICATE]
+
 for _outcome in ("resumed", "anew", "first"):
     RESUMES.labels(_outcome)
 

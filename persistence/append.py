@@ -39,7 +39,7 @@ import structlog
 from sqlalchemy import Table, insert, select
 
 from fitai.engine.ops import Record
-from fitai.persistence.batches import STATEMENTS, Fate, Move
+from fitai.persistence.batches import STATEMENTS, Fate, Move, Row
 from fitai.persistence.database import CommitUnknown, Database, Locked, Unavailable, WriteSession
 from fitai.persistence.log import Log, row_of, same_place
 from fitai.persistence.meters import APPEND_FATES, APPEND_ROWS, APPEND_STREAMS, APPEND_TIME, APPEND_WAIT
@@ -77,12 +77,19 @@ class Append:
     seen        the head on which the records' places were computed
     records     at least one, with seq = seen + 1, seen + 2, …
     companions  rows that are stored with them or not at all
+    rows        the records as they are stored
+
+    Raises BadRow for an op that is not JSON, ValueError for seqs that do not follow.
     """
 
     stream: int
     seen: int
     records: Sequence[Record]
     companions: Sequence[Companion] = ()
+    rows: Sequence[Row] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", _rows(self))
 
 
 @dataclass(slots=True, eq=False)
@@ -96,7 +103,6 @@ class _Waiting:
     """
 
     append: Append
-    rows: list[tuple[Any, ...]]
     done: asyncio.Future[None]
     unsure: bool = field(default=False)
     alone: bool = field(default=False)
@@ -170,7 +176,7 @@ class Appender:
         """
         if self._closing or self._task is None:
             raise Unavailable("the appender is closed")
-        waiting = _Waiting(append, _rows(append), asyncio.get_running_loop().create_future())
+        waiting = _Waiting(append, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
         with APPEND_WAIT.time():
@@ -228,7 +234,7 @@ class Appender:
                 later.append(waiting)
             else:
                 batch[stream] = waiting
-                rows += len(waiting.rows)
+                rows += len(waiting.append.rows)
             passed.add(stream)
             if waiting.alone and stream in batch:
                 break
@@ -275,12 +281,12 @@ class Appender:
 
     async def _commit(self, batch: Sequence[_Waiting]) -> dict[int, Fate]:
         APPEND_STREAMS.observe(len(batch))
-        APPEND_ROWS.observe(sum(len(waiting.rows) for waiting in batch))
+        APPEND_ROWS.observe(sum(len(waiting.append.rows) for waiting in batch))
         with APPEND_TIME.time():
             async with self._db.write() as session:
                 connection = await session.connection()
                 moves = [_move(waiting.append) for waiting in batch]
-                rows = [row for waiting in batch for row in waiting.rows]
+                rows = [row for waiting in batch for row in waiting.append.rows]
                 fates = await self._statements.write(connection, moves, rows)
                 winners = [waiting for waiting in batch if fates[waiting.append.stream] is Fate.WON]
                 await _insert_companions(session, winners)
@@ -310,8 +316,7 @@ class Appender:
         return [waiting for waiting in batch if not waiting.unsure and not waiting.done.done()]
 
 
-def _rows(append: Append) -> list[tuple[Any, ...]]:
-    """The append's rows; raises BadRow for an op that is not JSON, ValueError for seqs that do not follow."""
+def _rows(append: Append) -> list[Row]:
     seqs = [record.seq for record in append.records]
     if not seqs or seqs != list(range(append.seen + 1, append.seen + 1 + len(seqs))):
         raise ValueError(f"records must follow the head {append.seen} without gaps: {seqs[:3]}…")

@@ -21,6 +21,7 @@ from fitai.engine.ops import SERVERS_OWN, Op, Record, Verdict
 MAX_INT = 2**53 - 1  # the largest integer that every JSON client can name
 
 _SCALARS = frozenset((str, int, bool, type(None)))
+_COMMON = _SCALARS | {float, dict}
 
 T = TypeVar("T")
 
@@ -89,9 +90,8 @@ class _Envelope(msgspec.Struct):
 
 
 class _Plain(Op, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """An op in which nothing can need normalising: known fields, and in its value, which is looked at apart,
-    no decimal and nothing nested. Most are so, and are made without a step in between; `raw` is given to them
-    when all are read."""
+    """An op in which nothing can need normalising: known fields, and a value, looked at apart, that is normal
+    already. Most are so, and are made without a step in between; `raw` is given to them when all are read."""
 
     n: Counter
     base: Position
@@ -140,8 +140,7 @@ def _all_plain(payload: dict[str, Any], limits: WireLimits) -> Push | None:
         sizes = list(map(len, map(orjson.dumps, raws)))
         push = msgspec.convert(payload, _PlainPush)
         ops: list[Op] = [*push.ops]
-        parts = chain.from_iterable(map(dict.values, [op.value for op in ops]))
-        plain = _SCALARS.issuperset(map(type, parts))
+        plain = _are_normal([op.value for op in ops], limits.depth)
     except (TypeError, msgspec.ValidationError):
         return None
     first = ops[0].n
@@ -231,6 +230,29 @@ def normal(value: Any, depth: int) -> Any:
     raise Refusal("bad_request", f"{kind.__name__} is not plain JSON")
 
 
+def _are_normal(values: Sequence[dict[str, Any]], depth: int) -> bool:
+    """Whether `normal` would leave all of these as they are; false as well where only a closer look can tell.
+    In the most usual value of all, that of a set, is a load, and decimals may be in it. Raises TypeError when
+    one is no object."""
+    kinds = set(map(type, chain.from_iterable(map(dict.values, values))))
+    if kinds <= _SCALARS:
+        return True
+    if depth < 3 or not kinds <= _COMMON:  # an op, its value, and an object in that
+        return False
+    for value in values:
+        for part in value.values():
+            if type(part) is dict:
+                if not (_SCALARS.issuperset(map(type, part)) and all(map(_is_normal, part.values()))):
+                    return False
+            elif not _is_normal(part):
+                return False
+    return True
+
+
+def _is_normal(part: Any) -> bool:
+    return type(part) in _SCALARS or (type(part) is float and not part.is_integer() and part - part == 0)
+
+
 def op_hash(raw: Mapping[str, Any]) -> bytes:
     """16 bytes over all of an op but `base` and `clock`: equal for a retry, other for an equivocation.
 
@@ -249,12 +271,12 @@ def hash_of(record: Record) -> bytes:
 
 
 def _flat(content: dict[str, Any]) -> bool:
-    """Whether an op is sure to be normal already: text, whole numbers, truth and null, also in its value."""
+    """Whether an op is sure to be normal already, also in its value."""
     kinds = list(map(type, content.values()))
     value = content.get("value")
     if type(value) is dict:
         kinds.remove(dict)
-        kinds += map(type, value.values())
+        return _SCALARS.issuperset(kinds) and _are_normal([value], 3)
     return _SCALARS.issuperset(kinds)
 
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -46,6 +48,7 @@ from fitai.gateways.live.neighbours import Neighbours
 from fitai.gateways.live.presence import Presence
 from fitai.gateways.tasks import spawn
 from fitai.persistence.append import Append, HeadMoved
+from fitai.persistence.batches import Row
 from fitai.persistence.database import Unavailable
 from fitai.sync.fold import Folded, fold
 from fitai.sync.log import Context, Position
@@ -253,6 +256,10 @@ class Host:
         """Where a device stands in the committed log."""
         return self._positions.get(device, Position())
 
+    def known_position(self, device: int) -> Position | None:
+        """The same; None for a device of which this host does not know yet (see `meet`)."""
+        return self._positions.get(device)
+
     def lacks(self, device: int, op: Op) -> bool:
         """Whether the op had seen records that this host has not read."""
         if op.clock is None:
@@ -317,14 +324,14 @@ class Host:
         lost = 0
         while lost < RACES and not self.ended:
             try:
-                if any(job.writes for job in batch):
+                if not self._hosts.alone and any(job.writes for job in batch):
                     await self.neighbours.turn(lost)
                 if self._behind or self._unsure:
                     await self._catch_up()
                 batch = await self._prepare(batch)
                 placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
                 batch = self._place(batch, placer)
-                await self._append(batch, placer)
+                rows = await self._append(batch, placer)
             except (HeadMoved, Behind) as error:
                 self._forget(batch)
                 self._unsure = True
@@ -335,8 +342,8 @@ class Host:
             except Unavailable:
                 self._refuse(batch, Refusal("later", _OUT_OF_REACH, retry_after_ms=1000))
                 return
-            self._committed(batch, placer)
-            await self.following.follow(await self.merged.touched(placer.records))
+            self._committed(batch, placer, rows)
+            await self._follow(placer.records)
             return
         self._refuse(batch, _gone() if self.ended else Refusal("later", _BUSY, retry_after_ms=200))
 
@@ -349,8 +356,11 @@ class Host:
         ready = []
         for job in batch:
             try:
-                await job.prepare(self)
-                await self.load(*self.merged.family(job.workouts()))
+                if not job.is_ready(self):
+                    await job.prepare(self)
+                names = self.merged.family(job.workouts())
+                if self._missing(names):
+                    await self.load(*names)
             except (Behind, Unavailable):
                 raise
             except Exception as error:
@@ -380,39 +390,46 @@ class Host:
             _log.exception("push_failed", user=self.user, exc_info=error)
         job.fail(error)
 
-    async def _append(self, batch: list[Job], placer: Placer) -> None:
+    async def _append(self, batch: list[Job], placer: Placer) -> Sequence[Row]:
+        """Store what was placed; returns its rows."""
         if not placer.records:
-            return
+            return ()
         keys = [
             job.key for job in batch if isinstance(job, CommandJob) and job.key is not None and job.records
         ]
         companions = [self._hosts.companion(self.user, key) for key in keys]
-        await self._hosts.appender.append(Append(self.stream, placer.seen, placer.records, companions))
+        append = Append(self.stream, placer.seen, placer.records, companions)
+        await self._hosts.appender.append(append)
+        return append.rows
 
-    def _committed(self, batch: list[Job], placer: Placer) -> None:
-        """The append holds: take its positions over, then answer and tell, in seq order."""
+    def _committed(self, batch: list[Job], placer: Placer, rows: Sequence[Row]) -> None:
+        """The append holds: take its positions over, then answer and tell, in seq order. What one sender
+        wrote in a row goes to the others as one."""
         self.head = placer.head
         self._last_rt = placer.last_rt
         self._positions = placer.positions
-        for job in batch:
-            job.settle(self)
-            if job.records:
-                self._tell(job.records, job.origin)
-            if not isinstance(job, PushJob):
-                self._charge(job.records)
-        self.neighbours.committed(placer.records)
-
-    def _tell(self, records: Sequence[Record], origin: Sender | None) -> None:
-        for record in records:
+        for record in placer.records:
             self._received(record)
-            self.following.changed(record.op.workout)
-            meters.OPS.labels(record.verdict.value).inc()
-        self._deliver([record.wire() for record in records], origin)
+            meters.ANSWERED[record.verdict].inc()
+        for name in {record.op.workout for record in placer.records}:
+            self.following.changed(name)
+        for origin, jobs in groupby(batch, attrgetter("origin")):
+            records: list[Record] = []
+            for job in jobs:
+                job.settle(self)
+                records += job.records
+                if not isinstance(job, PushJob):
+                    self._charge(job.records)
+            if records:
+                self._deliver(records, origin)
+        self.neighbours.committed(rows)
 
-    def _deliver(self, wire: list[dict[str, Any]], origin: Sender | None) -> None:
-        frame = OpsFrame(self.epoch, wire[0]["seq"], wire[-1]["seq"], wire)
-        for connection in list(self.connections):
-            if connection is not origin:
+    def _deliver(self, records: Sequence[Record], origin: Sender | None) -> None:
+        others = [connection for connection in self.connections if connection is not origin]
+        if others:
+            wire = [record.wire() for record in records]
+            frame = OpsFrame(self.epoch, records[0].seq, records[-1].seq, wire)
+            for connection in others:
                 connection.offer(frame)
 
     # -- other nodes -------------------------------------------------------------------------------
@@ -450,14 +467,21 @@ class Host:
             self._take(records)
             came += records
         if came:
-            await self.following.follow(await self.merged.touched(came))
+            await self._follow(came)
+
+    async def _follow(self, records: Sequence[Record]) -> None:
+        """Have told what these new records change in what is derived."""
+        names = self.merged.plain(records)
+        if names is None:
+            names = await self.merged.touched(records)
+        await self.following.follow(names)
 
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:
             self._absorb(record)
         self._charge(records)
         self.head = records[-1].seq
-        self._deliver([record.wire() for record in records], None)
+        self._deliver(records, None)
 
     def _charge(self, records: Iterable[Record]) -> None:
         """Count what was written without asking here whether it may be."""
@@ -503,10 +527,7 @@ class Host:
 
     async def load(self, *names: str) -> None:
         """Have the folds of workouts, from the log up to our head."""
-        missing = [name for name in names if name not in self.folds]
-        for name in names:
-            if name in self.folds:
-                self.folds[name] = self.folds.pop(name)  # newest last, for _trim
+        missing = self._missing(names)
         if not missing:
             return
         found = await self._hosts.log.workouts_records(self.stream, missing)
@@ -514,6 +535,17 @@ class Host:
             self.folds[name] = fold(name, self.user, (r for r in records if r.seq <= self.head))
             for record in records:
                 self._received(record)
+
+    def _missing(self, names: Iterable[str]) -> list[str]:
+        """Those of which there is no fold here; the others have been used now."""
+        missing = []
+        for name in names:
+            folded = self.folds.pop(name, None)
+            if folded is None:
+                missing.append(name)
+            else:
+                self.folds[name] = folded  # newest last, for _trim
+        return missing
 
     def _forget(self, batch: Iterable[Job]) -> None:
         for job in batch:

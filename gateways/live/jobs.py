@@ -123,6 +123,10 @@ class Job:
         """The workouts whose folds placing needs."""
         return ()
 
+    def is_ready(self, host: Host) -> bool:
+        """Whether everything that placing needs is at hand, and `prepare` need not be called."""
+        return True
+
     async def prepare(self, host: Host) -> None:
         """Read what placing needs."""
 
@@ -154,9 +158,20 @@ class PushJob(Job):
         self._last = 0
         self._looked = False
         self._paid = 0  # ops that the rates have let through, however often they have to be placed
+        self._workouts = {op.workout for op in push.ops}
 
     def workouts(self) -> Iterable[str]:
-        return {op.workout for op in self._push.ops}
+        return self._workouts
+
+    def is_ready(self, host: Host) -> bool:
+        """So it is for a device that is known here, goes on where it was, and has heard of nothing but the
+        log."""
+        push, position = self._push, host.known_position(self._device)
+        if position is None or position.beyond is not None or push.ops[0].n < position.next_n:
+            return False
+        return push.epoch in (None, host.epoch) and all(
+            op.clock is None and (op.base or 0) <= host.head for op in push.ops
+        )
 
     async def prepare(self, host: Host) -> None:
         if self._push.epoch is not None and self._push.epoch != host.epoch:
@@ -263,6 +278,9 @@ class CommandJob(Job):
 
     def workouts(self) -> Iterable[str]:
         return (self._workout,)
+
+    def is_ready(self, host: Host) -> bool:
+        return self.key is None
 
     async def prepare(self, host: Host) -> None:
         self._replayed = self.key is not None and await host.key_used(self.key)

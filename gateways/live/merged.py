@@ -36,6 +36,8 @@ class Merged:
     def family(self, names: Iterable[str]) -> set[str]:
         """The workouts whose folds the views of these need."""
         names = set(names)
+        if not self._aliases:
+            return names
         return names.union(*(combine.sources(self._aliases, name) for name in names))
 
     def remember(self, merge: Merge) -> None:
@@ -59,6 +61,13 @@ class Merged:
         changed = {before, self.root(name)} if before != self.root(name) else set()
         host.following.regrouped(changed)
         return changed
+
+    def plain(self, records: Iterable[Record]) -> set[str] | None:
+        """The same as `touched` where nothing is merged and none of these merges; None where that has to be
+        found out."""
+        if self._merges or any(record.op.kind in combine.ALIASING for record in records):
+            return None
+        return {record.op.workout for record in records}
 
     async def touched(self, records: Iterable[Record]) -> set[str]:
         """The workouts whose views these new records have changed."""

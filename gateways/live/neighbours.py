@@ -24,7 +24,8 @@ from fitai.engine.ops import Record
 from fitai.gateways import meters
 from fitai.gateways.bus.contract import Message
 from fitai.gateways.bus.topics import user_topic
-from fitai.persistence.log import record_of, row_of
+from fitai.persistence.batches import Row
+from fitai.persistence.log import record_of
 
 if TYPE_CHECKING:
     from fitai.gateways.live.host import Host
@@ -69,16 +70,15 @@ class Neighbours:
             message |= {**said, "epoch": host.epoch, "head": host.head}
             self._hosts.bus.publish(user_topic(host.user), message)
 
-    def committed(self, records: Sequence[Record]) -> None:
+    def committed(self, rows: Sequence[Row]) -> None:
         """These are in the log now; the last of them is the head."""
-        if self._hosts.alone or not records:
+        if self._hosts.alone or not rows:
             return
         soon = self._began - self._committed < PAUSE_S
         self._unbroken = self._unbroken + 1 if soon and self._host.presence.elsewhere else 0
         self._committed = asyncio.get_running_loop().time()
-        rows = [row_of(0, record) for record in records[: WHOLE + 1]]
         if len(rows) <= WHOLE and sum(len(row[-1]) for row in rows) <= WHOLE_BYTES:
-            self.tell("head", first=records[0].seq, records=rows)
+            self.tell("head", first=rows[0][1], records=rows)
         else:
             self.tell("head")
 

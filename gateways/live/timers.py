@@ -30,6 +30,7 @@ SCAN_S = 5.0  # how often the projections are searched for deadlines nobody here
 SCAN_LIMIT = 500
 LAGGING_MS = 60_000  # how often all streams are searched for one whose projections are behind
 LEASE_MS = 15_000  # how long a node that is no more keeps the others from scanning
+SPARE = 1_000  # deadlines that do not hold any more and are kept
 OVERDUE_MS = 3_000  # what was not met so long after it was due, nobody holds
 
 
@@ -66,7 +67,11 @@ class TimerWheel:
         self._due[key] = (due, host)
         if known is None or known[0] != due:
             heapq.heappush(self._heap, (due, *key))
-            self._changed.set()
+            if self._heap[0][0] == due:
+                self._changed.set()
+            if len(self._heap) > 2 * len(self._due) + SPARE:
+                self._heap = [(due, *key) for key, (due, _) in self._due.items()]
+                heapq.heapify(self._heap)
 
     def drop(self, host: Host) -> None:
         """The host goes; its deadlines are in the projections."""
