@@ -165,7 +165,7 @@ class Following:
         for name, one, history in zip(lacking, asked, found, strict=True):
             told = self._told[name]
             told.history |= {exercise: history.get(exercise, _NO_HISTORY) for exercise in one.exercises}
-            told.twins = await self._twins(name)
+            told.twins = await self._twins(name, lacking)
 
     def _lacks(self, name: str) -> bool:
         """Whether the history of some exercise of a workout is not known here, or not any more."""
@@ -181,10 +181,8 @@ class Following:
     def _must_write(self, names: Sequence[str]) -> bool:
         """Whether the projections are to hold everything before they are asked about these workouts: there is
         no fold to look at instead, or twins are looked for among all that there is."""
-        if not self._unwritten - set(names):
-            return False
-        views = [self._host.merged.view(name) for name in names]
-        return any(view.template for view in views) or not self._unwritten <= self._host.folds.keys()
+        twins = any(self._unwritten - {name} for name in names if self._host.merged.view(name).template)
+        return twins or not self._unwritten <= self._host.folds.keys()
 
     def _ask(self, name: str) -> Asked:
         """The question for what is lacking. The answer is to leave out what is looked at beside it."""
@@ -232,16 +230,18 @@ class Following:
             self._bests[name] = workout.rev, bests
         return bests
 
-    async def _twins(self, name: str) -> Sequence[str]:
-        """The workouts of its template that were going on at the same time, on another device maybe."""
+    async def _twins(self, name: str, asked: Sequence[str]) -> Sequence[str]:
+        """The workouts of its template that were going on at the same time, on another device maybe. The one
+        that is looked at later says so, and of those that are `asked` for together the one that began later."""
         workout = self._host.merged.view(name)
         since = started_at(workout)
         if workout.template is None or since is None:
             return []
         until = ended_at(workout) or workout.last_te or since
         found = await self._hosts.overlapping(self._host.stream, workout.template, since, until)
-        family = {name, *workout.merged}
-        return [other for other in found if other not in family and self._host.merged.root(other) == other]
+        others = {name, *workout.merged}
+        others |= {other for other in asked if self._place(other) > self._place(name)}
+        return [other for other in found if other not in others and self._host.merged.root(other) == other]
 
     async def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and from those that changed since

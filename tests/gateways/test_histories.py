@@ -41,9 +41,9 @@ async def test_a_long_way_back_is_shortened_for_the_next_record_which_stays_righ
     begun = server.clock() - 100 * MINUTE
     for place, kg in enumerate((60, 90, 50, 70, 80)):
         await trained(phone, begun + place * MINUTE, kg)
-    host = await server.hosts.open(user)
-    await host.flush()
-    await host.quiet()
+    await (await server.hosts.open(user)).flush()
+    last = await trained(phone, begun + 9 * MINUTE, 40)
+    await phone.event("insight", lambda i: (i["kind"], i["workout"]) == ("totals", last))
     await asyncio.wait([server.hosts._layer])
     assert await marks(server) >= 1
 

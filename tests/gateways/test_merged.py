@@ -58,6 +58,7 @@ async def test_a_merged_workout_is_shown_in_the_other_until_it_is_unmerged(
     phone, watch = await two_devices(server, connect)
     one, _ = await begun(phone, "squat", 5)
     other, _ = await begun(watch, "lunge", 4)
+    await phone.until(lambda: bool(hints(phone, other)))
     before = await shown(phone, one), await shown(phone, other)
     await phone.push(phone.op("workout.merge", other, {"into": one}))
     merged = await shown(watch, one)
