@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, desc, func, literal_column, select, text, tuple_
+from sqlalchemy import Select, desc, func, literal_column, select, text, tuple_
 
 from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.persistence.database import ReadSession
@@ -22,6 +22,9 @@ from fitai.sync.wire import hash_of, normal
 _NAMES = 500  # names of records in one question; the databases bound their parameters and the depth of an OR
 _DEPTH = 64  # deeper than any op that was ever accepted
 _NAMED = 500  # workouts in one question: databases bound how much a statement may name
+
+Place = tuple[int, str]
+"""A stream, and a workout in it."""
 
 # The newest record of each device, one index seek per device: the recursion steps from device to device.
 _POSITIONS = text(
@@ -160,15 +163,16 @@ class Log:
             query = query.where(RecordRow.seq <= upto)
         return await self._records(query.order_by(RecordRow.rev))
 
-    async def workouts_records(self, stream: int, workouts: Sequence[str]) -> dict[str, list[Record]]:
-        """All records of each of these workouts, in order; an empty list for one that has none."""
-        found: dict[str, list[Record]] = {workout: [] for workout in workouts}
-        for start in range(0, len(workouts), _NAMED):
-            named = RecordRow.workout.in_(workouts[start : start + _NAMED])
-            query = _RECORD.where(RecordRow.stream == stream, named)
-            for record in await self._records(query.order_by(RecordRow.workout, RecordRow.rev)):
-                found[record.op.workout].append(record)
-        return found
+    async def workouts_records(self, places: Sequence[Place]) -> list[list[Record]]:
+        """All records of each of these workouts, of any streams, in order; an empty list for one that has
+        none."""
+        found: dict[Place, list[Record]] = {place: [] for place in places}
+        statement = _OF_WORKOUTS[self._session.get_bind().dialect.name]
+        named = orjson.dumps(list(found)).decode()
+        for stream, *row in (await self._session.execute(statement, {"places": named})).all():
+            record = _record(row)
+            found[stream, record.op.workout].append(record)
+        return [found[place] for place in places]
 
     async def voids(self, stream: int, below: int | None, limit: int) -> list[Record]:
         """At most `limit` records that were refused, with seq < `below`, the newest first."""
@@ -242,6 +246,22 @@ _RECORD = select(
     RecordRow.body,
 )
 
+# Few workouts of long logs mostly: the records are to be looked up by the wanted, not the other way round.
+_WANTED = {
+    "sqlite": "SELECT json_extract(value, '$[0]') AS stream, json_extract(value, '$[1]') AS workout"
+    " FROM json_each(:places)",
+    "postgresql": "SELECT CAST(value->>0 AS bigint) AS stream, CAST(value->>1 AS uuid) AS workout"
+    " FROM json_array_elements(CAST(:places AS json))",
+}
+_OF_WORKOUTS = {
+    dialect: text(
+        f"SELECT r.stream, {', '.join(f'r.{column.name}' for column in _RECORD.selected_columns)}"
+        f" FROM ({wanted}) AS w CROSS JOIN records AS r"
+        " WHERE r.stream = w.stream AND r.workout = w.workout ORDER BY r.stream, r.workout, r.rev"
+    ).columns(RecordRow.stream, *_RECORD.selected_columns)
+    for dialect, wanted in _WANTED.items()
+}
+
 # In words and not as a parameter, so that the planner sees that the index of the void records serves it.
 _IS_VOID = RecordRow.verdict == literal_column("'void'")
 
@@ -303,7 +323,7 @@ def record_of(row: Sequence[Any]) -> Record:
     return _record((seq, device, n, workout, rev, base, beyond, te, rt, verdict, code, detail, hash_, body))
 
 
-def _record(row: Row[*tuple[Any, ...]] | tuple[Any, ...]) -> Record:
+def _record(row: Sequence[Any]) -> Record:
     seq, device, n, workout, rev, base, beyond, te, rt, verdict, code, detail, hash_, body = row
     return Record(
         op=_op(orjson.loads(body), n, workout),

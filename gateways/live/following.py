@@ -232,7 +232,7 @@ class Following:
 
     async def _twins(self, name: str, asked: Sequence[str]) -> Sequence[str]:
         """The workouts of its template that were going on at the same time, on another device maybe. The one
-        that is looked at later says so, and of those that are `asked` for together the one that began later."""
+        that is looked at later says so, and of those `asked` for together the one that began later."""
         workout = self._host.merged.view(name)
         since = started_at(workout)
         if workout.template is None or since is None:

@@ -21,13 +21,14 @@ from fitai.gateways.live.nodes import Nodes
 from fitai.gateways.live.timers import TimerWheel
 from fitai.gateways.meters import HostCounts
 from fitai.gateways.tasks import spawn
+from fitai.gateways.together import Together
 from fitai.persistence.append import Appender, Companion
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices
 from fitai.persistence.histories import Asked, Histories, lay
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.leases import Leases
-from fitai.persistence.log import Log, StreamRow
+from fitai.persistence.log import Log, Place, StreamRow
 from fitai.persistence.projections import Projector, deadlines
 from fitai.persistence.workouts import Merge, Workouts
 from fitai.sync.log import Position
@@ -47,10 +48,11 @@ class UnknownUser(Exception):
 
 
 class LogReader:
-    """The log's questions, each in a session of its own."""
+    """The log's questions, each in a session of its own, but for those about whole workouts."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._together = Together("live.load", self._workouts_records)
 
     async def read(self, stream: int, after: int, limit: int) -> list[Record]:
         async with self._db.read() as session:
@@ -61,8 +63,15 @@ class LogReader:
             return await Log(session).workout_records(stream, workout)
 
     async def workouts_records(self, stream: int, workouts: Sequence[str]) -> dict[str, list[Record]]:
+        """All records of each of these workouts, asked for together with what other hosts need."""
+        records = await self._together([(stream, workout) for workout in workouts])
+        return dict(zip(workouts, records, strict=True))
+
+    async def _workouts_records(self, asked: Sequence[Sequence[Place]]) -> list[list[list[Record]]]:
+        places = [place for its in asked for place in its]
         async with self._db.read() as session:
-            return await Log(session).workouts_records(stream, workouts)
+            records = iter(await Log(session).workouts_records(places))
+        return [[next(records) for _ in its] for its in asked]
 
     async def find(self, stream: int, device: int, first: int, last: int) -> list[Record]:
         async with self._db.read() as session:

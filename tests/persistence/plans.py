@@ -33,16 +33,19 @@ def statements() -> Iterator[list[Statement]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-async def postgres_scans(url: str, statement: Statement, *, generic: bool) -> list[tuple[str, str]]:
+async def postgres_scans(
+    url: str, statement: Statement, *, generic: bool, executed: bool = False
+) -> list[tuple[str, str]]:
     """(how, table) of every table that PostgreSQL would read for the statement, with a plan for these
-    parameters or for any."""
+    parameters or for any; with `executed` of those that it did read, if it is a question."""
+    analyse = executed and statement[0].lstrip().startswith("SELECT")
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(f"SET plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
         await connection.execute(f"PREPARE asked AS {statement[0]}")
         values = ", ".join(map(_literal, statement[1]))
         execute = f"EXECUTE asked({values})" if values else "EXECUTE asked"
-        found = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {execute}"))
+        found = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON, ANALYZE {analyse}) {execute}"))
     finally:
         await connection.close()
     return [(node["Node Type"], node["Relation Name"]) for node in _nodes(found[0]["Plan"]) if _scans(node)]
@@ -61,7 +64,8 @@ async def analyse(db: Database) -> None:
 
 
 def _scans(node: dict[str, Any]) -> bool:
-    return "Relation Name" in node and node["Node Type"].endswith("Scan")
+    read = node.get("Actual Loops") != 0
+    return read and "Relation Name" in node and node["Node Type"].endswith("Scan")
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from fitai.persistence.devices import Devices
 from fitai.persistence.log import Log
 from fitai.sync.log import Position
 from fitai.sync.wire import WireLimits, decode_op, op_hash
+from tests.persistence.conftest import make_person
 
 OTHER = "0192f3c4-7b1a-7c3e-9d2f-aaaaaaaaaaaa"
 
@@ -122,6 +123,19 @@ async def test_one_workouts_records_and_revs(db, stream, appender, make_record):
         assert [r.seq for r in await log.workout_records(stream.id, mine, after_rev=1)] == [3]
         assert await log.revs(stream.id, [mine, OTHER, mine[:-1] + "0"]) == {mine: 2, OTHER: 2}
         assert await log.revs(stream.id, []) == {}
+
+
+async def test_workouts_of_several_streams_are_read_at_once(db, stream, appender, make_record):
+    other_stream = await make_person(db)
+    await write(appender, stream, make_record(1, rev=1), make_record(2, rev=1, workout=OTHER))
+    theirs = [make_record(seq, rev=seq, workout=OTHER) for seq in (1, 2)]
+    await write(appender, other_stream, *theirs)
+    places = [(other_stream.id, OTHER), (stream.id, OTHER), (stream.id, OTHER[:-1] + "0"), (stream.id, OTHER)]
+    async with db.read() as session:
+        found = await Log(session).workouts_records(places)
+        nothing = await Log(session).workouts_records([])
+    assert [[record.seq for record in records] for records in found] == [[1, 2], [2], [], [2]]
+    assert nothing == []
 
 
 async def test_own_ops_are_found_by_counter(db, stream, appender, make_record):
