@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-FOLLOW_EVERY_S = 0.25  # while op comes after op, what is derived of them is told so often
+FOLLOW_EVERY_S = 0.5  # while op comes after op, what is derived of them is told so often
 FLUSH_AFTER_S = 0.5  # projections follow the log by this, and at once when somebody reads them,
 FLUSH_EVERY_S = 5.0  # but while op comes after op only so often
 FLUSHED = 50  # workouts projected in one transaction
