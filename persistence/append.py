@@ -212,8 +212,8 @@ class Appender:
                 self._queue.extendleft(reversed(left))
 
     async def _next(self) -> list[_Waiting]:
-        """The next transaction's appends; empty when the appender is closing and none is left. When many went
-        together the time before, others are on their way: they are waited for, at most as long as that took."""
+        """The next transaction's appends; empty when the appender is closing and none is left. When many
+        went together the time before, more are on their way: they get as long as that took, at most."""
         if self._linger_s and not self._closing:
             await asyncio.sleep(self._linger_s)
         while True:
