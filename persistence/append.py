@@ -8,7 +8,8 @@ more go with it. Within it every stream goes down whole or not at all:
    is no longer the head has lost to another node: `HeadMoved`. The database alone arbitrates.
 2. Rows are written for the winners only, and the keys (stream, seq), (stream, device, n) and
    (stream, workout, rev) would refuse what the arithmetic let through. On PostgreSQL that is the same
-   statement (`fitai.persistence.batches`).
+   statement (`fitai.persistence.batches`), and where there is nothing else to write it commits by itself: no
+   node is ever paused with the locks of an append held.
 3. Commit, and only then does `append` return.
 
 One user's trouble stays that user's:
@@ -291,12 +292,14 @@ class Appender:
     async def _commit(self, batch: Sequence[_Waiting]) -> dict[int, Fate]:
         APPEND_STREAMS.observe(len(batch))
         APPEND_ROWS.observe(sum(len(waiting.append.rows) for waiting in batch))
+        moves = [_move(waiting.append) for waiting in batch]
+        rows = [row for waiting in batch for row in waiting.append.rows]
         with APPEND_TIME.time():
+            if self._statements.whole and not any(waiting.append.companions for waiting in batch):
+                async with self._db.stroke() as connection:
+                    return await self._statements.write(connection, moves, rows)
             async with self._db.write() as session:
-                connection = await session.connection()
-                moves = [_move(waiting.append) for waiting in batch]
-                rows = [row for waiting in batch for row in waiting.append.rows]
-                fates = await self._statements.write(connection, moves, rows)
+                fates = await self._statements.write(await session.connection(), moves, rows)
                 winners = [waiting for waiting in batch if fates[waiting.append.stream] is Fate.WON]
                 await _insert_companions(session, winners)
         return fates

@@ -43,6 +43,8 @@ class Sqlite:
     """The database has one writer at a time, so no stream can be busy; a batch of moves travels as one JSON
     text."""
 
+    whole = False
+
     insert = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
     cas = """
         UPDATE streams SET head = w.head, last_rt = max(last_rt, w.rt)
@@ -76,6 +78,8 @@ class Postgres:
     one holds its stream. What a companion waits for is bounded more tightly than other waits are, for the
     rest of this transaction (`brief`).
     """
+
+    whole = True  # one statement is all of it
 
     statement = f"""
         WITH brief AS MATERIALIZED (

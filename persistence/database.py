@@ -5,7 +5,7 @@ SQLite and PostgreSQL behind one small surface. Two kinds of session, two types:
 - `read()` gives a `ReadSession`: one unchanging picture of the data for as long as it is open. The
   database itself refuses writes in it.
 - `write()` gives a `WriteSession`, and is **the one place that commits**: at the end of its block, or it
-  rolls back when the block raises.
+  rolls back when the block raises. `stroke()` is for a single statement that commits by itself.
 
 An error that means "the database is away" leaves here as `Unavailable`; nothing of the block is stored
 then. Its special case `CommitUnknown` is the only doubt that there can be: the connection was lost while
@@ -21,7 +21,7 @@ from typing import Self
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 from fitai.persistence import engines, schema
 from fitai.persistence.absence import CommitUnknown, Locked, Unavailable, translated
@@ -50,6 +50,7 @@ class Database:
         self._reader = async_sessionmaker(reader, class_=ReadSession, expire_on_commit=False)
         self._writer = async_sessionmaker(writer, class_=WriteSession, expire_on_commit=False)
         self._engines = {engine, writer}
+        self._stroker = writer.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 5, statement_s: float | None = None) -> Self:
@@ -114,6 +115,27 @@ class Database:
         finally:
             await _closed(session)
 
+    @asynccontextmanager
+    async def stroke(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one statement that writes and is a transaction by itself, with no way to the
+        database and back to begin and none to commit. PostgreSQL only.
+
+        Raises Locked (nothing stored), Unavailable (no connection, nothing stored), CommitUnknown (stored
+        whole or not at all), or what the block raised.
+        """
+        with _translating():
+            connection = await self._stroker.connect()
+        try:
+            try:
+                with _translating():
+                    yield connection
+            except Locked:
+                raise
+            except Unavailable as error:
+                raise CommitUnknown(str(error)) from error
+        finally:
+            await _closed(connection)
+
     async def migrate(self) -> None:
         """Bring the schema to the newest version, under a lock, in one transaction; raises Unavailable.
 
@@ -153,7 +175,7 @@ def _translating(*, writes: bool = True) -> Iterator[None]:
         raise away from error
 
 
-async def _closed(session: AsyncSession) -> None:
+async def _closed(session: AsyncSession | AsyncConnection) -> None:
     """Give the connection back, rolled back; when even that fails in time the pool drops it."""
     try:
         async with asyncio.timeout(CLOSE_S):
@@ -162,7 +184,7 @@ async def _closed(session: AsyncSession) -> None:
         await _dropped(session)
 
 
-async def _dropped(session: AsyncSession) -> None:
+async def _dropped(session: AsyncSession | AsyncConnection) -> None:
     """Close the session's connection for good instead of giving it back."""
     with suppress(DBAPIError, OSError, TimeoutError):
         async with asyncio.timeout(CLOSE_S):

@@ -10,6 +10,7 @@ from fitai.engine.ops import Dot
 from fitai.persistence import append as append_module
 from fitai.persistence import engines
 from fitai.persistence.append import Append, Appender, BadRow, Companion, HeadMoved
+from fitai.persistence.batches import Postgres, Sqlite
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.log import Log
@@ -18,17 +19,18 @@ from fitai.persistence.users import Users
 
 @contextmanager
 def counted_commits():
-    """A list that grows by one with every commit of the process."""
+    """A list that grows by one with every transaction that appends."""
     commits = []
 
-    def count(connection):
-        commits.append(connection)
+    def count(connection, cursor, statement, *_):
+        if statement in (Sqlite.cas, Postgres.statement):
+            commits.append(connection)
 
-    event.listen(Engine, "commit", count)
+    event.listen(Engine, "before_cursor_execute", count)
     try:
         yield commits
     finally:
-        event.remove(Engine, "commit", count)
+        event.remove(Engine, "before_cursor_execute", count)
 
 
 async def outcomes(*appends):

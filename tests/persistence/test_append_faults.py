@@ -43,9 +43,9 @@ async def log_of(db, stream):
 
 
 class Wire:
-    """A wire to a PostgreSQL server that can be cut at the next commit.
+    """A wire to a PostgreSQL server that can be cut at the next append, which commits by itself.
 
-    before    the question is lost: the server never hears of the commit
+    before    the question is lost: the server never hears of it
     after     the answer is lost: it is committed and nobody here knows
     between   the connection is lost first, and a moment later it is committed
     """
@@ -83,7 +83,7 @@ class Wire:
         self._tasks.add(answers)
         try:
             while data := await reader.read(65536):
-                if self.cut_at_commit is None or b"COMMIT;" not in data:
+                if self.cut_at_commit is None or b'"kind"' not in data:
                     server_writer.write(data)
                     continue
                 how, self.cut_at_commit = self.cut_at_commit, None
@@ -122,7 +122,7 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up_before_it_is_answe
         wire.cut_at_commit = cut
         appends = [make_append(1, 2, 3), make_append(2, 1, 2)]
         await asyncio.gather(*(appender.append(each) for each in appends))
-        assert wire.cut.is_set()
+        await asyncio.wait_for(wire.cut.wait(), 5)
         assert [r.seq for r in await log_of(direct, 1)] == [1, 2, 3, 4, 5]
         assert [r.seq for r in await log_of(direct, 2)] == [1, 2, 3]
         await appender.close()
