@@ -106,16 +106,16 @@ def close_marks(monkeypatch):
 
 @pytest.fixture
 def read(monkeypatch):
-    """How many rows and marks were read."""
-    counted = []
-    as_row = histories._as_row
+    """Every row and mark that is read."""
+    seen = []
+    row = histories._row
 
-    def counting(*row):
-        counted.append(row)
-        return as_row(*row)
+    def noting(found):
+        seen.append(found)
+        return row(found)
 
-    monkeypatch.setattr(histories, "_as_row", counting)
-    return counted
+    monkeypatch.setattr(histories, "_row", noting)
+    return seen
 
 
 async def test_history_is_what_began_before(diary):
@@ -237,14 +237,14 @@ async def test_workouts_that_ask_together_read_the_way_between_them_once_or_not_
 
 async def test_a_long_way_is_read_in_pages(diary, monkeypatch):
     pages = []
-    rows = histories._rows
+    read = histories._read
 
     async def noting(*args):
-        page = await rows(*args)
-        pages.append(len(page))
-        return page
+        [page] = await read(*args)
+        pages.append(len(page.rows))
+        return [page]
 
-    monkeypatch.setattr(histories, "_rows", noting)
+    monkeypatch.setattr(histories, "_read", noting)
     await diary.write_many(3 * STRIDE + 1)
     asked = Asked([new()], None, {"bench"})
     found, far = await diary.ask(asked)
@@ -305,16 +305,16 @@ async def test_a_row_that_is_written_while_a_mark_is_laid_does_not_escape_it(dia
     """The layer has read its rows when the writer comes: the writer waits, and takes the mark away."""
     await diary.write_many(6)
     has_read, go_on = asyncio.Event(), asyncio.Event()
-    rows = histories._rows
+    read = histories._read
 
     async def slow(*args):
-        page = await rows(*args)
+        pages = await read(*args)
         has_read.set()
         await go_on.wait()
-        return page
+        return pages
 
     with monkeypatch.context() as patch:
-        patch.setattr(histories, "_rows", slow)
+        patch.setattr(histories, "_read", slow)
         laying = asyncio.create_task(diary.lay())
         await has_read.wait()
         writing = asyncio.create_task(diary.write((new(), NOW - 1, {"bench": lifted(99)})))
