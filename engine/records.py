@@ -21,7 +21,7 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from fitai.engine.entities import SetRow, Workout

@@ -115,8 +115,9 @@ class Histories:
         connection = await self._session.connection()
         statement = _STATEMENTS[self._session.get_bind().dialect.name]
         out: dict[str, dict[str, _Place]] = {}
-        rows = await connection.exec_driver_sql(statement.own, (self._stream, statement.names(names)))
-        for exercise, started_at, workout in rows.all():
+        found = await connection.exec_driver_sql(statement.own, (self._stream, statement.names(names)))
+        rows: Sequence[Any] = found.all()
+        for exercise, started_at, workout in rows:
             out.setdefault(exercise, {})[workout] = (started_at, workout)
         return out
 
@@ -232,7 +233,8 @@ async def _read(session: ReadSession, stream: int, wanted: Sequence[_Wanted], li
     statement = _STATEMENTS[session.get_bind().dialect.name]
     asked = [(clean(one.exercise), *one.after, *one.marked, *one.until) for one in wanted]
     found = await connection.exec_driver_sql(statement.pages, statement.sent(stream, asked, limit))
-    return [_page(mark, rows) for _, mark, rows in sorted(found.all())]
+    in_order: Sequence[Any] = sorted(found.all())
+    return [_page(mark, rows) for _, mark, rows in in_order]
 
 
 def _page(mark: str | None, rows: str | None) -> _Page:

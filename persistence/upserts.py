@@ -92,8 +92,9 @@ class Sqlite:
         won: dict[Place, None] = {}
         for part in cls._parts(rows):
             statement = f"{_values(WORKOUTS, len(part))} {_NEWER} RETURNING stream, workout"
-            written = await connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
-            won |= dict.fromkeys((stream, workout) for stream, workout in written.all())
+            found = await connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+            written: Sequence[Any] = found.all()
+            won |= dict.fromkeys((stream, workout) for stream, workout in written)
         return list(won)
 
     @classmethod
@@ -124,8 +125,8 @@ class Sqlite:
         """The rows in parts of a power of two, so that few statements are ever prepared. The last row is
         repeated to make a part whole: written once more it stays as it is."""
         for start in range(0, len(rows), cls.most):
-            part = rows[start : start + cls.most]
-            yield [*part, *part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))]
+            part = list(rows[start : start + cls.most])
+            yield part + part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
 
 
 @cache
@@ -173,8 +174,9 @@ class Postgres:
     @classmethod
     async def workouts(cls, connection: AsyncConnection, rows: Sequence[Row]) -> Sequence[Place]:
         """Write rows of `workouts` where they have seen as much as the stored ones; which were written."""
-        written = await connection.exec_driver_sql(_newer(), _arrays(rows, WORKOUTS))
-        return [(stream, workout) for stream, workout in written.all()]
+        found = await connection.exec_driver_sql(_newer(), _arrays(rows, WORKOUTS))
+        written: Sequence[Any] = found.all()
+        return [(stream, workout) for stream, workout in written]
 
     @classmethod
     async def fill(cls, connection: AsyncConnection, filling: Filling) -> None:
