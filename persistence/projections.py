@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import BigInteger, delete, exists, literal, select, tuple_
+from sqlalchemy import BigInteger, delete, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fitai.engine.ops import Record
@@ -85,23 +85,6 @@ class Projector:
         finally:
             if not mine.done:
                 self._waiting.remove(mine)
-
-    async def touched(self, stream: int, kinds: Iterable[str] | None = None) -> list[str]:
-        """The workouts that the projections do not hold as they are: those with records after the watermark,
-        and those that an older version of the fold wrote. With `kinds`, only those with such ops."""
-        changed = (
-            select(RecordRow.workout)
-            .join(Stream, Stream.id == RecordRow.stream)
-            .where(RecordRow.stream == stream, RecordRow.seq > Stream.projected)
-        )
-        stale = select(Snapshot.workout).where(Snapshot.stream == stream, Snapshot.mark > mark())
-        if kinds is not None:
-            changed = changed.where(RecordRow.kind.in_(kinds))
-            # Asked for each stale workout, mostly none: the log has no index of kinds, and may be long.
-            its = (RecordRow.stream == stream) & (RecordRow.workout == Snapshot.workout)
-            stale = stale.where(exists().where(its, RecordRow.kind.in_(kinds)))
-        async with self._db.read() as session:
-            return sorted((await session.execute(changed.union(stale))).scalars())
 
     async def lagging(self, limit: int, until: int | None = None) -> list[str]:
         """At most `limit` owners whose streams are not projected up to their heads; with `until` only those
