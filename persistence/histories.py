@@ -22,20 +22,22 @@ was edited) does not keep the loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import func, insert, select
 
 from fitai.engine.records import Bests, merge
-from fitai.persistence.database import Database, ReadSession
+from fitai.persistence.database import Database, ReadSession, Unavailable
 from fitai.persistence.models import ExerciseMark, clean
 
 STRIDE = 64  # rows from mark to mark, and in a page
-WAYS = 8  # ways that are gone side by side: pages in one statement
+WAYS = 16  # ways that are gone side by side: pages in one statement
 LAID = 8  # marks laid in one transaction
 _LOCK = 1181316203  # "Fitk": on PostgreSQL, with the stream; the triggers name it too
 
@@ -50,6 +52,7 @@ class _Wanted(NamedTuple):
     """A page of an exercise: the nearest mark before `marked` if it is not before `after`, and the rows from
     there on, else from `after` on, that are before `until`."""
 
+    stream: int
     exercise: str
     after: _Place
     marked: _Place
@@ -78,67 +81,141 @@ class Asked:
         return (2**63 - 1 if self.started_at is None else self.started_at, self.workouts[0])
 
 
-class Histories:
-    """Questions about the history of a stream, asked in one session.
-
-    far  {exercise: place}: the ways to these places were long; marks up to there (`lay`) shorten them
+class Answer(NamedTuple):
+    """found  for each that asked, per exercise the merged bests of every workout before it, if there are any
+    far    {exercise: place}: the ways to these places were long; marks up to there (`lay`) shorten them
     """
 
-    def __init__(self, session: ReadSession, stream: int) -> None:
-        self._session = session
-        self._stream = stream
-        self.far: dict[str, _Place] = {}
+    found: Sequence[dict[str, Bests]]
+    far: Mapping[str, _Place]
 
-    async def before(self, asked: Sequence[Asked]) -> Sequence[dict[str, Bests]]:
-        """For each of these workouts, per exercise the merged bests of every workout before it.
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """begun: it was answered together with others, as far as one page of each of its ways goes."""
+
+    stream: int
+    asked: Sequence[Asked]
+    begun: bool = False
+    answer: Answer | None = None
+
+    @property
+    def size(self) -> int:
+        """The most ways that it may take."""
+        return sum(len(one.exercises) for one in self.asked)
+
+
+class Histories:
+    """Answers questions about histories. Those that wait at the same time, whoever asks them, are answered in
+    one session, as far as a page of each way goes; one that takes more goes on alone and keeps nobody."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._turn = asyncio.Lock()
+        self._waiting: list[_Question] = []
+
+    async def before(self, stream: int, asked: Sequence[Asked]) -> Answer:
+        """The history of each of these workouts of a stream. Raises Unavailable.
 
         Before is by (started_at, workout); to a workout that has not started every other one is before.
         Exercises without history are absent. Workouts that ask for one exercise share a way.
         """
-        out: Sequence[dict[str, Bests]] = [{} for _ in asked]
-        ways = _ways(asked, out, await self._own(asked) if asked else {})
-        for start in range(0, len(ways), WAYS):
-            going = [way for way in ways[start : start + WAYS] if way.go()]
-            while going:
-                pages = await _read(self._session, self._stream, [way.wanted for way in going], STRIDE)
-                for way, page in zip(going, pages, strict=True):
-                    way.take(page)
-                going = [way for way in going if way.go()]
-        for way in ways:
-            if way.far is not None:
-                self.far[way.exercise] = max(way.far, self.far.get(way.exercise, way.far))
-        return out
+        mine = _Question(stream, asked)
+        if len(asked) == 1 and mine.size <= WAYS:  # several are mostly more than a page apart
+            await self._begin(mine)
+        if mine.answer is None:
+            async with self._db.read() as session:
+                await _answer(session, [mine])
+        assert mine.answer is not None, "it was gone to its end"
+        return mine.answer
 
-    async def _own(self, asked: Sequence[Asked]) -> Mapping[str, Mapping[str, _Place]]:
-        """{exercise: {workout: the place of its row}} of the workouts that ask."""
-        names = sorted({name for one in asked for name in one.workouts})
-        connection = await self._session.connection()
-        statement = _STATEMENTS[self._session.get_bind().dialect.name]
-        out: dict[str, dict[str, _Place]] = {}
-        found = await connection.exec_driver_sql(statement.own, (self._stream, statement.names(names)))
-        rows: Sequence[Any] = found.all()
-        for exercise, started_at, workout in rows:
-            out.setdefault(exercise, {})[workout] = (started_at, workout)
-        return out
+    async def _begin(self, mine: _Question) -> None:
+        self._waiting.append(mine)
+        try:
+            async with self._turn:
+                if not mine.begun:
+                    await self._answer_together(mine)
+        finally:
+            if not mine.begun:
+                self._waiting.remove(mine)
+
+    async def _answer_together(self, mine: _Question) -> None:
+        """Answer what waits, as much as goes together; when that fails, each is on its own."""
+        batch, ways = [mine], mine.size
+        for question in self._waiting:
+            if question is not mine and ways + question.size <= WAYS:
+                batch.append(question)
+                ways += question.size
+        try:
+            async with self._db.read() as session:
+                await _answer(session, batch, pages=1)
+        except Unavailable:
+            raise
+        except Exception:
+            if len(batch) == 1:
+                raise
+        for question in batch:
+            question.begun = True
+            self._waiting.remove(question)
 
 
-def _ways(
-    asked: Sequence[Asked],
-    out: Sequence[dict[str, Bests]],
-    own: Mapping[str, Mapping[str, _Place]],
-) -> list[_Way]:
-    """The ways to the answers: one for each exercise, and one more for each who asks and has a row on it."""
-    in_order = sorted(zip(asked, out, strict=True), key=lambda pair: pair[0].until)
+async def _answer(session: ReadSession, questions: Sequence[_Question], pages: int | None = None) -> None:
+    """Answer those that are at the end of their ways after so many pages of each, without a number all."""
+    own = await _own(session, questions)
+    found: list[Sequence[dict[str, Bests]]] = [[{} for _ in question.asked] for question in questions]
+    ways = [_ways(question, its, own) for question, its in zip(questions, found, strict=True)]
+    everyone = list(chain.from_iterable(ways))
+    for start in range(0, len(everyone), WAYS):
+        going = [way for way in everyone[start : start + WAYS] if way.go()]
+        for _ in count() if pages is None else range(pages):
+            if not going:
+                break
+            for way, page in zip(
+                going, await _read(session, [way.wanted for way in going], STRIDE), strict=True
+            ):
+                way.take(page)
+            going = [way for way in going if way.go()]
+    for question, its, theirs in zip(questions, found, ways, strict=True):
+        if not any(way.stops for way in theirs):
+            far: dict[str, _Place] = {}
+            for way in theirs:
+                if way.far is not None:
+                    far[way.exercise] = max(way.far, far.get(way.exercise, way.far))
+            question.answer = Answer(its, far)
+
+
+_Own = Mapping[tuple[int, str], Mapping[str, _Place]]
+"""{(stream, exercise): {workout: the place of its row}} of the workouts that ask."""
+
+
+async def _own(session: ReadSession, questions: Iterable[_Question]) -> _Own:
+    names = {(each.stream, name) for each in questions for one in each.asked for name in one.workouts}
+    out: dict[tuple[int, str], dict[str, _Place]] = {}
+    if names:
+        statement = _STATEMENTS[session.get_bind().dialect.name]
+        connection = await session.connection()
+        rows: Sequence[Any] = (
+            await connection.exec_driver_sql(statement.own, statement.sent(sorted(names)))
+        ).all()
+        for stream, exercise, started_at, workout in rows:
+            out.setdefault((stream, exercise), {})[workout] = (started_at, workout)
+    return out
+
+
+def _ways(question: _Question, found: Sequence[dict[str, Bests]], own: _Own) -> list[_Way]:
+    """The ways to an answer: one for each exercise, and one more for each who asks and has a row on it."""
+    stream = question.stream
+    in_order = sorted(zip(question.asked, found, strict=True), key=lambda pair: pair[0].until)
     ways = []
-    for exercise in sorted({exercise for one in asked for exercise in one.exercises}):
-        shared = _Way(exercise)
-        places = own.get(clean(exercise), {})
-        for one, found in in_order:
+    for exercise in sorted({exercise for one in question.asked for exercise in one.exercises}):
+        shared = _Way(stream, exercise)
+        places = own.get((stream, clean(exercise)), {})
+        for one, its in in_order:
             if exercise not in one.exercises:
                 continue
             skipped = {place for name in one.workouts if (place := places.get(name, one.until)) < one.until}
-            way = _Way(exercise) if skipped else shared
-            way.stops.append(_Stop(one.until, skipped, found))
+            way = _Way(stream, exercise) if skipped else shared
+            way.stops.append(_Stop(one.until, skipped, its))
             if skipped:
                 ways.append(way)
         if shared.stops:
@@ -159,7 +236,8 @@ class _Way:
     else row by row. More than one stop only if nothing is to be skipped. `far` is the place before which a
     mark would have spared it a page or more."""
 
-    def __init__(self, exercise: str) -> None:
+    def __init__(self, stream: int, exercise: str) -> None:
+        self.stream = stream
         self.exercise = exercise
         self.stops: deque[_Stop] = deque()
         self.far: _Place | None = None
@@ -189,7 +267,7 @@ class _Way:
     @property
     def wanted(self) -> _Wanted:
         """What is to be read next. No mark may hold what the next stop skips."""
-        return _Wanted(self.exercise, self._at, self._marked, self.stops[-1].until)
+        return _Wanted(self.stream, self.exercise, self._at, self._marked, self.stops[-1].until)
 
     @property
     def _marked(self) -> _Place:
@@ -214,7 +292,8 @@ async def lay(db: Database, stream: int, exercise: str, until: _Place) -> bool:
             alone = func.pg_try_advisory_xact_lock(_LOCK, func.hashint8(stream))
             if not (await session.execute(select(alone))).scalar_one():
                 return False
-        [page] = await _read(session, stream, [_Wanted(exercise, _FIRST, until, until)], STRIDE * LAID)
+        wanted = _Wanted(stream, exercise, _FIRST, until, until)
+        [page] = await _read(session, [wanted], STRIDE * LAID)
         bests = Bests() if page.mark is None else Bests.from_json(page.mark[2])
         marks = []
         for count, (started_at, workout, row) in enumerate(page.rows, 1):
@@ -227,12 +306,12 @@ async def lay(db: Database, stream: int, exercise: str, until: _Place) -> bool:
         return len(marks) == LAID
 
 
-async def _read(session: ReadSession, stream: int, wanted: Sequence[_Wanted], limit: int) -> Sequence[_Page]:
+async def _read(session: ReadSession, wanted: Iterable[_Wanted], limit: int) -> Sequence[_Page]:
     """The pages that are wanted, each with at most `limit` rows."""
-    connection = await session.connection()
     statement = _STATEMENTS[session.get_bind().dialect.name]
-    asked = [(clean(one.exercise), *one.after, *one.marked, *one.until) for one in wanted]
-    found = await connection.exec_driver_sql(statement.pages, statement.sent(stream, asked, limit))
+    connection = await session.connection()
+    asked = [(one.stream, clean(one.exercise), *one.after, *one.marked, *one.until) for one in wanted]
+    found = await connection.exec_driver_sql(statement.pages, (*statement.sent(asked), limit))
     in_order: Sequence[Any] = sorted(found.all())
     return [_page(mark, rows) for _, mark, rows in in_order]
 
@@ -253,16 +332,17 @@ class _Sqlite:
     """What is asked for travels as one JSON text."""
 
     own = """
-        SELECT exercise, started_at, workout FROM exercise_bests
-        WHERE stream = ? AND workout IN (SELECT value FROM json_each(?))
+        SELECT b.stream, b.exercise, b.started_at, b.workout
+        FROM json_each(?) AS a JOIN exercise_bests AS b
+            ON b.stream = json_extract(a.value, '$[0]') AND b.workout = json_extract(a.value, '$[1]')
     """
     pages = """
         WITH wanted AS (
-            SELECT key AS number, ? AS stream,
-                json_extract(value, '$[0]') AS exercise,
-                json_extract(value, '$[1]') AS after_at, json_extract(value, '$[2]') AS after,
-                json_extract(value, '$[3]') AS marked_at, json_extract(value, '$[4]') AS marked,
-                json_extract(value, '$[5]') AS until_at, json_extract(value, '$[6]') AS until
+            SELECT key AS number,
+                json_extract(value, '$[0]') AS stream, json_extract(value, '$[1]') AS exercise,
+                json_extract(value, '$[2]') AS after_at, json_extract(value, '$[3]') AS after,
+                json_extract(value, '$[4]') AS marked_at, json_extract(value, '$[5]') AS marked,
+                json_extract(value, '$[6]') AS until_at, json_extract(value, '$[7]') AS until
             FROM json_each(?)
         )
         SELECT w.number,
@@ -287,20 +367,17 @@ class _Sqlite:
     """
 
     @staticmethod
-    def names(names: Sequence[str]) -> str:
-        return orjson.dumps(names).decode()
-
-    @staticmethod
-    def sent(stream: int, asked: Sequence[tuple[Any, ...]], limit: int) -> tuple[Any, ...]:
-        return stream, orjson.dumps(asked).decode(), limit
+    def sent(asked: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        return (orjson.dumps(asked).decode(),)
 
 
 class _Postgres:
     """What is asked for travels as arrays."""
 
     own = """
-        SELECT exercise, started_at, workout::text FROM exercise_bests
-        WHERE stream = $1 AND workout = ANY($2::uuid[])
+        SELECT b.stream, b.exercise, b.started_at, b.workout::text
+        FROM unnest($1::bigint[], $2::uuid[]) AS a(stream, workout) JOIN exercise_bests AS b
+            ON b.stream = a.stream AND b.workout = a.workout
     """
     pages = """
         SELECT w.number,
@@ -311,19 +388,20 @@ class _Postgres:
                     ORDER BY started_at, workout
                 ) FROM (
                     SELECT started_at, workout, bests FROM exercise_bests
-                    WHERE stream = $1 AND exercise = w.exercise
+                    WHERE stream = w.stream AND exercise = w.exercise
                         AND (coalesce(m.started_at, w.after_at), coalesce(m.workout, w.after))
                             < (started_at, workout)
                         AND (w.until_at, w.until) > (started_at, workout)
-                    ORDER BY started_at, workout LIMIT $2
+                    ORDER BY started_at, workout LIMIT $9
                 ) AS page
             )
         FROM unnest(
-            $3::text[], $4::bigint[], $5::uuid[], $6::bigint[], $7::uuid[], $8::bigint[], $9::uuid[]
-        ) WITH ORDINALITY AS w(exercise, after_at, after, marked_at, marked, until_at, until, number)
+            $1::bigint[], $2::text[],
+            $3::bigint[], $4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[], $8::uuid[]
+        ) WITH ORDINALITY AS w(stream, exercise, after_at, after, marked_at, marked, until_at, until, number)
         LEFT JOIN LATERAL (
             SELECT started_at, workout, bests FROM exercise_marks
-            WHERE stream = $1 AND exercise = w.exercise
+            WHERE stream = w.stream AND exercise = w.exercise
                 AND (w.after_at, w.after) <= (started_at, workout)
                 AND (w.marked_at, w.marked) > (started_at, workout)
             ORDER BY started_at DESC, workout DESC LIMIT 1
@@ -331,12 +409,8 @@ class _Postgres:
     """
 
     @staticmethod
-    def names(names: Sequence[str]) -> Sequence[str]:
-        return names
-
-    @staticmethod
-    def sent(stream: int, asked: Sequence[tuple[Any, ...]], limit: int) -> tuple[Any, ...]:
-        return stream, limit, *map(list, zip(*asked, strict=True))
+    def sent(asked: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        return tuple(map(list, zip(*asked, strict=True)))
 
 
 _STATEMENTS: Mapping[str, type[_Sqlite] | type[_Postgres]] = {"sqlite": _Sqlite, "postgresql": _Postgres}

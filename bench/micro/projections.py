@@ -108,7 +108,7 @@ async def measured(engine: str, url: str, people: int, past: int, run: int) -> d
             async with each.write() as session:
                 await session.execute(insert(Stream), [_stream(number) for number in streams])
         earlier = [Projected.of(workout, None) for workout in life.past]
-        projector = Projector(db)
+        projector, histories = Projector(db), Histories(db)
         for stream in streams:
             await projector.project(stream, earlier, 1)
 
@@ -124,12 +124,12 @@ async def measured(engine: str, url: str, people: int, past: int, run: int) -> d
         async def ask() -> None:
             for start in range(0, people, ASKERS):
                 answers = await asyncio.gather(
-                    *(_ask(db, stream, life.whole) for stream in streams[start : start + ASKERS])
+                    *(_ask(histories, stream, life.whole) for stream in streams[start : start + ASKERS])
                 )
                 for answer in answers:
                     assert answer == history, "another history"
 
-        await asyncio.gather(*(_ask(db, 1, life.whole) for _ in range(ASKERS)))  # connects
+        await asyncio.gather(*(_ask(histories, 1, life.whole) for _ in range(ASKERS)))  # connects
         found["project, half of a workout"] = await spent(people, lambda: write(life.half))
         found["history of five exercises"] = await spent(people, ask)
         found["project, all of it"] = await spent(people, lambda: write(life.whole))
@@ -141,11 +141,10 @@ async def measured(engine: str, url: str, people: int, past: int, run: int) -> d
     return found
 
 
-async def _ask(db: Database, stream: int, workout: Workout) -> dict[str, Bests]:
+async def _ask(histories: Histories, stream: int, workout: Workout) -> dict[str, Bests]:
     exercises = {entry.exercise for entry in workout.entries.values()}
-    async with db.read() as session:
-        [found] = await Histories(session, stream).before([Asked([workout.id], None, exercises)])
-    return found
+    found, _ = await histories.before(stream, [Asked([workout.id], None, exercises)])
+    return found[0]
 
 
 def _folded(records: Sequence[Record]) -> Workout:

@@ -108,6 +108,7 @@ class Hosts:
         self.db = db
         self.appender = appender
         self.projector = Projector(db)
+        self._histories = Histories(db)
         self.bus = bus
         self.limits = limits
         self.now_ms = now_ms
@@ -330,11 +331,9 @@ class Hosts:
     async def histories(self, stream: int, asked: Sequence[Asked]) -> Sequence[dict[str, Bests]]:
         """For each of these workouts, per exercise the bests of all workouts that began before it. What made
         it long is shortened for the next time, in the background, one stream after another."""
-        async with self.db.read() as session:
-            histories = Histories(session, stream)
-            found = await histories.before(asked)
-        if histories.far and (self._layer is None or self._layer.done()):
-            self._layer = spawn("live.marks", self._lay(stream, histories.far))
+        found, far = await self._histories.before(stream, asked)
+        if far and (self._layer is None or self._layer.done()):
+            self._layer = spawn("live.marks", self._lay(stream, far))
         return found
 
     async def _lay(self, stream: int, far: Mapping[str, tuple[int, str]]) -> None:

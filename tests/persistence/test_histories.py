@@ -74,9 +74,7 @@ class Diary:
 
     async def ask(self, *asked):
         """The answers, and which ways were long."""
-        async with self.db.read() as session:
-            questions = Histories(session, self.stream)
-            return await questions.before(asked), questions.far
+        return tuple(await Histories(self.db).before(self.stream, asked))
 
     async def marks(self):
         """The places of all marks, in order."""
@@ -235,6 +233,69 @@ async def test_workouts_that_ask_together_read_the_way_between_them_once_or_not_
     assert len(read) <= 2 * (1 + STRIDE)
 
 
+async def test_questions_that_wait_together_share_a_session_whoever_asks(diary, db, person, monkeypatch):
+    sessions, people = [], [diary, *[Diary(db, await person()) for _ in range(7)]]
+    for place, each in enumerate(people):
+        await each.write((new(), NOW, {"bench": lifted(place), "squat": lifted(place + 1)}))
+    answer = histories._answer
+
+    async def noting(session, questions, **how):
+        sessions.append(len(questions))
+        await answer(session, questions, **how)
+
+    monkeypatch.setattr(histories, "_answer", noting)
+    together, asked = Histories(db), Asked([new()], None, {"bench", "squat", "curl"})
+    found = await asyncio.gather(*(together.before(each.stream, [asked]) for each in people))
+    assert [its for its, _ in found] == [[each.before(asked)] for each in people]
+    assert sessions == [1, 5, 2]  # the first finds nobody; then as many as have sixteen ways at most
+    assert len({repr(its) for its, _ in found}) == len(people)
+
+
+async def test_a_long_way_keeps_no_other_question_waiting(diary, db, person, monkeypatch):
+    other = Diary(db, await person())
+    await other.write((new(), NOW, {"bench": lifted(7)}))
+    await diary.write_many(2 * STRIDE)
+    answer, go_on = histories._answer, asyncio.Event()
+
+    async def slow(session, questions, pages=None):
+        if pages is None:
+            await go_on.wait()
+        await answer(session, questions, pages)
+
+    monkeypatch.setattr(histories, "_answer", slow)
+    together, asked = Histories(db), Asked([new()], None, {"bench"})
+    long = asyncio.create_task(together.before(diary.stream, [asked]))
+    short, _ = await together.before(other.stream, [asked])
+    assert short == [other.before(asked)]
+    assert not long.done()
+    go_on.set()
+    assert (await long).found == [diary.before(asked)]
+
+
+async def test_a_question_that_cannot_be_asked_fails_alone(diary, db):
+    await diary.write((new(), NOW, {"bench": lifted(7)}))
+    together, asked = Histories(db), Asked([new()], None, {"bench"})
+    results = await asyncio.gather(
+        together.before(2**70, [asked]),
+        together.before(diary.stream, [asked]),
+        together.before(2**70, [asked]),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, Exception) for result in results] == [True, False, True]
+    assert results[1].found == [diary.before(asked)]
+
+
+async def test_a_question_that_is_given_up_keeps_no_other_waiting(diary, db):
+    await diary.write((new(), NOW, {"bench": lifted(7)}))
+    together, asked = Histories(db), Asked([new()], None, {"bench"})
+    tasks = [asyncio.create_task(together.before(diary.stream, [asked])) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert [answer.found for answer in found[1:]] == [[diary.before(asked)]] * 2
+
+
 async def test_a_long_way_is_read_in_pages(diary, monkeypatch):
     pages = []
     read = histories._read
@@ -249,7 +310,8 @@ async def test_a_long_way_is_read_in_pages(diary, monkeypatch):
     asked = Asked([new()], None, {"bench"})
     found, far = await diary.ask(asked)
     assert (found, far) == ([diary.before(asked)], {"bench": asked.until})
-    assert pages == [STRIDE, STRIDE, STRIDE, 1]
+    alone = [STRIDE, STRIDE, STRIDE, 1]
+    assert pages == [STRIDE, *alone]  # the first page was read together with what others asked
 
 
 async def test_a_workout_that_goes_on_keeps_the_marks_below_it(diary):
@@ -315,7 +377,7 @@ async def test_a_row_that_is_written_while_a_mark_is_laid_does_not_escape_it(dia
 
     with monkeypatch.context() as patch:
         patch.setattr(histories, "_read", slow)
-        laying = asyncio.create_task(diary.lay())
+        laying = asyncio.create_task(lay(diary.db, diary.stream, "bench", LAST))
         await has_read.wait()
         writing = asyncio.create_task(diary.write((new(), NOW - 1, {"bench": lifted(99)})))
         await asyncio.wait([writing], timeout=0.2)

@@ -101,7 +101,7 @@ def log_questions(log):
     }
 
 
-def other_questions(session):
+def other_questions(session, histories):
     """Every question about a person's workouts, and those of the timers about everybody's."""
     workouts, snapshots = Workouts(session), Snapshots(session)
     late = NOW + 86_400_000 * 2 * 150
@@ -123,7 +123,7 @@ def other_questions(session):
         "unchanged, later page": snapshots.unchanged(MINE, 3000, Place(late, mine(7)), 20),
         "moved": snapshots.moved(MINE, HEAD - 50),
         "opening": read_opening(session, str(uuid.UUID(_md5(f"u{MINE}"))), NOW + 5),
-        "histories": Histories(session, MINE).before([asked]),
+        "histories": histories.before(MINE, [asked]),
     }
 
 
@@ -144,7 +144,10 @@ async def asked_of(db):
     """{question: its statements}."""
     found = {}
     async with db.read() as session:
-        for name, question in {**log_questions(Log(session)), **other_questions(session)}.items():
+        for name, question in {
+            **log_questions(Log(session)),
+            **other_questions(session, Histories(db)),
+        }.items():
             with statements() as seen:
                 await question
             found[name] = list(seen)

@@ -462,8 +462,8 @@ async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, pro
     assert await ids(db, ann.stream, exercise="be\x00nch") == [workout]
     await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
     assert len(await sets_of(db, workout)) == 2
-    async with db.read() as session:
-        (found,) = await Histories(session, ann.stream.id).before([Asked([new()], None, {"be\x00nch"})])
+    asked = Asked([new()], None, {"be\x00nch"})
+    ((found,), _) = await Histories(db).before(ann.stream.id, [asked])
     assert set(found) == {"be\x00nch"}
 
 
