@@ -22,7 +22,6 @@ was edited) does not keep the loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ import orjson
 from sqlalchemy import func, insert, select
 
 from fitai.engine.records import Bests, merge
-from fitai.persistence.database import Database, ReadSession, Unavailable
+from fitai.persistence.database import Database, ReadSession
 from fitai.persistence.models import ExerciseMark, clean
 
 STRIDE = 64  # rows from mark to mark, and in a page
@@ -90,79 +89,20 @@ class Answer(NamedTuple):
     far: Mapping[str, _Place]
 
 
-@dataclass(slots=True, eq=False)
-class _Question:
-    """begun: it was answered together with others, as far as one page of each of its ways goes."""
-
-    stream: int
-    asked: Sequence[Asked]
-    begun: bool = False
-    answer: Answer | None = None
-
-    @property
-    def size(self) -> int:
-        """The most ways that it may take."""
-        return sum(len(one.exercises) for one in self.asked)
+Question = tuple[int, Sequence[Asked]]
+"""A stream, and the workouts of it whose histories are asked for."""
 
 
-class Histories:
-    """Answers questions about histories. Those that wait at the same time, whoever asks them, are answered in
-    one session, as far as a page of each way goes; one that takes more goes on alone and keeps nobody."""
+async def answers(
+    session: ReadSession, questions: Sequence[Question], pages: int | None = None
+) -> Sequence[Answer | None]:
+    """The answers; with `pages` None for a question of which a way is longer than so many pages.
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._turn = asyncio.Lock()
-        self._waiting: list[_Question] = []
-
-    async def before(self, stream: int, asked: Sequence[Asked]) -> Answer:
-        """The history of each of these workouts of a stream. Raises Unavailable.
-
-        Before is by (started_at, workout); to a workout that has not started every other one is before.
-        Exercises without history are absent. Workouts that ask for one exercise share a way.
-        """
-        mine = _Question(stream, asked)
-        if len(asked) == 1 and mine.size <= WAYS:  # several are mostly more than a page apart
-            await self._begin(mine)
-        if mine.answer is None:
-            async with self._db.read() as session:
-                await _answer(session, [mine])
-        assert mine.answer is not None, "it was gone to its end"
-        return mine.answer
-
-    async def _begin(self, mine: _Question) -> None:
-        self._waiting.append(mine)
-        try:
-            async with self._turn:
-                if not mine.begun:
-                    await self._answer_together(mine)
-        finally:
-            if not mine.begun:
-                self._waiting.remove(mine)
-
-    async def _answer_together(self, mine: _Question) -> None:
-        """Answer what waits, as much as goes together; when that fails, each is on its own."""
-        batch, ways = [mine], mine.size
-        for question in self._waiting:
-            if question is not mine and ways + question.size <= WAYS:
-                batch.append(question)
-                ways += question.size
-        try:
-            async with self._db.read() as session:
-                await _answer(session, batch, pages=1)
-        except Unavailable:
-            raise
-        except Exception:
-            if len(batch) == 1:
-                raise
-        for question in batch:
-            question.begun = True
-            self._waiting.remove(question)
-
-
-async def _answer(session: ReadSession, questions: Sequence[_Question], pages: int | None = None) -> None:
-    """Answer those that are at the end of their ways after so many pages of each, without a number all."""
+    Before is by (started_at, workout); to a workout that has not started every other one is before. Exercises
+    without history are absent. Workouts of a question that ask for one exercise share a way.
+    """
     own = await _own(session, questions)
-    found: list[Sequence[dict[str, Bests]]] = [[{} for _ in question.asked] for question in questions]
+    found: list[Sequence[dict[str, Bests]]] = [[{} for _ in asked] for _, asked in questions]
     ways = [_ways(question, its, own) for question, its in zip(questions, found, strict=True)]
     everyone = list(chain.from_iterable(ways))
     for start in range(0, len(everyone), WAYS):
@@ -175,21 +115,25 @@ async def _answer(session: ReadSession, questions: Sequence[_Question], pages: i
             ):
                 way.take(page)
             going = [way for way in going if way.go()]
-    for question, its, theirs in zip(questions, found, ways, strict=True):
-        if not any(way.stops for way in theirs):
-            far: dict[str, _Place] = {}
-            for way in theirs:
-                if way.far is not None:
-                    far[way.exercise] = max(way.far, far.get(way.exercise, way.far))
-            question.answer = Answer(its, far)
+    return [_answer(its, theirs) for its, theirs in zip(found, ways, strict=True)]
+
+
+def _answer(found: Sequence[dict[str, Bests]], ways: Sequence[_Way]) -> Answer | None:
+    if any(way.stops for way in ways):
+        return None
+    far: dict[str, _Place] = {}
+    for way in ways:
+        if way.far is not None:
+            far[way.exercise] = max(way.far, far.get(way.exercise, way.far))
+    return Answer(found, far)
 
 
 _Own = Mapping[tuple[int, str], Mapping[str, _Place]]
 """{(stream, exercise): {workout: the place of its row}} of the workouts that ask."""
 
 
-async def _own(session: ReadSession, questions: Iterable[_Question]) -> _Own:
-    names = {(each.stream, name) for each in questions for one in each.asked for name in one.workouts}
+async def _own(session: ReadSession, questions: Iterable[Question]) -> _Own:
+    names = {(stream, name) for stream, asked in questions for one in asked for name in one.workouts}
     out: dict[tuple[int, str], dict[str, _Place]] = {}
     if names:
         statement = _STATEMENTS[session.get_bind().dialect.name]
@@ -202,12 +146,12 @@ async def _own(session: ReadSession, questions: Iterable[_Question]) -> _Own:
     return out
 
 
-def _ways(question: _Question, found: Sequence[dict[str, Bests]], own: _Own) -> list[_Way]:
+def _ways(question: Question, found: Sequence[dict[str, Bests]], own: _Own) -> list[_Way]:
     """The ways to an answer: one for each exercise, and one more for each who asks and has a row on it."""
-    stream = question.stream
-    in_order = sorted(zip(question.asked, found, strict=True), key=lambda pair: pair[0].until)
+    stream, asked = question
+    in_order = sorted(zip(asked, found, strict=True), key=lambda pair: pair[0].until)
     ways = []
-    for exercise in sorted({exercise for one in question.asked for exercise in one.exercises}):
+    for exercise in sorted({exercise for one in asked for exercise in one.exercises}):
         shared = _Way(stream, exercise)
         places = own.get((stream, clean(exercise)), {})
         for one, its in in_order:

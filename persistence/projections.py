@@ -24,11 +24,11 @@ from fitai.engine.ops import Record
 from fitai.engine.timers import timers
 from fitai.engine.workout import Workout
 from fitai.persistence.database import Database, Locked, Unavailable, WriteSession
-from fitai.persistence.log import Log, StreamRow
+from fitai.persistence.log import Log, Place, StreamRow
 from fitai.persistence.models import ExerciseBests, Id, RecordRow, SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projected import Projected, happened_at, workout_row
 from fitai.persistence.snapshots import mark
-from fitai.persistence.upserts import STATEMENTS, Filling, Place, Postgres, Sqlite
+from fitai.persistence.upserts import STATEMENTS, Filling, Postgres, Sqlite
 from fitai.sync.fold import fold
 from fitai.sync.timeline import SERVER
 

@@ -15,11 +15,9 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fitai.persistence.log import Place
 from fitai.persistence.models import Base, ExerciseBests, SetRow, Snapshot, WorkoutRow, array_type
 from fitai.persistence.projected import Projected, Row, bests_rows, set_rows, snapshot_row
-
-Place = tuple[int, str]
-"""(stream, workout)."""
 
 Move = tuple[int, int]
 """(stream, place in it up to which everything is projected)."""

@@ -7,8 +7,15 @@ did before. How much processor time takes one write, and one question about hist
 **Peer.** The driver alone (`sqlite3`, `asyncpg`): `executemany` of the very rows into another database of the
 same schema, a transaction for as many workouts; a `SELECT` of the very rows that a history is made of.
 
-**Figure.** Milliseconds of the process's processor time, of the event loop's thread, and the rate; on SQLite
-and on PostgreSQL. BEFORE/AFTER
+**Figure.** Milliseconds of the process's processor time, those of the event loop's thread (which one server
+runs out of first), and the rate by the clock. On two busy cores in November 2026, of the loop's thread,
+before these were prepared statements that take all that wait, and after:
+
+    |            | one write, half | one write, all | a history | the driver's own insert, select |
+    |------------|-----------------|----------------|-----------|---------------------------------|
+    | SQLite     |     1.35 → 0.25 |    1.58 → 0.34 | 4.7 → 0.6 |                      0.17, 0.12 |
+    | PostgreSQL |     1.73 → 0.28 |    2.12 → 0.47 | 5.0 → 0.7 |                      0.14, 0.15 |
+
 
 **Control.** Every history is the one that all earlier workouts come to; every set is stored, and the peer
 inserts exactly the rows that were stored.
@@ -38,8 +45,9 @@ from fitai.bench.micro.report import Figure
 from fitai.engine.ops import Record
 from fitai.engine.records import Bests, bests_of, workout_bests
 from fitai.engine.workout import Workout
+from fitai.gateways.live.histories import Histories
 from fitai.persistence.database import Database
-from fitai.persistence.histories import Asked, Histories
+from fitai.persistence.histories import Asked
 from fitai.persistence.models import Stream
 from fitai.persistence.projections import Projected, Projector
 from fitai.sync.fold import fold

@@ -15,6 +15,7 @@ from fitai.engine.ops import Dot, Record
 from fitai.engine.records import Bests
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.live.allowance import DAY_MS
+from fitai.gateways.live.histories import Histories
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.jobs import Key, KeyReuse
 from fitai.gateways.live.limits import LiveLimits
@@ -26,7 +27,7 @@ from fitai.gateways.together import Together
 from fitai.persistence.append import Appender, Companion
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices
-from fitai.persistence.histories import Asked, Histories, lay
+from fitai.persistence.histories import Asked, lay
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.leases import Leases
 from fitai.persistence.log import Log, Place

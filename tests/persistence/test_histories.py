@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select, update
 from fitai.engine.records import Bests, merge
 from fitai.engine.workout import state
 from fitai.persistence import histories
-from fitai.persistence.histories import STRIDE, Asked, Histories, lay
+from fitai.persistence.histories import STRIDE, Asked, answers, lay
 from fitai.persistence.models import ExerciseBests, ExerciseMark, WorkoutRow
 from fitai.persistence.projections import Projected, Projector
 from fitai.sync.fold import Folded
@@ -58,7 +58,7 @@ class Diary:
         return names
 
     def before(self, one):
-        """What is expected of `Histories.before` for one that asks."""
+        """What is expected for one that asks."""
         found = {}
         for exercise in one.exercises:
             history = merge(
@@ -74,7 +74,10 @@ class Diary:
 
     async def ask(self, *asked):
         """The answers, and which ways were long."""
-        return tuple(await Histories(self.db).before(self.stream, asked))
+        async with self.db.read() as session:
+            [answer] = await answers(session, [(self.stream, asked)])
+        assert answer is not None
+        return tuple(answer)
 
     async def marks(self):
         """The places of all marks, in order."""
@@ -233,67 +236,15 @@ async def test_workouts_that_ask_together_read_the_way_between_them_once_or_not_
     assert len(read) <= 2 * (1 + STRIDE)
 
 
-async def test_questions_that_wait_together_share_a_session_whoever_asks(diary, db, person, monkeypatch):
-    sessions, people = [], [diary, *[Diary(db, await person()) for _ in range(7)]]
-    for place, each in enumerate(people):
-        await each.write((new(), NOW, {"bench": lifted(place), "squat": lifted(place + 1)}))
-    answer = histories._answer
-
-    async def noting(session, questions, **how):
-        sessions.append(len(questions))
-        await answer(session, questions, **how)
-
-    monkeypatch.setattr(histories, "_answer", noting)
-    together, asked = Histories(db), Asked([new()], None, {"bench", "squat", "curl"})
-    found = await asyncio.gather(*(together.before(each.stream, [asked]) for each in people))
-    assert [its for its, _ in found] == [[each.before(asked)] for each in people]
-    assert sessions == [1, 5, 2]  # the first finds nobody; then as many as have sixteen ways at most
-    assert len({repr(its) for its, _ in found}) == len(people)
-
-
-async def test_a_long_way_keeps_no_other_question_waiting(diary, db, person, monkeypatch):
+async def test_a_question_is_not_answered_by_fewer_pages_than_it_takes(diary, db, person):
     other = Diary(db, await person())
     await other.write((new(), NOW, {"bench": lifted(7)}))
     await diary.write_many(2 * STRIDE)
-    answer, go_on = histories._answer, asyncio.Event()
-
-    async def slow(session, questions, pages=None):
-        if pages is None:
-            await go_on.wait()
-        await answer(session, questions, pages)
-
-    monkeypatch.setattr(histories, "_answer", slow)
-    together, asked = Histories(db), Asked([new()], None, {"bench"})
-    long = asyncio.create_task(together.before(diary.stream, [asked]))
-    short, _ = await together.before(other.stream, [asked])
-    assert short == [other.before(asked)]
-    assert not long.done()
-    go_on.set()
-    assert (await long).found == [diary.before(asked)]
-
-
-async def test_a_question_that_cannot_be_asked_fails_alone(diary, db):
-    await diary.write((new(), NOW, {"bench": lifted(7)}))
-    together, asked = Histories(db), Asked([new()], None, {"bench"})
-    results = await asyncio.gather(
-        together.before(2**70, [asked]),
-        together.before(diary.stream, [asked]),
-        together.before(2**70, [asked]),
-        return_exceptions=True,
-    )
-    assert [isinstance(result, Exception) for result in results] == [True, False, True]
-    assert results[1].found == [diary.before(asked)]
-
-
-async def test_a_question_that_is_given_up_keeps_no_other_waiting(diary, db):
-    await diary.write((new(), NOW, {"bench": lifted(7)}))
-    together, asked = Histories(db), Asked([new()], None, {"bench"})
-    tasks = [asyncio.create_task(together.before(diary.stream, [asked])) for _ in range(3)]
-    await asyncio.sleep(0)
-    tasks[0].cancel()
-    found = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(found[0], asyncio.CancelledError)
-    assert [answer.found for answer in found[1:]] == [[diary.before(asked)]] * 2
+    asked = Asked([new()], None, {"bench"})
+    async with db.read() as session:
+        long, short = await answers(session, [(diary.stream, [asked]), (other.stream, [asked])], pages=1)
+        [all_of_it] = await answers(session, [(diary.stream, [asked])], pages=3)
+    assert (long, short.found, all_of_it.found) == (None, [other.before(asked)], [diary.before(asked)])
 
 
 async def test_a_long_way_is_read_in_pages(diary, monkeypatch):
@@ -310,8 +261,7 @@ async def test_a_long_way_is_read_in_pages(diary, monkeypatch):
     asked = Asked([new()], None, {"bench"})
     found, far = await diary.ask(asked)
     assert (found, far) == ([diary.before(asked)], {"bench": asked.until})
-    alone = [STRIDE, STRIDE, STRIDE, 1]
-    assert pages == [STRIDE, *alone]  # the first page was read together with what others asked
+    assert pages == [STRIDE, STRIDE, STRIDE, 1]
 
 
 async def test_a_workout_that_goes_on_keeps_the_marks_below_it(diary):

@@ -17,7 +17,7 @@ from fitai.engine.ops import Dot
 from fitai.engine.timers import IDLE_MS
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.database import Database
-from fitai.persistence.histories import Asked, Histories, lay
+from fitai.persistence.histories import Asked, answers, lay
 from fitai.persistence.log import Log
 from fitai.persistence.models import IS_LONG
 from fitai.persistence.opening import read_opening
@@ -101,7 +101,7 @@ def log_questions(log):
     }
 
 
-def other_questions(session, histories):
+def other_questions(session):
     """Every question about a person's workouts, and those of the timers about everybody's."""
     workouts, snapshots = Workouts(session), Snapshots(session)
     late = NOW + 86_400_000 * 2 * 150
@@ -123,7 +123,7 @@ def other_questions(session, histories):
         "unchanged, later page": snapshots.unchanged(MINE, 3000, Place(late, mine(7)), 20),
         "moved": snapshots.moved(MINE, HEAD - 50),
         "opening": read_opening(session, str(uuid.UUID(_md5(f"u{MINE}"))), NOW + 5),
-        "histories": histories.before(MINE, [asked]),
+        "histories": answers(session, [(MINE, [asked])]),
     }
 
 
@@ -146,7 +146,7 @@ async def asked_of(db):
     async with db.read() as session:
         for name, question in {
             **log_questions(Log(session)),
-            **other_questions(session, Histories(db)),
+            **other_questions(session),
         }.items():
             with statements() as seen:
                 await question

@@ -10,7 +10,7 @@ from fitai.engine.workout import Limits, state
 from fitai.persistence import opening, projections, upserts
 from fitai.persistence.append import Append
 from fitai.persistence.database import Unavailable
-from fitai.persistence.histories import Asked, Histories
+from fitai.persistence.histories import Asked, answers
 from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector, deadlines
@@ -463,8 +463,9 @@ async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, pro
     await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
     assert len(await sets_of(db, workout)) == 2
     asked = Asked([new()], None, {"be\x00nch"})
-    ((found,), _) = await Histories(db).before(ann.stream.id, [asked])
-    assert set(found) == {"be\x00nch"}
+    async with db.read() as session:
+        [answer] = await answers(session, [(ann.stream.id, [asked])])
+    assert set(answer.found[0]) == {"be\x00nch"}
 
 
 # -- merged workouts ---------------------------------------------------------------------------------------
