@@ -311,8 +311,7 @@ class Hosts:
     async def device_name(self, user: str, device: int) -> str:
         """What the person calls a device."""
         async with self.db.read() as session:
-            found = await Devices(session).get(user, device)
-        return "" if found is None else found.name
+            return await Devices(session).name(user, device) or ""
 
     async def open_workouts(self, stream: int) -> Sequence[str]:
         """The stream's workouts that are not over, by the projections."""
