@@ -21,7 +21,7 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from fitai.engine.entities import SetRow, Workout
@@ -110,10 +110,18 @@ class Bests:
     def absorb(self, document: Mapping[str, Any]) -> None:
         """Merge in what `to_json` made of another. Of very many most beat nothing, and are only looked at."""
         for type_, best in document["best"].items():
-            if type_ in RECORD_TYPES:
-                _absorb(self.best, type_, type_, best)
-        for load, best in document["reps"].items():
-            _absorb(self.reps, int(load), "reps", best)
+            held = self.best.get(type_)
+            if held is None:
+                if type_ in RECORD_TYPES:
+                    self.best[type_] = Best(*best)
+            elif best[0] == held.value or _exceeds(type_, best[0], held.value):
+                self.best[type_] = _better(type_, held, Best(*best))
+        for key, best in document["reps"].items():
+            held = self.reps.get(load := int(key))
+            if held is None:
+                self.reps[load] = Best(*best)
+            elif best[0] >= held.value:
+                self.reps[load] = _better("reps", held, Best(*best))
 
 
 def workout_bests(w: Workout, formula: str = "epley") -> dict[str, Bests]:
@@ -155,14 +163,6 @@ def records(bests: Bests, history: Bests | None) -> list[RecordHit]:
         if hit is not None:
             hits.append(hit)
     return hits
-
-
-def _absorb(bests: dict[Any, Best], key: str | int, type_: str, best: Sequence[Any]) -> None:
-    held = bests.get(key)
-    if held is None or _exceeds(type_, best[0], held.value):
-        bests[key] = Best(*best)
-    elif best[0] == held.value:
-        bests[key] = _better(type_, held, Best(*best))
 
 
 _NONE: Final = Bests()

@@ -7,12 +7,10 @@ from enum import Enum
 from typing import Any
 
 import orjson
-from sqlalchemy import Dialect
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fitai.persistence.log import COLUMNS
-from fitai.persistence.models import RecordRow
+from fitai.persistence.models import RecordRow, array_type
 
 LOCK_WAIT_MS = 100  # the longest that a whole batch waits for a row of another transaction
 
@@ -33,10 +31,8 @@ class Fate(Enum):
 
 
 def _array_types() -> list[str]:
-    """The types of `COLUMNS` on PostgreSQL, without lengths: a cast to one would cut off what is too long."""
     columns = RecordRow.__table__.columns
-    dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    return [columns[name].type.compile(dialect).partition("(")[0] for name in COLUMNS]
+    return [array_type(columns[name]) for name in COLUMNS]
 
 
 class Sqlite:

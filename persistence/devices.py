@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import Device, RefreshToken, User, clean
@@ -64,8 +64,13 @@ class Devices:
 
     async def is_live(self, user: str, device: int) -> bool:
         """Whether the device is enrolled and not revoked: the check of every access token."""
-        query = select(Device.id).where(*_of(user, device), Device.revoked_at.is_(None))
-        return (await self._session.execute(query)).scalar_one_or_none() is not None
+        found = await self._session.execute(_IS_LIVE, {"user": user, "device": device})
+        return found.scalar_one_or_none() is not None
+
+    async def name(self, user: str, device: int) -> str | None:
+        """What the person calls a device, revoked or not."""
+        found = await self._session.execute(_NAME, {"user": user, "device": device})
+        return found.scalar_one_or_none()
 
     async def revoked_since(self, moment: int) -> Sequence[tuple[str, int]]:
         """(user, device) of all that were revoked after a moment (Unix ms) and are not back."""
@@ -248,6 +253,12 @@ class Devices:
             .where(RefreshToken.revoked_at.is_(None))
             .values(revoked_at=now)
         )
+
+
+# Asked for each connection and each request: built once.
+_ONE = (Device.user_id == bindparam("user"), Device.id == bindparam("device"))
+_NAME = select(Device.name).where(*_ONE)
+_IS_LIVE = select(Device.id).where(*_ONE, Device.revoked_at.is_(None))
 
 
 def _of(user: str, device: int) -> tuple[ColumnElement[bool], ...]:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, PoolProxiedConnection
 
+from fitai.persistence import sqlite
 from fitai.persistence.absence import is_gone
 from fitai.persistence.meters import POOL_OUT, POOL_WAIT
 
@@ -135,8 +136,8 @@ def sqlite_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
-        # Transactions are begun below, in words: Python's own way would begin them late and deferred.
-        connect_args={"isolation_level": None, "timeout": busy_s},
+        # Transactions are begun in words, see below: Python's own way would begin them deferred.
+        connect_args={"async_creator_fn": sqlite.connection, "isolation_level": None, "timeout": busy_s},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -152,8 +153,10 @@ def sqlite_engine(
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
-    def start(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    def start(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite.Connection)
+        driver.begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     return engine
 

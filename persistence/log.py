@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Select, desc, func, literal_column, select, text, tuple_
+from sqlalchemy import Select, bindparam, desc, func, literal_column, select, text, tuple_
 
 from fitai.engine.ops import Dot, Op, Record, Verdict
 from fitai.persistence.database import ReadSession
@@ -87,11 +87,11 @@ class Log:
 
     async def stream_of(self, owner: str) -> StreamRow | None:
         """The stream of a user; None when there is no such user."""
-        return await self._stream(_STREAM.where(Stream.owner == owner))
+        return await self._stream(_STREAM_OF, {"owner": owner})
 
     async def stream(self, stream: int) -> StreamRow | None:
         """A stream by its id."""
-        return await self._stream(_STREAM.where(Stream.id == stream))
+        return await self._stream(_STREAM_BY_ID, {"stream": stream})
 
     async def heads(self, streams: Iterable[int]) -> dict[int, int]:
         """{stream: head} of those that exist."""
@@ -117,8 +117,7 @@ class Log:
             device: Position(n + 1, base, _beyond(None if beyond is None else orjson.loads(beyond)), te)
             for device, n, base, beyond, te in rows.all()
         }
-        forks = _enrolled(stream, Device.id).where(Device.forked_at.is_not(None))
-        for device in (await self._session.execute(forks)).scalars():
+        for device in (await self._session.execute(_FORKS, {"stream": stream})).scalars():
             if device not in positions:
                 positions[device] = await self._start(stream, device)
         return positions
@@ -220,8 +219,8 @@ class Log:
         )
         return {row.workout: row.rev for row in (await self._session.execute(query)).all()}
 
-    async def _stream(self, query: Select[*tuple[Any, ...]]) -> StreamRow | None:
-        row = (await self._session.execute(query)).one_or_none()
+    async def _stream(self, query: Select[*tuple[Any, ...]], named: Mapping[str, Any]) -> StreamRow | None:
+        row = (await self._session.execute(query, named)).one_or_none()
         return None if row is None else StreamRow(*row)
 
     async def _records(self, query: Select[*tuple[Any, ...]]) -> list[Record]:
@@ -229,6 +228,12 @@ class Log:
 
 
 _STREAM = select(Stream.id, Stream.owner, Stream.epoch, Stream.head, Stream.projected, Stream.last_rt)
+_STREAM_OF = _STREAM.where(Stream.owner == bindparam("owner"))
+_STREAM_BY_ID = _STREAM.where(Stream.id == bindparam("stream"))
+_FORKS = text(
+    "SELECT d.id FROM devices AS d JOIN streams AS s ON s.owner = d.user_id"
+    " WHERE s.id = :stream AND d.forked_at IS NOT NULL"
+)
 _RECORD = select(
     RecordRow.seq,
     RecordRow.device,

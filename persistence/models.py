@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Dialect,
     Float,
     ForeignKey,
@@ -36,6 +37,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -64,6 +66,14 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Replace what can not be stored."""
         return None if value is None else clean(value)
+
+
+def array_type(column: ColumnElement[Any]) -> str:
+    """The type of a column on PostgreSQL, without a length: a cast to one would cut off what is too long."""
+    return column.type.compile(_POSTGRESQL).partition("(")[0]
+
+
+_POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def clean(value: str) -> str:

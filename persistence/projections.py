@@ -14,70 +14,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, case, delete, exists, literal, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, delete, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fitai.engine.ops import Record
-from fitai.engine.records import workout_bests
 from fitai.engine.timers import timers
-from fitai.engine.units import to_ug
-from fitai.engine.workout import Workout, state
-from fitai.persistence.database import Database, Locked, ReadSession, Unavailable, WriteSession
-from fitai.persistence.log import Log, StreamRow
-from fitai.persistence.models import (
-    Base,
-    ExerciseBests,
-    Id,
-    RecordRow,
-    SetRow,
-    Snapshot,
-    Stream,
-    WorkoutRow,
-    clean,
-)
+from fitai.engine.workout import Workout
+from fitai.persistence.database import Database, Locked, Unavailable, WriteSession
+from fitai.persistence.log import Log, Place, StreamRow
+from fitai.persistence.models import ExerciseBests, Id, RecordRow, SetRow, Snapshot, Stream, WorkoutRow
+from fitai.persistence.projected import Projected, happened_at, workout_row
 from fitai.persistence.snapshots import mark
+from fitai.persistence.upserts import STATEMENTS, Filling, Postgres, Sqlite
 from fitai.sync.fold import fold
 from fitai.sync.timeline import SERVER
+
+# What is projected belongs to the projector's surface.
+__all__ = ["Due", "Projected", "Projector", "Stale", "deadlines", "happened_at"]
 
 _log = structlog.get_logger(__name__)
 
 CHUNK = 50  # workouts in one transaction of a rebuild
-_MOST = 2**63 - 1  # what a column of the database can hold
+TOGETHER = 50  # workouts of several callers in one transaction
+FILLED = 500  # sets in one statement, and those of one workout more
 
-Row = dict[str, Any]
 Due = Callable[[Workout, Sequence[Record]], int | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Projected:
-    """What the projections hold of one workout.
-
-    seq       place in the stream of the workout's last record that is folded here
-    document  the engine's state document
-    bests     {exercise: its bests in this workout, as JSON}; empty for a removed workout
-    due_at    when the server has to act next, Unix ms, or None
-    """
-
-    seq: int
-    document: Mapping[str, Any]
-    bests: Mapping[str, Any]
-    due_at: int | None = None
-
-    @classmethod
-    def of(cls, workout: Workout, due_at: int | None) -> Self:
-        """The projection of a fold."""
-        kept = workout.known and not workout.removed
-        bests = workout_bests(workout) if kept else {}
-        as_json = {exercise: its.to_json() for exercise, its in bests.items()}
-        return cls(workout.seq, state(workout), as_json, due_at)
-
-    @property
-    def workout(self) -> str:
-        """The workout's id."""
-        return str(self.document["id"])
 
 
 class Stale(NamedTuple):
@@ -104,6 +68,7 @@ class Projector:
         self._db = db
         self._turn = asyncio.Lock()
         self._waiting: list[_Waiting] = []
+        self._statements = STATEMENTS[db.dialect]
 
     async def project(self, stream: int, workouts: Iterable[Projected], upto_seq: int) -> None:
         """Write these workouts and move the stream's watermark to `upto_seq`, in one transaction.
@@ -120,23 +85,6 @@ class Projector:
         finally:
             if not mine.done:
                 self._waiting.remove(mine)
-
-    async def touched(self, stream: int, kinds: Iterable[str] | None = None) -> list[str]:
-        """The workouts that the projections do not hold as they are: those with records after the watermark,
-        and those that an older version of the fold wrote. With `kinds`, only those with such ops."""
-        changed = (
-            select(RecordRow.workout)
-            .join(Stream, Stream.id == RecordRow.stream)
-            .where(RecordRow.stream == stream, RecordRow.seq > Stream.projected)
-        )
-        stale = select(Snapshot.workout).where(Snapshot.stream == stream, Snapshot.mark > mark())
-        if kinds is not None:
-            changed = changed.where(RecordRow.kind.in_(kinds))
-            # Asked for each stale workout, mostly none: the log has no index of kinds, and may be long.
-            its = (RecordRow.stream == stream) & (RecordRow.workout == Snapshot.workout)
-            stale = stale.where(exists().where(its, RecordRow.kind.in_(kinds)))
-        async with self._db.read() as session:
-            return sorted((await session.execute(changed.union(stale))).scalars())
 
     async def lagging(self, limit: int, until: int | None = None) -> list[str]:
         """At most `limit` owners whose streams are not projected up to their heads; with `until` only those
@@ -240,8 +188,8 @@ class Projector:
         return Projected.of(workout, due(workout, records))
 
     async def _write(self, mine: _Waiting) -> None:
-        """Write everything that waits; when that fails, only what this caller brought."""
-        batch = list(self._waiting)
+        """Write what waits, as much as goes down together; when that fails, only what this caller brought."""
+        batch = self._together(mine)
         try:
             await self._commit(batch)
         except Exception as error:
@@ -255,17 +203,28 @@ class Projector:
             waiting.done = True
             self._waiting.remove(waiting)
 
+    def _together(self, mine: _Waiting) -> Sequence[_Waiting]:
+        batch, workouts = [mine], len(mine.workouts)
+        for waiting in self._waiting:
+            if waiting is not mine and workouts + len(waiting.workouts) <= TOGETHER:
+                batch.append(waiting)
+                workouts += len(waiting.workouts)
+        return batch
+
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
-        newest: dict[tuple[int, str], Projected] = {}
+        newest: dict[Place, Projected] = {}
+        upto: dict[int, int] = {}
         for waiting in batch:
+            upto[waiting.stream] = max(waiting.upto, upto.get(waiting.stream, 0))
             for projected in waiting.workouts:
                 place = (waiting.stream, projected.workout)
                 if place not in newest or newest[place].seq <= projected.seq:
                     newest[place] = projected
         async with self._db.write() as session:
-            await _write_workouts(session, newest)
-            for waiting in sorted(batch, key=lambda waiting: waiting.stream):
-                await session.execute(_watermark(waiting.stream, waiting.upto))
+            connection = await session.connection()
+            if newest:
+                await _write_workouts(connection, self._statements, newest)
+            await self._statements.watermark(connection, sorted(upto.items()))
 
 
 async def _forget_strange(session: WriteSession, row: StreamRow, names: Sequence[str]) -> None:
@@ -278,89 +237,19 @@ async def _forget_strange(session: WriteSession, row: StreamRow, names: Sequence
         await session.execute(gone.execution_options(synchronize_session=False))
 
 
-def _watermark(stream: int, upto: int) -> Any:
-    """Never back, and never beyond the head."""
-    reached = case((Stream.head < upto, Stream.head), else_=upto)
-    return (
-        update(Stream)
-        .where(Stream.id == stream, Stream.projected < reached)
-        .values(projected=reached)
-        .execution_options(synchronize_session=False)
-    )
-
-
-async def _write_workouts(session: WriteSession, newest: Mapping[tuple[int, str], Projected]) -> None:
-    if not newest:
-        return
-    # In one order everywhere, so that two nodes that write the same rows wait instead of deadlocking.
-    rows = [_workout_row(stream, newest[stream, name]) for stream, name in sorted(newest)]
-    won = await _upsert(session, WorkoutRow, rows, newer=True)
-    kept = {place: newest[place] for place in won}
-    if not kept:
-        return
-    snapshots = [_snapshot_row(stream, projected) for (stream, _), projected in kept.items()]
-    await _upsert(session, Snapshot, snapshots)
-    sets = [row for (stream, _), projected in kept.items() for row in _set_rows(stream, projected)]
-    await _replace(session, SetRow, ("stream", "workout", "id"), kept, sets)
-    bests = [row for (stream, _), projected in kept.items() for row in _bests_rows(stream, projected)]
-    await _replace(session, ExerciseBests, ("stream", "workout", "exercise"), kept, bests)
-
-
-async def _upsert(
-    session: WriteSession, model: type[Base], rows: Sequence[Row], *, newer: bool = False
-) -> list[tuple[int, str]]:
-    """Insert or overwrite rows; with `newer` only where they have seen as much as the stored one.
-
-    Returns (stream, workout) of those that were written.
-    """
-    if not rows:
-        return []
-    insert = (postgresql if _is_postgres(session) else sqlite).insert(model)
-    table = model.__table__
-    keys = [column.name for column in table.primary_key]
-    values = {
-        column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys
-    }
-    newest = insert.excluded.seq >= table.c.seq if newer else None
-    statement = insert.on_conflict_do_update(index_elements=keys, set_=values, where=newest)
-    written = statement.returning(table.c.stream, table.c.workout)
-    found = await session.execute(written.execution_options(synchronize_session=False), list(rows))
-    return [(stream, workout) for stream, workout in found.all()]
-
-
-async def _replace(
-    session: WriteSession,
-    model: type[SetRow] | type[ExerciseBests],
-    keys: tuple[str, ...],
-    places: Iterable[tuple[int, str]],
-    rows: Sequence[Row],
+async def _write_workouts(
+    connection: AsyncConnection, write: type[Sqlite] | type[Postgres], newest: Mapping[Place, Projected]
 ) -> None:
-    """Make `rows` all that the table holds of these workouts; what is there already is not written again."""
-    columns = model.__table__.columns
-    theirs = _among(model, places)
-    stored = (await session.execute(select(*columns).where(theirs))).mappings().all()
-    before = {tuple(row[key] for key in keys): dict(row) for row in stored}
-    after = {tuple(row[key] for key in keys): row for row in map(_as_stored, rows)}
-    gone = [key for key in before if key not in after]
-    if gone:
-        named = tuple_(*(columns[key] for key in keys)).in_(gone)
-        await session.execute(delete(model).where(named).execution_options(synchronize_session=False))
-    await _upsert(session, model, [row for key, row in after.items() if before.get(key) != row])
-
-
-def _as_stored(row: Row) -> Row:
-    """The row as it will be read again: two keys that are stored alike are one."""
-    return {name: clean(value) if isinstance(value, str) else value for name, value in row.items()}
-
-
-def _among(
-    model: type[SetRow] | type[ExerciseBests], places: Iterable[tuple[int, str]]
-) -> ColumnElement[bool]:
-    return tuple_(model.stream, model.workout).in_(list(places))
-
-
-def _is_postgres(session: ReadSession) -> bool:
-    return session.get_bind().dialect.name == "postgresql"
+    # In one order everywhere, so that two nodes that write the same rows wait instead of deadlocking.
+    rows = [workout_row(stream, newest[stream, name]) for stream, name in sorted(newest)]
+    filling = Filling()
+    for stream, name in await write.workouts(connection, rows):
+        filling.add(stream, newest[stream, name])
+        if len(filling.sets) >= FILLED:
+            await write.fill(connection, filling)
+            filling = Filling()
+    if filling.places:
+        await write.fill(connection, filling)
 
 
 def deadlines(idle_ms: int, finish_ms: int) -> Due:
@@ -372,94 +261,3 @@ def deadlines(idle_ms: int, finish_ms: int) -> Due:
         return timers(workout, heard, idle_ms, finish_ms).due_at
 
     return due
-
-
-def happened_at(document: Mapping[str, Any]) -> int:
-    """When it was started, else created, else (nothing of both is known yet) 0. Unix ms."""
-    return int(document["started_at"] or document["created_at"] or 0)
-
-
-def _workout_row(stream: int, projected: Projected) -> Row:
-    document = projected.document
-    totals = document["totals"]
-    return {
-        "stream": stream,
-        "workout": projected.workout,
-        "created": document["created"],
-        "removed": document["removed"],
-        "status": document["status"],
-        "phase": document["phase"],
-        "title": document["title"],
-        "template": document["template"],
-        "happened_at": happened_at(document),
-        "created_at": document["created_at"],
-        "started_at": document["started_at"],
-        "ended_at": document["ended_at"],
-        "updated_at": document["updated_at"],
-        "rev": document["rev"],
-        "seq": projected.seq,
-        "exercises": len(document["exercises"]),
-        "sets": totals["sets"],
-        "volume_ug": min(totals["volume_ug"], _MOST),
-        "due_at": projected.due_at,
-        "merged_into": document.get("merged_into"),
-    }
-
-
-def _snapshot_row(stream: int, projected: Projected) -> Row:
-    document = projected.document
-    return {
-        "stream": stream,
-        "workout": projected.workout,
-        "seq": projected.seq,
-        "mark": mark(),
-        "document": document,
-    }
-
-
-def _bests_rows(stream: int, projected: Projected) -> list[Row]:
-    return [
-        {
-            "stream": stream,
-            "exercise": exercise,
-            "workout": projected.workout,
-            "started_at": happened_at(projected.document),
-            "bests": bests,
-        }
-        for exercise, bests in projected.bests.items()
-    ]
-
-
-def _set_rows(stream: int, projected: Projected) -> list[Row]:
-    logged = [(entry, row) for entry in projected.document["exercises"] for row in entry["sets"]]
-    return [
-        _set_row(stream, projected.workout, place, entry, row) for place, (entry, row) in enumerate(logged)
-    ]
-
-
-def _set_row(stream: int, workout: str, place: int, entry: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
-    load = row["load"]
-    device, n = row["dot"]
-    return {
-        "stream": stream,
-        "workout": workout,
-        "id": row["id"],
-        "place": place,
-        "entry": entry["id"],
-        "exercise": entry["exercise"],
-        "type": row["type"],
-        "done": row["done"],
-        "reps": row["reps"],
-        "load_ug": None if load is None else to_ug(load["value"], load["unit"]),
-        "load_value": None if load is None else load["value"],
-        "load_unit": None if load is None else load["unit"],
-        "rpe": row["rpe"],
-        "rir": row["rir"],
-        "duration_ms": row["duration_ms"],
-        "distance_m": row["distance_m"],
-        "side": row["side"],
-        "assisted": row["assisted"],
-        "at": row["at"],
-        "device": device,
-        "n": n,
-    }

@@ -13,7 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import BigInteger, Select, Tuple, and_, exists, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Select,
+    Tuple,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import aliased
 
 from fitai.engine import combine
@@ -160,19 +173,7 @@ class Workouts:
 
     async def merges(self, stream: int) -> Sequence[Merge]:
         """All workouts that are merged into another, which may be merged in its turn."""
-        other = aliased(WorkoutRow)
-        there = and_(
-            other.stream == stream,
-            other.workout == WorkoutRow.merged_into,
-            other.created,
-            ~other.removed,
-        )
-        query = (
-            select(WorkoutRow.workout, WorkoutRow.merged_into, other.workout.is_not(None))
-            .outerjoin(other, there)
-            .where(WorkoutRow.stream == stream, WorkoutRow.merged_into.is_not(None))
-        )
-        rows = (await self._session.execute(query)).all()
+        rows = (await self._session.execute(_MERGES, {"stream": stream})).all()
         return [Merge(workout, into, there) for workout, into, there in rows if into is not None]
 
     async def overlapping(self, stream: int, template: str, since: int, until: int) -> Sequence[str]:
@@ -283,6 +284,18 @@ _SUMMARY: Select[*tuple[Any, ...]] = select(
     WorkoutRow.exercises,
     WorkoutRow.sets,
     WorkoutRow.volume_ug,
+)
+
+
+_STREAM: BindParameter[int] = bindparam("stream")
+_OTHER = aliased(WorkoutRow)
+_THERE = and_(
+    _OTHER.stream == _STREAM, _OTHER.workout == WorkoutRow.merged_into, _OTHER.created, ~_OTHER.removed
+)
+_MERGES = (
+    select(WorkoutRow.workout, WorkoutRow.merged_into, _OTHER.workout.is_not(None))
+    .outerjoin(_OTHER, _THERE)
+    .where(WorkoutRow.stream == _STREAM, WorkoutRow.merged_into.is_not(None))
 )
 
 

@@ -25,7 +25,7 @@ from fitai.engine import combine
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import Limits
 from fitai.gateways import meters
-from fitai.gateways.live.allowance import DAY_MS, Allowance
+from fitai.gateways.live.allowance import Allowance
 from fitai.gateways.live.contexts import Contexts
 from fitai.gateways.live.following import Following
 from fitai.gateways.live.frames import Frame, OpsFrame
@@ -58,6 +58,7 @@ from fitai.sync.wire import Push, Refusal
 if TYPE_CHECKING:
     from fitai.gateways.live.connection import Connection
     from fitai.gateways.live.hosts import Hosts
+    from fitai.persistence.opening import Opening
 
 _log = structlog.get_logger(__name__)
 
@@ -508,19 +509,18 @@ class Host:
 
     # -- folds -------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Read from the log what every job needs: the head, the devices' positions, what is not projected."""
-        row, self._positions = await self._hosts.log.standing(self.stream)
-        self.head, self._last_rt = row.head, row.last_rt
-        now = self.now_ms()
-        if row.last_rt > now - DAY_MS and self.limits.rates:
-            self._allowance.written_today(await self._hosts.log.count_since(self.stream, now - DAY_MS), now)
-        for merge in await self._hosts.merges(self.stream):
+    async def open(self, opening: Opening) -> None:
+        """Take over what every job needs: the head, the devices' positions, what is not projected."""
+        self.head, self._last_rt = opening.stream.head, opening.stream.last_rt
+        self._positions = dict(opening.positions)
+        self._allowance.written_today(opening.lately, self.now_ms())
+        for merge in opening.merges:
             self.merged.remember(merge)
-        for name in await self._hosts.projector.touched(self.stream):
+        for name in opening.touched:
             self.following.changed(name)
-        for name in await self._hosts.projector.touched(self.stream, combine.ALIASING):
-            await self.merged.learn(name)
+        for name, aliasing in opening.touched.items():
+            if aliasing:
+                await self.merged.learn(name)
         self._opened = True
         if self._jobs or self._behind or self._unsure:
             self._wake()

@@ -14,6 +14,8 @@ import structlog
 from fitai.engine.ops import Dot, Record
 from fitai.engine.records import Bests
 from fitai.gateways.bus.contract import Bus
+from fitai.gateways.live.allowance import DAY_MS
+from fitai.gateways.live.histories import Histories
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.jobs import Key, KeyReuse
 from fitai.gateways.live.limits import LiveLimits
@@ -25,12 +27,13 @@ from fitai.gateways.together import Together
 from fitai.persistence.append import Appender, Companion
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices
-from fitai.persistence.histories import Asked, Histories, lay
+from fitai.persistence.histories import Asked, lay
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.leases import Leases
-from fitai.persistence.log import Log, Place, StreamRow
+from fitai.persistence.log import Log, Place
+from fitai.persistence.opening import read_opening
 from fitai.persistence.projections import Projector, deadlines
-from fitai.persistence.workouts import Merge, Workouts
+from fitai.persistence.workouts import Workouts
 from fitai.sync.log import Position
 
 _log = structlog.get_logger(__name__)
@@ -85,22 +88,9 @@ class LogReader:
         async with self._db.read() as session:
             return await Log(session).device_position(stream, device)
 
-    async def count_since(self, stream: int, moment: int) -> int:
-        async with self._db.read() as session:
-            return await Log(session).count_since(stream, moment)
-
     async def places(self, stream: int, dots: Iterable[Dot]) -> dict[Dot, int]:
         async with self._db.read() as session:
             return await Log(session).places(stream, dots)
-
-    async def standing(self, stream: int) -> tuple[StreamRow, dict[int, Position]]:
-        """The stream's row and its devices' positions, from one picture of the data."""
-        async with self._db.read() as session:
-            log = Log(session)
-            row = await log.stream(stream)
-            if row is None:
-                raise UnknownUser
-            return row, await log.device_positions(stream)
 
 
 class Hosts:
@@ -119,6 +109,7 @@ class Hosts:
         self.db = db
         self.appender = appender
         self.projector = Projector(db)
+        self._histories = Histories(db)
         self.bus = bus
         self.limits = limits
         self.now_ms = now_ms
@@ -194,13 +185,15 @@ class Hosts:
     async def _open(self, user: str) -> Host | UnknownUser | Unavailable:
         """The host, or why there is none: that is for whoever asked to tell, and no failure of this task."""
         try:
+            # What another node commits from here on is looked for as soon as the host hears of others.
+            since = self.now_ms() - DAY_MS if self.limits.rates else None
             async with self.db.read() as session:
-                row = await Log(session).stream_of(user)
-            if row is None:
+                opening = await read_opening(session, user, since)
+            if opening is None:
                 raise UnknownUser(user)
-            host = Host(self, user, row.id, row.epoch)
+            host = Host(self, user, opening.stream.id, opening.stream.epoch)
             try:
-                await host.open()
+                await host.open(opening)
             except BaseException:
                 host.close()
                 raise
@@ -318,8 +311,7 @@ class Hosts:
     async def device_name(self, user: str, device: int) -> str:
         """What the person calls a device."""
         async with self.db.read() as session:
-            found = await Devices(session).get(user, device)
-        return "" if found is None else found.name
+            return await Devices(session).name(user, device) or ""
 
     async def open_workouts(self, stream: int) -> Sequence[str]:
         """The stream's workouts that are not over, by the projections."""
@@ -331,11 +323,6 @@ class Hosts:
         async with self.db.read() as session:
             return await Workouts(session).changed_after(stream, after, limit)
 
-    async def merges(self, stream: int) -> Sequence[Merge]:
-        """The stream's merged workouts, by the projections."""
-        async with self.db.read() as session:
-            return await Workouts(session).merges(stream)
-
     async def overlapping(self, stream: int, template: str, since: int, until: int) -> Sequence[str]:
         """Workouts of a template that were going on between two moments (Unix ms), by the projections."""
         async with self.db.read() as session:
@@ -344,11 +331,9 @@ class Hosts:
     async def histories(self, stream: int, asked: Sequence[Asked]) -> Sequence[dict[str, Bests]]:
         """For each of these workouts, per exercise the bests of all workouts that began before it. What made
         it long is shortened for the next time, in the background, one stream after another."""
-        async with self.db.read() as session:
-            histories = Histories(session, stream)
-            found = await histories.before(asked)
-        if histories.far and (self._layer is None or self._layer.done()):
-            self._layer = spawn("live.marks", self._lay(stream, histories.far))
+        found, far = await self._histories.before(stream, asked)
+        if far and (self._layer is None or self._layer.done()):
+            self._layer = spawn("live.marks", self._lay(stream, far))
         return found
 
     async def _lay(self, stream: int, far: Mapping[str, tuple[int, str]]) -> None:

@@ -16,6 +16,7 @@ from fitai.bench.micro import (
     growth,
     merge,
     peers,
+    projections,
     push,
     size,
     workload,
@@ -110,6 +111,13 @@ async def test_the_check_of_appends_sees_a_record_that_is_not_there(db):
     records, _ = fold.placed(3, 1)
     with pytest.raises(AssertionError, match="another log"):
         await append.check(db, 99, records)
+
+
+@pytest.mark.parametrize("engine", projections.ENGINES)
+def test_projections_and_histories_are_those_of_the_driver(engine):
+    found = by_name(projections.measure(1, 3, 2, [engine]))
+    assert found[f"history of five exercises, {engine}"].least > 0
+    assert found[f"project, all of it, {engine}: loop"].least > 0
 
 
 def test_encoded_events_are_read_by_a_reader_that_is_not_ours():

@@ -6,9 +6,14 @@ import asyncio
 
 from sqlalchemy import func, select
 
+from fitai.gateways.live.histories import Histories
 from fitai.persistence import histories
+from fitai.persistence.database import Database
+from fitai.persistence.histories import Asked
+from fitai.persistence.log import Log
 from fitai.persistence.models import ExerciseMark
 from tests.gateways.conftest import Server, Wire, new_id
+from tests.persistence.test_histories import NOW, Diary, lifted
 
 MINUTE = 60_000
 
@@ -84,3 +89,63 @@ async def test_closing_does_not_wait_for_marks_that_are_still_to_be_laid(server,
     assert not closing.done()  # what is under way comes to its end
     go_on.set()
     await closing
+
+
+async def diaries(db: Database, server: Server, count: int) -> list[Diary]:
+    """People with a log each, in the one a better lift than in the other."""
+    made = []
+    for place in range(count):
+        async with db.read() as session:
+            stream = await Log(session).stream_of(await server.user())
+        made.append(Diary(db, stream))
+        await made[-1].write((new_id(), NOW, {"bench": lifted(place)}))
+    return made
+
+
+async def test_questions_that_wait_together_share_a_session_whoever_asks(server, monkeypatch):
+    people = await diaries(server.db, server, 8)
+    sessions, answers = [], histories.answers
+
+    async def noting(session, questions, pages=None):
+        sessions.append(len(questions))
+        return await answers(session, questions, pages)
+
+    monkeypatch.setattr("fitai.gateways.live.histories.answers", noting)
+    together, asked = Histories(server.db), Asked([new_id()], None, {"bench", "curl"})
+    found = await asyncio.gather(*(together.before(each.stream, [asked]) for each in people))
+    assert [answer.found for answer in found] == [[each.before(asked)] for each in people]
+    assert sessions == [8]
+    assert len({repr(answer.found) for answer in found}) == len(people)
+
+
+async def test_a_long_way_keeps_no_other_question_waiting(server, monkeypatch):
+    long, short = await diaries(server.db, server, 2)
+    await long.write_many(2 * histories.STRIDE)
+    answers, go_on = histories.answers, asyncio.Event()
+
+    async def slow(session, questions, pages=None):
+        if pages is None:
+            await go_on.wait()
+        return await answers(session, questions, pages)
+
+    monkeypatch.setattr("fitai.gateways.live.histories.answers", slow)
+    together, asked = Histories(server.db), Asked([new_id()], None, {"bench"})
+    waiting = asyncio.create_task(together.before(long.stream, [asked]))
+    assert (await together.before(short.stream, [asked])).found == [short.before(asked)]
+    assert not waiting.done()
+    go_on.set()
+    assert (await waiting).found == [long.before(asked)]
+
+
+async def test_a_question_that_cannot_be_asked_fails_alone(server):
+    [diary] = await diaries(server.db, server, 1)
+    together, asked = Histories(server.db), Asked([new_id()], None, {"bench"})
+    first, second, third = await asyncio.gather(
+        together.before(2**70, [asked]),
+        together.before(diary.stream, [asked]),
+        together.before(2**70, [asked]),
+        return_exceptions=True,
+    )
+    assert isinstance(first, Exception)
+    assert isinstance(third, Exception)
+    assert second.found == [diary.before(asked)]

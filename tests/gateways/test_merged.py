@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fitai.gateways.live.host import Host
+from fitai.persistence.opening import read_opening
 from tests.gateways.conftest import Server, Wire, new_id
 from tests.gateways.test_live import Connect, log_set, two_devices
 
@@ -125,7 +126,10 @@ async def test_a_host_opened_anew_knows_what_is_merged_projected_or_not(
             await (await server.hosts.open(phone.user)).flush()
         known = await server.hosts.open(phone.user)
         fresh = Host(server.hosts, phone.user, known.stream, known.epoch)
-        await fresh.open()
+        async with server.db.read() as session:
+            opening = await read_opening(session, phone.user, None)
+        assert opening is not None
+        await fresh.open(opening)
         told = await fresh.state(one)
         fresh.close()
         assert told is not None

@@ -19,15 +19,16 @@ from fitai.engine.ops import Record
 from fitai.gateways.bus.frames import pack, unpack
 from fitai.gateways.bus.memory import MemoryHub
 from fitai.gateways.bus.topics import user_topic
-from fitai.gateways.live.host import BATCH
-from fitai.gateways.live.hosts import Hosts, LogReader, UnknownUser
-from fitai.gateways.live.neighbours import WHOLE_BYTES
+from fitai.gateways.live.host import BATCH, Host
+from fitai.gateways.live.hosts import Hosts
+from fitai.gateways.live.neighbours import WHOLE_BYTES, Neighbours
 from fitai.gateways.live.nodes import Nodes
 from fitai.persistence.append import Append
-from fitai.persistence.database import Database
+from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices
 from fitai.persistence.log import Log, record_of, row_of
 from fitai.persistence.models import Stream, User
+from fitai.persistence.opening import Opening, read_opening
 from fitai.sync.wire import decode_record
 from tests.gateways.conftest import PATIENCE, CutBus, Server, Wire, new_id
 from tests.gateways.device import Device, settle_all
@@ -573,13 +574,32 @@ async def test_a_host_that_could_not_be_opened_hears_nothing(
     here = await make_server(hub=hub, alone=False)
     user = await here.user()
 
-    async def gone(reader: LogReader, stream: int) -> Any:
-        raise UnknownUser
+    async def away(host: Host, opening: Opening) -> None:
+        raise Unavailable
 
-    monkeypatch.setattr(LogReader, "standing", gone)
-    with pytest.raises(UnknownUser):
+    monkeypatch.setattr(Host, "open", away)
+    with pytest.raises(Unavailable):
         await here.hosts.open(user)
     assert user_topic(user) not in hub
+
+
+async def test_what_another_node_commits_while_a_host_is_opened_is_not_missed(
+    make_server: MakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its reading of the log and its subscription there is nobody here to be told."""
+    here, there = await pair(make_server)
+    user = await there.user()
+    phone = await connect(there, user, await there.enrol(user, "phone"))
+    monkeypatch.setattr(Neighbours, "tell", lambda *told, **words: None)  # what was told is over by then
+
+    async def slow(*asked: Any) -> Opening | None:
+        opening = await read_opening(*asked)
+        await phone.push(phone.op("workout.create", new_id()))
+        return opening
+
+    monkeypatch.setattr("fitai.gateways.live.hosts.read_opening", slow)
+    opened = await here.hosts.open(user)
+    await until(lambda: opened.head == 1)
 
 
 # -- timers ----------------------------------------------------------------------------------------

@@ -77,6 +77,10 @@ async def test_a_revoked_installation_that_comes_back_is_the_same_device_again(d
     assert (back.known, back.device.id, back.device.revoked_at) == (True, 1, None)
     async with db.read() as session:
         assert await Devices(session).is_live(stream.owner, 2)
+        assert (
+            await Devices(session).name(stream.owner, 2) == (await Devices(session).get(stream.owner, 2)).name
+        )
+        assert await Devices(session).name(stream.owner, 99) is None
 
 
 async def test_beyond_the_limit_the_longest_unused_device_is_retired(db, stream):

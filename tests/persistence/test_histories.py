@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select, update
 from fitai.engine.records import Bests, merge
 from fitai.engine.workout import state
 from fitai.persistence import histories
-from fitai.persistence.histories import STRIDE, Asked, Histories, lay
+from fitai.persistence.histories import STRIDE, Asked, answers, lay
 from fitai.persistence.models import ExerciseBests, ExerciseMark, WorkoutRow
 from fitai.persistence.projections import Projected, Projector
 from fitai.sync.fold import Folded
@@ -58,7 +58,7 @@ class Diary:
         return names
 
     def before(self, one):
-        """What is expected of `Histories.before` for one that asks."""
+        """What is expected for one that asks."""
         found = {}
         for exercise in one.exercises:
             history = merge(
@@ -75,8 +75,9 @@ class Diary:
     async def ask(self, *asked):
         """The answers, and which ways were long."""
         async with self.db.read() as session:
-            questions = Histories(session, self.stream)
-            return await questions.before(asked), questions.far
+            [answer] = await answers(session, [(self.stream, asked)])
+        assert answer is not None
+        return tuple(answer)
 
     async def marks(self):
         """The places of all marks, in order."""
@@ -106,16 +107,16 @@ def close_marks(monkeypatch):
 
 @pytest.fixture
 def read(monkeypatch):
-    """How many rows and marks were read."""
-    counted = []
-    as_row = histories._as_row
+    """Every row and mark that is read."""
+    seen = []
+    row = histories._row
 
-    def counting(*row):
-        counted.append(row)
-        return as_row(*row)
+    def noting(found):
+        seen.append(found)
+        return row(found)
 
-    monkeypatch.setattr(histories, "_as_row", counting)
-    return counted
+    monkeypatch.setattr(histories, "_row", noting)
+    return seen
 
 
 async def test_history_is_what_began_before(diary):
@@ -235,16 +236,27 @@ async def test_workouts_that_ask_together_read_the_way_between_them_once_or_not_
     assert len(read) <= 2 * (1 + STRIDE)
 
 
+async def test_a_question_is_not_answered_by_fewer_pages_than_it_takes(diary, db, person):
+    other = Diary(db, await person())
+    await other.write((new(), NOW, {"bench": lifted(7)}))
+    await diary.write_many(2 * STRIDE)
+    asked = Asked([new()], None, {"bench"})
+    async with db.read() as session:
+        long, short = await answers(session, [(diary.stream, [asked]), (other.stream, [asked])], pages=1)
+        [all_of_it] = await answers(session, [(diary.stream, [asked])], pages=3)
+    assert (long, short.found, all_of_it.found) == (None, [other.before(asked)], [diary.before(asked)])
+
+
 async def test_a_long_way_is_read_in_pages(diary, monkeypatch):
     pages = []
-    rows = histories._rows
+    read = histories._read
 
     async def noting(*args):
-        page = await rows(*args)
-        pages.append(len(page))
-        return page
+        [page] = await read(*args)
+        pages.append(len(page.rows))
+        return [page]
 
-    monkeypatch.setattr(histories, "_rows", noting)
+    monkeypatch.setattr(histories, "_read", noting)
     await diary.write_many(3 * STRIDE + 1)
     asked = Asked([new()], None, {"bench"})
     found, far = await diary.ask(asked)
@@ -305,17 +317,17 @@ async def test_a_row_that_is_written_while_a_mark_is_laid_does_not_escape_it(dia
     """The layer has read its rows when the writer comes: the writer waits, and takes the mark away."""
     await diary.write_many(6)
     has_read, go_on = asyncio.Event(), asyncio.Event()
-    rows = histories._rows
+    read = histories._read
 
     async def slow(*args):
-        page = await rows(*args)
+        pages = await read(*args)
         has_read.set()
         await go_on.wait()
-        return page
+        return pages
 
     with monkeypatch.context() as patch:
-        patch.setattr(histories, "_rows", slow)
-        laying = asyncio.create_task(diary.lay())
+        patch.setattr(histories, "_read", slow)
+        laying = asyncio.create_task(lay(diary.db, diary.stream, "bench", LAST))
         await has_read.wait()
         writing = asyncio.create_task(diary.write((new(), NOW - 1, {"bench": lifted(99)})))
         await asyncio.wait([writing], timeout=0.2)

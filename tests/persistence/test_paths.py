@@ -17,9 +17,10 @@ from fitai.engine.ops import Dot
 from fitai.engine.timers import IDLE_MS
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.database import Database
-from fitai.persistence.histories import Asked, Histories, lay
+from fitai.persistence.histories import Asked, answers, lay
 from fitai.persistence.log import Log
 from fitai.persistence.models import IS_LONG
+from fitai.persistence.opening import read_opening
 from fitai.persistence.projections import Projected, Projector, deadlines
 from fitai.persistence.snapshots import Place, Snapshots
 from fitai.persistence.workouts import Workouts
@@ -121,7 +122,8 @@ def other_questions(session):
         "unchanged": snapshots.unchanged(MINE, 3000, None, 20),
         "unchanged, later page": snapshots.unchanged(MINE, 3000, Place(late, mine(7)), 20),
         "moved": snapshots.moved(MINE, HEAD - 50),
-        "histories": Histories(session, MINE).before([asked]),
+        "opening": read_opening(session, str(uuid.UUID(_md5(f"u{MINE}"))), NOW + 5),
+        "histories": answers(session, [(MINE, [asked])]),
     }
 
 
@@ -133,8 +135,6 @@ async def writes(db):
     records = [a_record(HEAD + i, n=10_000 + i, workout=mine(1), rev=100 + i) for i in (1, 2)]
     await appender.append(Append(MINE, HEAD, records))
     await appender.close()
-    await projector.touched(MINE)
-    await projector.touched(MINE, ["workout.create"])
     await projector.renew(due)
     await projector.project(MINE, [Projected.of(fold(mine(1), "owner", records).workout, None)], HEAD)
     await lay(db, MINE, "bench", (2**63 - 1, mine(0)))
@@ -144,7 +144,10 @@ async def asked_of(db):
     """{question: its statements}."""
     found = {}
     async with db.read() as session:
-        for name, question in {**log_questions(Log(session)), **other_questions(session)}.items():
+        for name, question in {
+            **log_questions(Log(session)),
+            **other_questions(session),
+        }.items():
             with statements() as seen:
                 await question
             found[name] = list(seen)

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select, text, update
 
 from fitai.engine.workout import Limits, state
-from fitai.persistence import projections
+from fitai.persistence import opening, projections, upserts
 from fitai.persistence.append import Append
 from fitai.persistence.database import Unavailable
-from fitai.persistence.histories import Asked, Histories
+from fitai.persistence.histories import Asked, answers
 from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector, deadlines
@@ -98,6 +98,11 @@ async def ids(db, stream, **filters):
     return [item.id for item in page.items]
 
 
+async def touched(db, stream):
+    async with db.read() as session:
+        return list(await opening.touched(session, stream.id))
+
+
 async def sets_of(db, workout):
     async with db.read() as session:
         query = select(SetRow).where(SetRow.workout == workout).order_by(SetRow.place)
@@ -107,10 +112,10 @@ async def sets_of(db, workout):
 async def test_a_workout_is_projected_with_its_sets_and_its_state(db, ann, projector):
     workout = new()
     await ann.train(workout, NOW, reps=(5, 3))
-    assert await projector.touched(ann.stream.id) == [workout]
+    assert await touched(db, ann.stream) == [workout]
     assert await projector.lagging(10) == [ann.stream.owner]
     await projector.project(ann.stream.id, [ann.projected(workout, NOW + 1)], ann.head)
-    assert await projector.touched(ann.stream.id) == []
+    assert await touched(db, ann.stream) == []
     assert await projector.lagging(10) == []
 
     summary = await ask(db, lambda workouts: workouts.get(ann.stream.id, workout))
@@ -185,6 +190,104 @@ async def test_projections_that_wait_together_go_down_together(db, ann, person, 
     assert await projector.lagging(10) == []
     for each in people:
         assert await ids(db, each.stream) == list(each.folds)
+
+
+async def test_so_many_that_they_take_several_transactions_are_all_written(
+    db, ann, person, appender, projector, monkeypatch
+):
+    monkeypatch.setattr(projections, "TOGETHER", 2)
+    people = [ann, *[Person(await person(), appender) for _ in range(4)]]
+    for each in people:
+        for _ in range(people.index(each)):
+            await each.train(new(), NOW)
+    await asyncio.gather(
+        *(
+            projector.project(each.stream.id, [each.projected(name) for name in each.folds], each.head)
+            for each in people
+        )
+    )
+    assert await projector.lagging(10) == []
+    for each in people:
+        assert sorted(await ids(db, each.stream)) == sorted(each.folds)
+
+
+async def test_workouts_of_many_sets_are_written_in_several_statements_and_followed_in_them(
+    db, ann, projector, monkeypatch
+):
+    monkeypatch.setattr(projections, "FILLED", 7)
+    monkeypatch.setattr(upserts.Sqlite, "most", 4)
+    names = [new() for _ in range(4)]
+    for name, count in zip(names, (5, 30, 0, 2), strict=True):
+        await ann.train(name, NOW, reps=(5,) * count)
+
+    async def places():
+        return [[row.place for row in await sets_of(db, name)] for name in names]
+
+    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    assert await places() == [list(range(count)) for count in (5, 30, 0, 2)]
+    gone = [row.id for row in await sets_of(db, names[1])][:20]
+    await ann.log(*(("set.remove", names[1], {}, NOW * 2, name) for name in gone))
+    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    assert await places() == [list(range(count)) for count in (5, 10, 0, 2)]
+
+
+async def test_what_is_there_and_equal_is_not_written_again(db, ann, projector):
+    workout = new()
+    await ann.train(workout, NOW, reps=(5, 5, 5))
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    changed = (await sets_of(db, workout))[1].id
+    await ann.log(("set.edit", workout, {"field": "reps", "value": 4}, NOW, changed))
+    written = await writes_of(db, "sets")
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    assert await written() == [changed]
+    written = await writes_of(db, "exercise_bests", "exercise")
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    assert await written() == []
+
+
+async def writes_of(db, table, key="id"):
+    """From now on a trigger notes every row of a table that is written; returns who tells their keys."""
+    noted = f"INSERT INTO noted VALUES (NEW.{key})"
+    async with db.write() as session:
+        await session.execute(text("DROP TABLE IF EXISTS noted"))
+        await session.execute(text("CREATE TABLE noted (name text)"))
+        for how in ("insert", "update"):
+            what = f"BEGIN {noted}; END"
+            if db.dialect == "postgresql":
+                body = f"AS $$ BEGIN {noted}; RETURN NULL; END $$"
+                function = f"note_{table}_{how}()"
+                await session.execute(
+                    text(f"CREATE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql {body}")
+                )
+                what = f"EXECUTE FUNCTION {function}"
+            await session.execute(
+                text(f"CREATE TRIGGER note_{table}_{how} AFTER {how} ON {table} FOR EACH ROW {what}")
+            )
+
+    async def written():
+        async with db.read() as session:
+            return list((await session.execute(text("SELECT name FROM noted ORDER BY name"))).scalars())
+
+    return written
+
+
+async def test_numbers_are_stored_as_they_were_typed(db, ann, projector):
+    """Not as what another way to write them down rounds them to."""
+    workout, values = new(), [82.55, 0.1, 60, 1234.567, 99.999, 142.882]
+    entry = str(uuid.uuid5(uuid.UUID(workout), "bench"))
+    await ann.train(workout, NOW, reps=())
+    logged = {"exercise_entry": entry, "type": "working", "reps": 5, "rpe": 8.5}
+    await ann.log(
+        *(
+            ("set.log", workout, logged | {"load": {"value": value, "unit": "kg"}}, NOW + i, new())
+            for i, value in enumerate(values)
+        )
+    )
+    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    stored = await sets_of(db, workout)
+    assert [row.load_value for row in stored] == values
+    assert [row.load_ug for row in stored] == [round(value * 1000) * 10**6 for value in values]
+    assert {row.rpe for row in stored} == {8.5}
 
 
 async def test_one_that_cannot_be_written_fails_alone(db, ann, person, appender, projector):
@@ -359,9 +462,10 @@ async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, pro
     assert await ids(db, ann.stream, exercise="be\x00nch") == [workout]
     await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
     assert len(await sets_of(db, workout)) == 2
+    asked = Asked([new()], None, {"be\x00nch"})
     async with db.read() as session:
-        (found,) = await Histories(session, ann.stream.id).before([Asked([new()], None, {"be\x00nch"})])
-    assert set(found) == {"be\x00nch"}
+        [answer] = await answers(session, [(ann.stream.id, [asked])])
+    assert set(answer.found[0]) == {"be\x00nch"}
 
 
 # -- merged workouts ---------------------------------------------------------------------------------------
@@ -572,11 +676,11 @@ async def test_a_host_is_told_which_workouts_of_its_user_an_older_fold_wrote(
         await each.train(name, NOW)
         await projector.project(each.stream.id, [each.projected(name)], each.head)
     await ann.train(newer, NOW)
-    assert await projector.touched(ann.stream.id) == [newer]
+    assert await touched(db, ann.stream) == [newer]
     upgrade()
-    assert await projector.touched(ann.stream.id) == sorted([mine, newer])
+    assert await touched(db, ann.stream) == sorted([mine, newer])
     await projector.project(ann.stream.id, [ann.projected(name) for name in (mine, newer)], ann.head)
-    assert await projector.touched(ann.stream.id) == []
+    assert await touched(db, ann.stream) == []
 
 
 async def test_a_renewed_workout_has_the_deadline_that_its_log_gives(db, ann, projector, upgrade):
@@ -607,7 +711,7 @@ async def test_what_a_node_of_the_first_release_writes_over_a_newer_row_is_found
             {"old": b"{}", "workout": workout},
         )
     assert await served(db, ann.stream, workout) is None
-    assert await projector.touched(ann.stream.id) == [workout]
+    assert await touched(db, ann.stream) == [workout]
     assert await renewed(projector) == 1
     assert await served(db, ann.stream, workout) == state(ann.folds[workout].workout)
     summary = await ask(db, lambda w: w.get(ann.stream.id, workout))
@@ -620,7 +724,7 @@ async def test_an_older_version_leaves_alone_what_a_newer_one_wrote(db, ann, pro
     await ann.train(workout, NOW)
     await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
     upgrade(-1)
-    assert await projector.touched(ann.stream.id) == []
+    assert await touched(db, ann.stream) == []
     assert await renewed(projector) == 0
     upgrade()
     assert await served(db, ann.stream, workout) == state(ann.folds[workout].workout)
@@ -644,7 +748,7 @@ async def test_a_workout_that_cannot_be_renewed_keeps_no_other_waiting(
 
     monkeypatch.setattr(Projector, "_folded", breaking)
     assert await renewed(projector) == 3
-    assert await projector.touched(ann.stream.id) == names[:1]
+    assert await touched(db, ann.stream) == names[:1]
     assert sorted(await ids(db, ann.stream)) == names
 
 
