@@ -53,9 +53,16 @@ class Told:
     insights: dict[str, Insight] = field(default_factory=dict)
     history: dict[str, Bests] = field(default_factory=dict)
     beside: set[str] = field(default_factory=set)
+    merged: tuple[Sequence[tuple[str, int]], Mapping[str, Bests]] | None = (
+        None  # both together, of which folds
+    )
     since: int | None = None
     twins: Sequence[str] | None = None
     rest: Dot | None = None
+
+    def forget(self) -> None:
+        """The history is to be asked for again."""
+        self.history, self.merged = {}, None
 
 
 class Following:
@@ -97,7 +104,8 @@ class Following:
         """Other workouts than before are shown in these: what they are compared with has changed."""
         for name in names:
             if name in self._told:
-                self._told[name].history, self._told[name].twins = {}, None
+                self._told[name].twins = None
+                self._told[name].forget()
 
     def close(self) -> None:
         """No more of this."""
@@ -164,6 +172,7 @@ class Following:
         found = await self._hosts.histories(self._host.stream, asked)
         for name, one, history in zip(lacking, asked, found, strict=True):
             told = self._told[name]
+            told.merged = None
             told.history |= {exercise: history.get(exercise, _NO_HISTORY) for exercise in one.exercises}
             told.twins = await self._twins(name, lacking)
 
@@ -173,9 +182,10 @@ class Following:
         told = self._told.setdefault(name, Told())
         since = started_at(workout)
         if told.since != since:
-            told.since, told.history, told.twins = since, {}, None
+            told.since, told.twins = since, None
+            told.forget()
         if not told.beside <= self._host.folds.keys():
-            told.history = {}
+            told.forget()
         return told.twins is None or bool(_exercises(workout) - told.history.keys())
 
     def _must_write(self, names: Sequence[str]) -> bool:
@@ -190,7 +200,8 @@ class Following:
         family = (name, *workout.merged)
         beside = (self._unwritten & self._host.folds.keys()).difference(family)
         if beside != told.beside:
-            told.beside, told.history = beside, {}
+            told.beside = beside
+            told.forget()
         return Asked((*family, *beside), told.since, _exercises(workout) - told.history.keys())
 
     def _derive(self, name: str) -> Told:
@@ -208,14 +219,18 @@ class Following:
         """What was done before a workout: by the projections, and by the folds beside it."""
         told = self._told[name]
         here = (2**63 - 1 if told.since is None else told.since, name)
-        earlier = [other for other in sorted(told.beside) if self._place(other) < here]
+        folds = self._host.folds
+        earlier = [(other, folds[other].rev) for other in sorted(told.beside) if self._place(other) < here]
         if not earlier:
             return told.history
-        beside = [self._bests_of(other) for other in earlier]
-        return {
-            exercise: merge(history, *(bests[exercise] for bests in beside if exercise in bests))
-            for exercise, history in told.history.items()
-        }
+        if told.merged is None or told.merged[0] != earlier:
+            beside = [self._bests_of(other) for other, _ in earlier]
+            history = {
+                exercise: merge(history, *(bests[exercise] for bests in beside if exercise in bests))
+                for exercise, history in told.history.items()
+            }
+            told.merged = earlier, history
+        return told.merged[1]
 
     def _place(self, name: str) -> tuple[int, str]:
         """A workout's place among the person's, as the projections have it."""
@@ -418,7 +433,7 @@ class Following:
         self._unwritten -= set(names) - self.dirty
         for name, told in self._told.items():
             if any(other != name and other not in told.beside for other in names):
-                told.history = {}
+                told.forget()
 
 
 _NO_HISTORY = Bests()
