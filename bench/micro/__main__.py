@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from fitai.bench.micro import append, bus, encode, fanout, fold, growth, merge, push, size
+from fitai.bench.micro import append, bus, encode, fanout, fold, growth, merge, push, size, transport
 
 ALL = {
     "fold": fold.main,
@@ -19,6 +19,7 @@ ALL = {
     "size": size.main,
     "growth": growth.main,
     "bus": bus.main,
+    "transport": transport.main,
 }
 
 
