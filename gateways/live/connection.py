@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -299,7 +300,7 @@ class Connection:
         except Exception:
             self._failed(event, ack)
             return None
-        if isinstance(answer, Coroutine):
+        if isinstance(answer, CoroutineType):
             return answer
         if answer is not PENDING:
             self.answer(ack, answer)

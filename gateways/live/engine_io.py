@@ -21,15 +21,15 @@ import engineio
 from aiohttp import WSCloseCode, web
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import ContentTooLongError, QueueEmpty, UnknownPacketError
-from engineio.packet import CLOSE, NOOP, OPEN, PING, PONG, Packet
+from engineio.packet import NOOP, OPEN, PING, PONG, Packet
 from engineio.payload import Payload
 
 from fitai.gateways.live.outbox import Outbox
-from fitai.gateways.live.web_socket import WebSocket, accept, begin
+from fitai.gateways.live.web_socket import Turn, WebSocket, accept, begin
 from fitai.gateways.tasks import spawn
 
 _PROBE, _PROBED, _UPGRADE = "2probe", Packet(PONG, data="probe"), "5"
-_PASSED_OVER = frozenset("1235")  # what a client may say at another time: close, ping, pong, upgrade
+_KINDS = frozenset("1235")  # close, ping, pong, upgrade: what a client may say besides messages
 
 
 class Socket(AsyncSocket):  # type: ignore[misc]  # the library ships no types
@@ -73,18 +73,19 @@ class Socket(AsyncSocket):  # type: ignore[misc]  # the library ships no types
     def hear(self, data: str | bytes) -> None:
         """A message on the WebSocket: an Engine.IO packet."""
         assert self._web_socket is not None
+        kind = data[:1]
         if not self.upgraded:
             self._try_to_upgrade(data)
         elif isinstance(data, bytes):
             self.server.on_message(self.sid, data)
-        elif data[:1] == "4" and "0" <= data[1:2] <= "9":
+        elif kind == "4" and "0" <= data[1:2] <= "9":
             self.server.on_message(self.sid, data[1:])
-        elif data == str(PONG):
-            self.schedule_ping()
-        elif data == str(CLOSE):
-            self._close(self.server.reason.CLIENT_DISCONNECT)
-        elif data[:1] not in _PASSED_OVER or len(data) > 64:
+        elif kind not in _KINDS or len(data) > 64:
             self._web_socket.end(WSCloseCode.PROTOCOL_ERROR)
+        elif kind == "3":
+            self.schedule_ping()
+        elif kind == "1":
+            self._close(self.server.reason.CLIENT_DISCONNECT)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         for packet in _payload(await self._body(environ)):
@@ -107,7 +108,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]  # the library ships no types
         request = environ["aiohttp.request"]
         self.upgrading = self.connected  # by long-polling: then it is tried out first
         try:
-            socket, response = await accept(request, self, self.server.max_http_buffer_size)
+            socket, response = await accept(request, self, self.server.turn, self.server.max_http_buffer_size)
         except BaseException:
             self.upgrading = False
             raise
@@ -188,6 +189,10 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     queue_bytes = 0
     on_message: Callable[[str, str | bytes], None]
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.turn = Turn()
+
     def create_queue(self, *_: Any, **__: Any) -> Outbox:
         return Outbox(self.queue_bytes)
 
@@ -201,7 +206,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         await self._trigger_event("connect", sid, environ, run_async=False)
         socket.schedule_ping()
         if transport == "websocket":
-            return await socket.handle_get_request(environ)
+            answer = await socket.handle_get_request(environ)
+            return self._bad_request() if isinstance(answer, list) else answer  # it asked for no upgrade
         socket.connected = True
         try:
             return self._ok(await socket.poll(), jsonp_index=jsonp_index)

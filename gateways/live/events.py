@@ -6,6 +6,7 @@ A request that can not be read or granted is answered with a code; the connectio
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import Any, TypeVar
 
 import msgspec
@@ -49,7 +50,7 @@ class Events:
             if known is None:
                 raise Refusal("bad_request", f"there is no event {event[:64]!r}")
             answer = known(connection, args[0] if args else None, ack)
-            return self._awaited(answer) if isinstance(answer, Coroutine) else answer
+            return self._awaited(answer) if isinstance(answer, CoroutineType) else answer
         except Refusal as refusal:
             if event == "push":
                 meters.PUSHES_REFUSED.labels(refusal.code).inc()

@@ -31,14 +31,15 @@ from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.gateways.live.arrivals import Arrivals, SharedRate
 from fitai.gateways.live.connection import Connection
 from fitai.gateways.live.drain import say_goodbye
-from fitai.gateways.live.engine_io import Engine, Socket
+from fitai.gateways.live.engine_io import Engine
 from fitai.gateways.live.events import Events
-from fitai.gateways.live.frames import CODECS, NAMESPACE, Codec, Frame, Message, Unreadable
+from fitai.gateways.live.frames import CODECS, NAMESPACE, Frame, Message, Unreadable
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts, UnknownUser
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.schemas import Cursor
+from fitai.gateways.live.session import Session
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal
@@ -49,50 +50,6 @@ PROTOCOL = 1
 DRAINING = ("draining", "this node is going away", True)
 CROWDED = ("unavailable", "too many connect at once", True)
 AT_ONCE = 8  # connections that are let in at the same time
-
-
-class Session:
-    """One Engine.IO socket: which codec it speaks, and the live connection on it, if any."""
-
-    __slots__ = (
-        "_deadline",
-        "_socket",
-        "codec",
-        "connecting",
-        "connection",
-        "gone",
-        "outbox",
-        "overdue",
-    )
-
-    def __init__(self, socket: Socket, codec: Codec) -> None:
-        self.codec = codec
-        self.outbox: Outbox = socket.queue
-        self.connection: Connection | None = None
-        self.connecting = False
-        self.overdue = False
-        self.gone = False
-        self._socket = socket
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def expect(self, within_s: float, otherwise: Callable[[], None]) -> None:
-        """Call `otherwise` unless the client has authenticated by then."""
-        self.at_ease()
-        self._deadline = asyncio.get_running_loop().call_later(within_s, otherwise)
-
-    def at_ease(self) -> None:
-        """The client has authenticated, or is gone."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def hang_up(self, after_s: float) -> None:
-        """Cut the transport if the client has not gone by itself by then."""
-        asyncio.get_running_loop().call_later(after_s, self._cut)
-
-    def _cut(self) -> None:
-        if not self.gone:
-            spawn("live.cut", self._socket.cut())
 
 
 class LiveServer(socketio.AsyncServer):  # type: ignore[misc]

@@ -4,9 +4,10 @@ aiohttp keeps for each WebSocket a request, a response, a parser and two tasks; 
 left is the transport with this protocol on it: bytes that come are parsed by aiohttp's reader and handed on
 in the transport's own callback, packets that leave are written straight into the transport.
 
-**Written.** A packet is framed once, however many sockets get it. `ready` is false from the moment that the
-transport holds more than `HIGH` bytes until it holds less than `LOW`: what comes meanwhile waits in the
-outgoing queue, which is bounded and has an owner who is told.
+**Written.** A packet is framed once, however many sockets get it, and what one socket gets in one turn of the
+loop leaves in one write. `ready` is false from the moment that the transport holds more than `HIGH` bytes
+until it holds less than `LOW`: what comes meanwhile waits in the outgoing queue, which is bounded and has an
+owner who is told.
 
 **Read.** At most `TURN` messages are taken at once; the transport is not read while more of them wait. So a
 client that floods gets its share of the loop, and the kernel holds the rest back.
@@ -24,12 +25,15 @@ import hashlib
 from collections import deque
 from typing import Any, Protocol
 
+import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WS_KEY, WebSocketError, WebSocketReader
 from engineio.packet import Packet as Transport
 
 from fitai.gateways.live.frames import Message, framed
+
+_log = structlog.get_logger(__name__)
 
 HIGH = 64 * 1024  # bytes that the transport may hold before `ready` is false,
 LOW = 16 * 1024  # and that are left when it is true again
@@ -58,11 +62,34 @@ class Owner(Protocol):
         """The client is gone, or was told to go."""
 
 
+class Turn:
+    """The sockets that have something to write when the loop has had its turn: one callback for all."""
+
+    def __init__(self) -> None:
+        self._due: list[WebSocket] = []
+
+    def add(self, socket: WebSocket) -> None:
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._due.append(socket)
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        for socket in due:
+            try:
+                socket.flush()
+            except Exception:  # the others are not to blame
+                _log.exception("write_failed")
+                socket.abort()
+
+
 class _Inbound(WebSocketDataQueue):
     """Where aiohttp's reader puts what it has parsed: no queue, but the socket itself.
 
     The base's initializer makes what a queue needs, for each idle client, and is left out.
     """
+
+    __slots__ = ("_socket",)
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
@@ -73,6 +100,7 @@ class _Inbound(WebSocketDataQueue):
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
         code = exc.code if isinstance(exc, WebSocketError) else WSCloseCode.PROTOCOL_ERROR
         self._socket.end(code)
+        self._socket.close()  # an answer could not be read
 
     def feed_eof(self) -> None:
         """aiohttp says so when it lets go of the transport, which goes on."""
@@ -81,12 +109,27 @@ class _Inbound(WebSocketDataQueue):
 class WebSocket(asyncio.Protocol):
     """The protocol on the transport; made by `accept`."""
 
-    __slots__ = ("_ended", "_held", "_left", "_owner", "_reader", "_timer", "_transport", "ready")
+    __slots__ = (
+        "_ended",
+        "_held",
+        "_left",
+        "_owner",
+        "_pending",
+        "_pending_bytes",
+        "_reader",
+        "_timer",
+        "_transport",
+        "_turn",
+        "ready",
+    )
 
-    def __init__(self, owner: Owner, transport: asyncio.Transport, max_bytes: int) -> None:
+    def __init__(self, owner: Owner, turn: Turn, transport: asyncio.Transport, max_bytes: int) -> None:
         self.ready = True
         self._owner = owner
+        self._turn = turn
         self._transport = transport
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._reader = WebSocketReader(_Inbound(self), max_bytes, compress=False, decode_text=True)
         self._held: deque[Any] | None = None
         self._left = TURN
@@ -103,18 +146,37 @@ class WebSocket(asyncio.Protocol):
         if packet is None:
             self.end(WSCloseCode.OK)
         else:
-            self._transport.write(framed(packet))
+            self._write(framed(packet))
+
+    def _write(self, frame: bytes) -> None:
+        if not self._pending:
+            self._turn.add(self)
+        self._pending.append(frame)
+        self._pending_bytes += len(frame)
+        if self._pending_bytes > HIGH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was written in this turn to the transport."""
+        if self._pending:
+            frames, self._pending, self._pending_bytes = self._pending, [], 0
+            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def end(self, code: int) -> None:
         """Send a close frame, and take nothing more."""
         if not self._ended:
-            self._transport.write(b"\x88\x02" + code.to_bytes(2))
+            self._write(b"\x88\x02" + code.to_bytes(2))
+            self.flush()
             self._finish()
 
     def end_soon(self) -> None:
         """Let it end by itself, but not for ever."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._transport.abort)
+
+    def close(self) -> None:
+        """End it when what was written has gone."""
+        self._transport.close()
 
     def abort(self) -> None:
         """End it without the client's help."""
@@ -124,6 +186,7 @@ class WebSocket(asyncio.Protocol):
         self._ended = True
         self.ready = False
         self._held = None
+        self._pending = []
         self.end_soon()
         self._owner.lost()
 
@@ -161,7 +224,7 @@ class WebSocket(asyncio.Protocol):
             self._owner.hear(message.data)
         elif kind is _PING:
             if self.ready:  # who does not read what was sent gets no more of it
-                self._transport.write(bytes((0x8A, len(message.data))) + message.data)
+                self._write(bytes((0x8A, len(message.data))) + message.data)
         elif kind is _CLOSE:
             self.end(message.data or WSCloseCode.OK)
             self._transport.close()
@@ -185,9 +248,12 @@ class WebSocket(asyncio.Protocol):
             self._finish()
         if self._timer is not None:
             self._timer.cancel()
+        del self._reader  # it holds on to this
 
 
-async def accept(request: web.Request, owner: Owner, max_bytes: int) -> tuple[WebSocket, web.StreamResponse]:
+async def accept(
+    request: web.Request, owner: Owner, turn: Turn, max_bytes: int
+) -> tuple[WebSocket, web.StreamResponse]:
     """Answer a handshake and take the transport over from aiohttp: (the socket, the response to return).
 
     Messages are at most `max_bytes` long. Nothing is heard before `begin`. Raises HTTPBadRequest for a
@@ -200,7 +266,7 @@ async def accept(request: web.Request, owner: Owner, max_bytes: int) -> tuple[We
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("gone during its handshake")
-    return WebSocket(owner, transport, max_bytes), response
+    return WebSocket(owner, turn, transport, max_bytes), response
 
 
 def begin(socket: WebSocket, request: web.Request) -> None:
