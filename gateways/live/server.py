@@ -134,6 +134,8 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         """The web server, which ends, no longer knows the transports that became WebSockets."""
         for socket in list(self.eio.sockets.values()):
             await socket.cut()
+        for web_socket in list(self.eio.turn.there):  # was told to go, and has not answered
+            web_socket.close()
 
     # -- HTTP --------------------------------------------------------------------------------------
 

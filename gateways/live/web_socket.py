@@ -63,9 +63,11 @@ class Owner(Protocol):
 
 
 class Turn:
-    """The sockets that have something to write when the loop has had its turn: one callback for all."""
+    """The sockets of one server: those whose transports are there, and those that have something to write
+    when the loop has had its turn, in one callback for all."""
 
     def __init__(self) -> None:
+        self.there: set[WebSocket] = set()
         self._due: list[WebSocket] = []
 
     def add(self, socket: WebSocket) -> None:
@@ -248,6 +250,7 @@ class WebSocket(asyncio.Protocol):
             self._finish()
         if self._timer is not None:
             self._timer.cancel()
+        self._turn.there.discard(self)
         del self._reader  # it holds on to this
 
 
@@ -272,6 +275,7 @@ async def accept(
 def begin(socket: WebSocket, request: web.Request) -> None:
     """Hear what comes, and what has come already; aiohttp forgets the connection."""
     there = request.protocol
+    socket._turn.there.add(socket)
     socket._transport.set_protocol(socket)
     there.set_parser(socket._reader)
     there.transport = None

@@ -396,12 +396,20 @@ async def test_a_client_that_does_not_answer_a_ping_is_closed(
     await line.end()
 
 
-async def test_the_web_server_s_end_ends_the_sockets(server: Server) -> None:
+async def test_the_web_server_s_end_ends_the_sockets_also_of_those_who_do_not_answer(server: Server) -> None:
     user = await server.user()
     line = await Line(server).admitted(user, await server.enrol(user))
+    told = await Line(server).admitted(user, await server.enrol(user))
+    server.live.connections[1].bye("protocol")
+    await told.until("1")
+    assert len(server.live.eio.turn.there) == 2
     await server.runner.shutdown()
+    assert await told.frame() == (CLOSE, (1000).to_bytes(2))
+    assert await told.frame() == (-1, b"")
     await line.closed()
     assert not server.live.eio.sockets
+    assert not server.live.eio.turn.there
+    await told.end()
     await line.end()
 
 
