@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import sys
 
-from fitai.bench.micro import append, bus, encode, fanout, fold, growth, merge, projections, push, size
+from fitai.bench.micro import (
+    append,
+    bus,
+    encode,
+    fanout,
+    fold,
+    growth,
+    merge,
+    projections,
+    push,
+    size,
+    transport,
+)
 
 ALL = {
     "fold": fold.main,
@@ -20,6 +32,7 @@ ALL = {
     "growth": growth.main,
     "bus": bus.main,
     "projections": projections.main,
+    "transport": transport.main,
 }
 
 

@@ -7,16 +7,16 @@ drains, until it stands at the head. While it is behind, acknowledgements of its
 their place, so that everything leaves in `seq` order: each foreign record below an acknowledged seq
 before that ack, none above it.
 
-**Inbox.** Events are handled one after another, in the order they came, by one task that exists only
-while there is something to do. **Outbox.** Bounded by bytes; over the cap the connection is closed with
-a reconnectable `bye`, and it resumes from its cursor.
+**Inbox.** Events are handled one after another, in the order they came: at once, unless one that came
+before has something to wait for; then by a task that exists only as long. **Outbox.** Bounded by bytes;
+over the cap the connection is closed with a reconnectable `bye`, and it resumes from its cursor.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -28,7 +28,7 @@ from fitai.gateways import meters
 from fitai.gateways.identity import Identity
 from fitai.gateways.live.frames import Codec, Frame, OpsFrame
 from fitai.gateways.live.limits import LiveLimits
-from fitai.gateways.live.outbox import LOW, Outbox
+from fitai.gateways.live.outbox import LOW, Item, Outbox
 from fitai.gateways.live.rates import Bucket
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-Handler = Callable[["Connection", str, list[Any], int | None], Awaitable[Any]]
+Handler = Callable[["Connection", str, list[Any], int | None], Any]
+"""Returns the answer, `PENDING`, or a coroutine that returns one of the two."""
 
 PENDING = object()
 """What a handler returns when the acknowledgement will be sent at its place in the order."""
@@ -58,6 +59,32 @@ BYES: dict[str, bool] = {
 
 class Connection:
     """A connection that has authenticated; made by the server, attached to its user's host."""
+
+    __slots__ = (
+        "_codec",
+        "_events",
+        "_expiry",
+        "_handler",
+        "_hang_up",
+        "_inbox",
+        "_limits",
+        "_now_ms",
+        "_outbox",
+        "_paging",
+        "_retries",
+        "_settling",
+        "_telemetry",
+        "_telemetry_timer",
+        "_working",
+        "closed",
+        "host",
+        "identity",
+        "leaving",
+        "name",
+        "pending",
+        "position",
+        "sid",
+    )
 
     def __init__(
         self,
@@ -81,24 +108,29 @@ class Connection:
         self.position = 0
         self.closed = False
         self.leaving = False
-        self.events = Bucket(limits.events_per_s, limits.events_burst, now_ms())
+        self._events: Bucket | None = None
         self._codec = codec
         self._outbox = outbox
         self._handler = handler
         self._limits = limits
         self._now_ms = now_ms
         self._hang_up = hang_up
-        self._inbox: deque[tuple[str, list[Any], int | None]] = deque()
+        self._inbox: list[tuple[str, list[Any], int | None]] = []
         self._working = False
-        self._settling: deque[tuple[int, int, dict[str, Any], int | None]] = deque()
+        self._settling: list[tuple[int, int, dict[str, Any], int | None]] = []
         self._retries: list[tuple[int, dict[str, Any], int | None]] = []
         self._paging = False
-        self._drained = asyncio.Event()
         self._telemetry: dict[Any, Frame] = {}
         self._telemetry_timer: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
-        self._warning: asyncio.TimerHandle | None = None
-        outbox.on_full = lambda: self.bye("slow")
+        outbox.on_full = self._slow
+
+    @property
+    def events(self) -> Bucket:
+        """How many events it may send."""
+        if self._events is None:
+            self._events = Bucket(self._limits.events_per_s, self._limits.events_burst, self._now_ms())
+        return self._events
 
     # -- outgoing ---------------------------------------------------------------------------------
 
@@ -194,10 +226,11 @@ class Connection:
 
     async def _room(self) -> None:
         """Wait until the client has taken most of what was sent: a slow reader is not a dead one."""
+        drained = asyncio.Event()
+        self._outbox.on_drained = drained.set
         while self._outbox.bytes > LOW and not self.closed:
-            self._drained.clear()
-            self._outbox.on_drained = self._drained.set
-            await self._drained.wait()
+            drained.clear()
+            await drained.wait()
         self._outbox.on_drained = None
 
     def _emit(self, records: list[dict[str, Any]]) -> None:
@@ -211,7 +244,7 @@ class Connection:
             if self._settling and self._settling[0][0] == seq:
                 self._flush(run, first)
                 run = []
-                _, last, answer, ack = self._settling.popleft()
+                _, last, answer, ack = self._settling.pop(0)
                 self.position = last
                 self.answer(ack, answer)
                 first = last + 1
@@ -234,47 +267,72 @@ class Connection:
     # -- incoming ---------------------------------------------------------------------------------
 
     def receive(self, event: str, args: list[Any], ack: int | None) -> None:
-        """Take an event into the inbox; a client that floods it is told to come later."""
+        """Take an event; a client that sends more than can be held is told to come later."""
         if self.closed or self.leaving:
             return
-        if len(self._inbox) >= self._limits.inbox_events:
+        if not self._working:
+            waits = self._handle(event, args, ack)
+            if waits is not None:
+                self._working = True
+                spawn("live.inbox", self._work(event, waits, ack))
+        elif len(self._inbox) >= self._limits.inbox_events:
             self.answer(
                 ack, {"ok": False, "code": "later", "message": "too many at once", "retry_after_ms": 1000}
             )
-            return
-        self._inbox.append((event, args, ack))
-        if not self._working:
-            self._working = True
-            spawn("live.inbox", self._work())
+        else:
+            self._inbox.append((event, args, ack))
 
-    async def _work(self) -> None:
+    async def _work(self, event: str, waits: Coroutine[Any, Any, Any], ack: int | None) -> None:
         try:
+            await self._finish(event, waits, ack)
             while self._inbox and not self.closed:
-                event, args, ack = self._inbox.popleft()
-                await self._handle(event, args, ack)
+                event, args, ack = self._inbox.pop(0)
+                more = self._handle(event, args, ack)
+                if more is not None:
+                    await self._finish(event, more, ack)
         finally:
             self._working = False
 
-    async def _handle(self, event: str, args: list[Any], ack: int | None) -> None:
+    def _handle(self, event: str, args: list[Any], ack: int | None) -> Coroutine[Any, Any, Any] | None:
+        """Answer an event; what it has to wait for, if it has to."""
         try:
-            answer = await self._handler(self, event, args, ack)
+            answer = self._handler(self, event, args, ack)
+        except Exception:
+            self._failed(event, ack)
+            return None
+        if isinstance(answer, CoroutineType):
+            return answer
+        if answer is not PENDING:
+            self.answer(ack, answer)
+        return None
+
+    async def _finish(self, event: str, waits: Coroutine[Any, Any, Any], ack: int | None) -> None:
+        try:
+            answer = await waits
             if answer is not PENDING:
                 self.answer(ack, answer)
         except Exception:
-            _log.exception("event_failed", live_event=event, user=self.identity.user)
-            failed = {"ok": False, "code": "unavailable", "message": "something went wrong here; try again"}
-            self.answer(ack, failed)
+            self._failed(event, ack)
+
+    def _failed(self, event: str, ack: int | None) -> None:
+        _log.exception("event_failed", live_event=event, user=self.identity.user)
+        failed = {"ok": False, "code": "unavailable", "message": "something went wrong here; try again"}
+        self.answer(ack, failed)
 
     # -- the end ----------------------------------------------------------------------------------
 
     def expires(self, at: int) -> None:
         """(Re)arm the warning before and the close after the access token's end (Unix ms)."""
-        self._cancel_timers()
-        loop = asyncio.get_running_loop()
+        if self._expiry is not None:
+            self._expiry.cancel()
         left = max(0.0, (at - self._now_ms()) / 1000)
-        warn = max(0.0, left - min(self._limits.expiring_s, left / 2))
-        frame = Frame("auth:expiring", {"at": at})
-        self._warning = loop.call_later(warn, self.send, frame)
+        warned = min(self._limits.expiring_s, left / 2)
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(left - warned, self._expiring, at, warned)
+
+    def _expiring(self, at: int, left: float) -> None:
+        self.send(Frame("auth:expiring", {"at": at}))
+        loop = asyncio.get_running_loop()
         self._expiry = loop.call_later(left + self._limits.expiry_grace_s, self.bye, "expired")
 
     def leave(self) -> None:
@@ -287,6 +345,9 @@ class Connection:
         """Every event that was taken has its answer in the outgoing queue."""
         return not (self._inbox or self._working or self.pending or self._settling or self._retries)
 
+    def _slow(self) -> None:
+        self.bye("slow")
+
     def bye(self, code: str, after_ms: int = 0) -> None:
         """Say why, then close: in `bye_s` at the latest, whatever the client does."""
         if self.closed:
@@ -294,7 +355,7 @@ class Connection:
         meters.BYES.labels(code).inc()
         reconnect = BYES[code]
         frame = Frame("bye", {"code": code, "reconnect": reconnect, "after_ms": after_ms})
-        last: list[Transport | None] = [frame.packet(self._codec)]
+        last: list[Item] = [frame.packet(self._codec)]
         if not reconnect:
             # Stock clients reconnect by themselves after a lost transport, not after a DISCONNECT.
             last.append(self._codec.packet(sio.DISCONNECT, None))
@@ -312,15 +373,11 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        self._cancel_timers()
-        if self._telemetry_timer is not None:
-            self._telemetry_timer.cancel()
-        self._outbox.on_full = None
-        self._drained.set()
-        self._inbox.clear()
-        self.host.detach(self)
-
-    def _cancel_timers(self) -> None:
-        for timer in (self._warning, self._expiry):
+        for timer in (self._expiry, self._telemetry_timer):
             if timer is not None:
                 timer.cancel()
+        self._outbox.on_full = None
+        if self._outbox.on_drained is not None:
+            self._outbox.on_drained()
+        self._inbox.clear()
+        self.host.detach(self)

@@ -1,87 +1,91 @@
 """The transport below Socket.IO: python-engineio, with the parts replaced that would not hold a flood.
 
     queue        Outbox: bounded by bytes
-    WebSocket    no per-message deflate; a malformed frame ends the socket as a close by the client would,
-                 where the library would raise past itself and leave its writer behind
-    socket       a timer instead of a sleeping task for each ping; a POST that is no payload is refused;
-                 gone from the server's table as soon as it is closed; can be cut off
+    WebSocket    web_socket.py: read and written in the transport's callbacks, without a task for anything;
+                 no per-message deflate; a malformed frame ends the socket as a close by the client would
+    socket       a timer instead of a sleeping task for each ping, and for its answer instead of a task that
+                 looks at all sockets; a POST that is no payload is refused; gone from the server's table as
+                 soon as it is closed; can be cut off
 
-What goes over the wire is the stock protocol.
+What goes over the wire is the stock protocol: handshake, long-polling, pings and closing are the library's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import engineio
-from aiohttp import WSMsgType, web
-from engineio.async_drivers import aiohttp as driver
+from aiohttp import WSCloseCode, web
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import ContentTooLongError, QueueEmpty, UnknownPacketError
-from engineio.packet import NOOP, OPEN, PING, Packet
+from engineio.packet import NOOP, OPEN, PING, PONG, Packet
 from engineio.payload import Payload
 
 from fitai.gateways.live.outbox import Outbox
+from fitai.gateways.live.web_socket import Turn, WebSocket, accept, begin
+from fitai.gateways.tasks import spawn
 
-_TEXT_PACKETS = frozenset("1235")  # close, ping, pong, upgrade; a message is checked further
-
-
-class PlainWebSocket(driver.WebSocket):  # type: ignore[misc]  # the library ships no types
-    """The driver's WebSocket; see the module's first lines."""
-
-    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        self._sock = web.WebSocketResponse(
-            max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=2.0
-        )
-        await self._sock.prepare(environ["aiohttp.request"])
-        self.environ = environ
-        await self.handler(self)
-        return self._sock
-
-    async def send(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            await self._sock.send_bytes(message)
-        else:
-            await self._sock.send_str(message)
-
-    async def wait(self) -> str | bytes | None:
-        message = await self._sock.receive()
-        if message.type is WSMsgType.BINARY:
-            return bytes(message.data)
-        if message.type is WSMsgType.TEXT and _is_packet(message.data):
-            return str(message.data)
-        return None
+_PROBE, _PROBED, _UPGRADE = "2probe", Packet(PONG, data="probe"), "5"
+_KINDS = frozenset("1235")  # close, ping, pong, upgrade: what a client may say besides messages
 
 
-def _is_packet(text: str) -> bool:
-    """Whether a text frame is an Engine.IO packet that the library decodes without raising."""
-    if text[:1] == "4":
-        return "0" <= text[1:2] <= "9"
-    return text[:1] in _TEXT_PACKETS and len(text) <= 64
-
-
-class Socket(AsyncSocket):  # type: ignore[misc]
+class Socket(AsyncSocket):  # type: ignore[misc]  # the library ships no types
     """One client's transport, whichever it uses at the moment."""
 
     last_ping: float | None
+    connected: bool
+    upgrading: bool
+    upgraded: bool
 
     def __init__(self, server: Engine, sid: str, request: web.Request) -> None:
         super().__init__(server, sid)
-        self._request = request
-        self._next_ping: asyncio.TimerHandle | None = None
+        self._request: web.Request | None = request  # until there is a WebSocket
+        self._web_socket: WebSocket | None = None
+        self._probed = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- pings ------------------------------------------------------------------------------------
 
     def schedule_ping(self) -> None:
         if self.last_ping:  # else the answer to the last one is still due
             self.last_ping = None
-            loop = asyncio.get_running_loop()
-            self._next_ping = loop.call_later(self.server.ping_interval, self._ping)
+            self._in(self.server.ping_interval, self._ping)
 
     def _ping(self) -> None:
+        self.last_ping = time.time()  # noqa: TID251 - the library compares it with this clock
+        self.queue.push(Packet(PING))
+        self._in(self.server.ping_timeout, self._unanswered)
+
+    def _unanswered(self) -> None:
+        self._close(self.server.reason.PING_TIMEOUT, abort=False)
+
+    def _in(self, seconds: float, then: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if not self.closing and not self.closed:
-            self.last_ping = time.time()  # noqa: TID251 - the library compares it with this clock
-            self.queue.push(Packet(PING))
+            self._timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    # -- what comes -------------------------------------------------------------------------------
+
+    def hear(self, data: str | bytes) -> None:
+        """A message on the WebSocket: an Engine.IO packet."""
+        assert self._web_socket is not None
+        kind = data[:1]
+        if not self.upgraded:
+            self._try_to_upgrade(data)
+        elif isinstance(data, bytes):
+            self.server.on_message(self.sid, data)
+        elif kind == "4" and "0" <= data[1:2] <= "9":
+            self.server.on_message(self.sid, data[1:])
+        elif kind not in _KINDS or len(data) > 64:
+            self._web_socket.end(WSCloseCode.PROTOCOL_ERROR)
+        elif kind == "3":
+            self.schedule_ping()
+        elif kind == "1":
+            self._close(self.server.reason.CLIENT_DISCONNECT)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         for packet in _payload(await self._body(environ)):
@@ -96,20 +100,74 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         body: bytes = await environ["wsgi.input"].read(int(length))
         return body
 
+    # -- the WebSocket ----------------------------------------------------------------------------
+
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
-        self._request = environ["aiohttp.request"]
-        return await super()._upgrade_websocket(environ)
+        if self.upgrading or self.upgraded:
+            return self.server._bad_request()
+        request = environ["aiohttp.request"]
+        self.upgrading = self.connected  # by long-polling: then it is tried out first
+        try:
+            socket, response = await accept(request, self, self.server.turn, self.server.max_http_buffer_size)
+        except BaseException:
+            self.upgrading = False
+            raise
+        self._web_socket = socket
+        if not self.connected:
+            self.connected = True
+            self._use(socket)
+        begin(socket, request)
+        return response
+
+    def _try_to_upgrade(self, data: str | bytes) -> None:
+        assert self._web_socket is not None
+        if data == _PROBE and not self._probed:
+            self._probed = True
+            self._web_socket.write(_PROBED)
+            self.queue.push(Packet(NOOP))  # ends the poll
+        elif data == _UPGRADE and self._probed:
+            self.upgrading = False
+            self._use(self._web_socket)
+        else:
+            self._web_socket.end(WSCloseCode.PROTOCOL_ERROR)
+
+    def _use(self, socket: WebSocket) -> None:
+        self.upgraded = True
+        self._request = None
+        self.queue.attach(socket)
+
+    def writable(self) -> None:
+        """The WebSocket takes more."""
+        self.queue.flush()
+
+    def lost(self) -> None:
+        """The WebSocket has ended."""
+        if self.upgraded:
+            self._close(self.server.reason.TRANSPORT_CLOSE)
+        else:
+            self.upgrading = self._probed = False
+            self._web_socket = None
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _close(self, reason: str, abort: bool = True) -> None:
+        if not self.closing and not self.closed:
+            spawn("live.close", self.close(wait=False, abort=abort, reason=reason))
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        if self._next_ping is not None:
-            self._next_ping.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         await super().close(wait=wait, abort=abort, reason=reason)
-        self.queue.push(None)  # ends the writer, and with it a WebSocket that the client leaves open
+        self.queue.push(None)  # ends a poll, or a WebSocket that the client leaves open
+        if self._web_socket is not None:
+            self._web_socket.end_soon()
         self.server.sockets.pop(self.sid, None)
 
     async def cut(self) -> None:
         """End it without the client's help."""
-        if self._request.transport is not None:
+        if self._web_socket is not None:
+            self._web_socket.abort()
+        if self._request is not None and self._request.transport is not None:
             self._request.transport.abort()
         await self.close(wait=False, abort=True)
 
@@ -129,12 +187,11 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     """The server of such sockets."""
 
     queue_bytes = 0
-    start_service_task: bool
-    _async: dict[str, Any]
+    on_message: Callable[[str, str | bytes], None]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._async = {**self._async, "websocket": PlainWebSocket}
+        self.turn = Turn()
 
     def create_queue(self, *_: Any, **__: Any) -> Outbox:
         return Outbox(self.queue_bytes)
@@ -143,16 +200,14 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
     ) -> Any:
         """As the library's, with our socket."""
-        if self.start_service_task:
-            self.start_service_task = False
-            self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()
         socket = self.sockets[sid] = Socket(self, sid, environ["aiohttp.request"])
         socket.queue.push(Packet(OPEN, self._greeting(sid, transport)))
         await self._trigger_event("connect", sid, environ, run_async=False)
         socket.schedule_ping()
         if transport == "websocket":
-            return await socket.handle_get_request(environ)
+            answer = await socket.handle_get_request(environ)
+            return self._bad_request() if isinstance(answer, list) else answer  # it asked for no upgrade
         socket.connected = True
         try:
             return self._ok(await socket.poll(), jsonp_index=jsonp_index)

@@ -5,7 +5,8 @@ A request that can not be read or granted is answered with a code; the connectio
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,7 +32,7 @@ class Events:
         self._authenticator = authenticator
         self._limits = limits
         self._now_ms = now_ms
-        self._known: dict[str, Callable[[Connection, Any, int | None], Awaitable[Any]]] = {
+        self._known: dict[str, Callable[[Connection, Any, int | None], Any]] = {
             "push": self._push,
             "pull": self._pull,
             "workout:get": self._workout_get,
@@ -40,17 +41,25 @@ class Events:
             "auth": self._auth,
         }
 
-    async def handle(self, connection: Connection, event: str, args: list[Any], ack: int | None) -> Any:
-        """The acknowledgement's payload, or PENDING when it will leave at its place in the order."""
+    def handle(self, connection: Connection, event: str, args: list[Any], ack: int | None) -> Any:
+        """The acknowledgement's payload, PENDING when it will leave at its place in the order, or a coroutine
+        that returns one of the two."""
         known = self._known.get(event)
         try:
             self._allow(connection, event)
             if known is None:
                 raise Refusal("bad_request", f"there is no event {event[:64]!r}")
-            return await known(connection, args[0] if args else None, ack)
+            answer = known(connection, args[0] if args else None, ack)
+            return self._awaited(answer) if isinstance(answer, CoroutineType) else answer
         except Refusal as refusal:
             if event == "push":
                 meters.PUSHES_REFUSED.labels(refusal.code).inc()
+            return refusal.answer()
+
+    async def _awaited(self, answer: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await answer
+        except Refusal as refusal:
             return refusal.answer()
         except Unavailable:
             return Refusal("later", "the log is out of reach", retry_after_ms=1000).answer()
@@ -60,7 +69,7 @@ class Events:
         if self._limits.rates and event != "push" and not connection.events.take(1, now):
             raise Refusal("later", "too many events", retry_after_ms=connection.events.wait_ms(now))
 
-    async def _push(self, connection: Connection, payload: Any, ack: int | None) -> Any:
+    def _push(self, connection: Connection, payload: Any, ack: int | None) -> Any:
         received = self._now_ms()
         push = decode_push(payload, self._limits.wire)
         if connection.pending >= self._limits.pushes_in_flight:
@@ -80,7 +89,7 @@ class Events:
             raise Refusal("not_found", "there is no such workout")
         return {"ok": True, "seq": found.seq, "state": found.document}
 
-    async def _telemetry(self, connection: Connection, payload: Any, _: int | None) -> Any:
+    def _telemetry(self, connection: Connection, payload: Any, _: int | None) -> Any:
         tick = _decode(payload, schemas.Telemetry)
         if len(orjson.dumps(payload)) > self._limits.telemetry_bytes:
             raise Refusal("too_large", f"at most {self._limits.telemetry_bytes} bytes")
@@ -88,7 +97,7 @@ class Events:
         connection.host.telemetry(connection, {**payload, "workout": workout})
         return {"ok": True}
 
-    async def _clock(self, connection: Connection, payload: Any, _: int | None) -> Any:
+    def _clock(self, connection: Connection, payload: Any, _: int | None) -> Any:
         return {"t0": _decode(payload, schemas.Clock).t0, "t1": self._now_ms()}
 
     async def _auth(self, connection: Connection, payload: Any, _: int | None) -> Any:

@@ -22,7 +22,7 @@ import msgspec
 import socketio
 import structlog
 from aiohttp import web
-from engineio.packet import CLOSE, MESSAGE
+from engineio.packet import CLOSE
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
@@ -31,14 +31,15 @@ from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.gateways.live.arrivals import Arrivals, SharedRate
 from fitai.gateways.live.connection import Connection
 from fitai.gateways.live.drain import say_goodbye
-from fitai.gateways.live.engine_io import Engine, Socket
+from fitai.gateways.live.engine_io import Engine
 from fitai.gateways.live.events import Events
-from fitai.gateways.live.frames import CODECS, NAMESPACE, Codec, Frame, Unreadable
+from fitai.gateways.live.frames import CODECS, NAMESPACE, Frame, Message, Unreadable
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts, UnknownUser
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.schemas import Cursor
+from fitai.gateways.live.session import Session
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal
@@ -49,38 +50,6 @@ PROTOCOL = 1
 DRAINING = ("draining", "this node is going away", True)
 CROWDED = ("unavailable", "too many connect at once", True)
 AT_ONCE = 8  # connections that are let in at the same time
-
-
-class Session:
-    """One Engine.IO socket: which codec it speaks, and the live connection on it, if any."""
-
-    def __init__(self, socket: Socket, codec: Codec) -> None:
-        self.codec = codec
-        self.outbox: Outbox = socket.queue
-        self.connection: Connection | None = None
-        self.connecting = False
-        self.overdue = False
-        self.gone = False
-        self._socket = socket
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def expect(self, within_s: float, otherwise: Callable[[], None]) -> None:
-        """Call `otherwise` unless the client has authenticated by then."""
-        self.at_ease()
-        self._deadline = asyncio.get_running_loop().call_later(within_s, otherwise)
-
-    def at_ease(self) -> None:
-        """The client has authenticated, or is gone."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-
-    def hang_up(self, after_s: float) -> None:
-        """Cut the transport if the client has not gone by itself by then."""
-        asyncio.get_running_loop().call_later(after_s, self._cut)
-
-    def _cut(self) -> None:
-        if not self.gone:
-            spawn("live.cut", self._socket.cut())
 
 
 class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -100,6 +69,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         super().__init__(
             async_mode="aiohttp",
             async_handlers=False,
+            start_service_task=False,
             namespaces=[NAMESPACE],
             transports=["polling", "websocket"] if polling else ["websocket"],
             ping_interval=limits.ping_interval_s,
@@ -111,6 +81,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             engineio_logger=logging.getLogger("fitai.live.engine"),
         )
         self.eio.queue_bytes = limits.queue_bytes
+        self.eio.on_message = self._hear
         self._hosts = hosts
         self._authenticator = authenticator
         self._limits = limits
@@ -129,6 +100,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         app.router.add_get(path, self._serve)
         app.router.add_post(path, self._serve)
         app.router.add_route("OPTIONS", path, self._serve)
+        app.on_shutdown.append(self._cut_all)
 
     @property
     def connections(self) -> list[Connection]:
@@ -157,6 +129,13 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         for session in list(self._sessions.values()):
             session.hang_up(0)
         await self.eio.shutdown()
+
+    async def _cut_all(self, _: web.Application) -> None:
+        """The web server, which ends, no longer knows the transports that became WebSockets."""
+        for socket in list(self.eio.sockets.values()):
+            await socket.cut()
+        for web_socket in list(self.eio.turn.there):  # was told to go, and has not answered
+            web_socket.close()
 
     # -- HTTP --------------------------------------------------------------------------------------
 
@@ -205,6 +184,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             self._empty.set()
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+        self._hear(eio_sid, data)  # by long-polling; a WebSocket calls it itself
+
+    def _hear(self, eio_sid: str, data: str | bytes) -> None:
         session = self._sessions.get(eio_sid)
         if session is None:
             return
@@ -263,7 +245,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             refused = type(packet)(
                 sio.CONNECT_ERROR, data={"message": "Invalid namespace"}, namespace=packet.namespace
             )
-            session.outbox.push(Transport(MESSAGE, data=refused.encode()))
+            body = refused.encode()
+            text = isinstance(body, str)
+            session.outbox.push(Message(body.encode() if text else body, binary=not text))
         elif session.connection is None and not session.connecting:
             session.connecting = True
             spawn("live.connect", self._admit(session, packet.data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -19,6 +20,7 @@ from fitai.bench.micro import (
     projections,
     push,
     size,
+    transport,
     workload,
 )
 from fitai.gateways.live.frames import CODECS
@@ -136,6 +138,15 @@ def test_every_connection_gets_every_event_once():
         queue.push(frame.packet(CODECS["json"]))
     with pytest.raises(AssertionError, match="bytes"):
         fanout.check(queue, frames)
+
+
+async def test_every_message_goes_its_way_through_the_transport_once_and_in_order():
+    found = by_name(await asyncio.to_thread(transport.measure, 1, 400))
+    assert all(figure.least > 0 for figure in found.values())
+    ears = transport.Ears()
+    ears.heard = [[0, 1], [1, 0]]
+    with pytest.raises(AssertionError, match="out of order"):
+        await ears.everything(2)
 
 
 def test_hints_arrive_once_and_in_order_by_every_way():

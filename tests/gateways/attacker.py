@@ -115,6 +115,10 @@ class Raw:
                     return True
         return False
 
+    def acks(self) -> set[int]:
+        """The ids that were answered (JSON)."""
+        return {int(frame[8 : frame.index("[")]) for frame in self.heard if frame.startswith("43/live,")}
+
     async def alive(self, mark: int) -> bool:
         """Whether events are still answered here (`mark` is a number not used before)."""
         await self.send(*self.packets(2, ["clock", {"t0": mark}], mark))
