@@ -136,7 +136,7 @@ class Following:
     async def _follow(self) -> None:
         """Tell what is new of the workouts that have changed. What is judged against history waits while most
         of that is still to be projected."""
-        if self._swamped:
+        if self._swamped or not self._unfollowed:
             return
         names, self._unfollowed = self._unfollowed, set()
         try:
@@ -264,6 +264,7 @@ class Following:
         if self._swamped:
             self._ungreeted.append((connection, after))
             return
+        await self._follow()  # what waits to be told is for everybody, not only for the one who came
         host = self._host
         changed = set(self._unwritten)
         if after < host.head:
