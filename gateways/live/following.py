@@ -38,7 +38,8 @@ _log = structlog.get_logger(__name__)
 
 FOLLOW_EVERY_S = 0.5  # while op comes after op, what is derived of them is told so often
 FLUSH_AFTER_S = 0.5  # projections follow the log by this, and at once when somebody reads them,
-FLUSH_EVERY_S = 5.0  # but while op comes after op only so often
+FLUSH_EVERY_S = 5.0  # but while op comes after op only so often,
+FEW = 4  # unless more workouts than this have changed, which are held in memory until then
 FLUSHED = 50  # workouts projected in one transaction
 KNOWN_RECORDS = 2_000  # of a workout, beyond which what a device knew of it is not worked out
 GREETED = 20  # workouts changed since a cursor whose insights are told again
@@ -353,10 +354,17 @@ class Following:
 
     def flush_soon(self) -> None:
         """Bring the projections up to the log in a moment, if they are behind."""
-        if self._flush_timer is None and self.dirty:
-            loop = asyncio.get_running_loop()
-            at = max(loop.time() + FLUSH_AFTER_S, self._flushed_at + FLUSH_EVERY_S)
-            self._flush_timer = loop.call_at(at, self._flush_now)
+        if not self.dirty:
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + FLUSH_AFTER_S
+        if len(self.dirty) <= FEW:
+            at = max(at, self._flushed_at + FLUSH_EVERY_S)
+        if self._flush_timer is not None:
+            if self._flush_timer.when() <= at:
+                return
+            self._flush_timer.cancel()
+        self._flush_timer = loop.call_at(at, self._flush_now)
 
     def _flush_now(self) -> None:
         self._flush_timer = None
