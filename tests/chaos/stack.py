@@ -26,7 +26,7 @@ from tests.redis_servers import RedisServer
 from tests.system.conftest import Process
 
 NODES = 3
-TRIES = 5  # starts of a node before it is said not to come up: a supervisor's patience
+PATIENCE_S = 30.0  # for a node to come up, however often it is started: longer than any store is away
 AGAIN_S = 0.5
 ASK_S = 3.0
 # What it says that is no line of the log: that it is up, and what it ends with when it finds no database.
@@ -43,7 +43,9 @@ class Node(Process):
 
     async def start(self) -> Node:
         """Start it, and again as a supervisor does when it ends at once: what it needs may be away."""
-        for _ in range(TRIES):
+        clock = asyncio.get_running_loop().time
+        until = clock() + PATIENCE_S
+        while clock() < until:
             self.starts += 1
             try:
                 await super().start()
