@@ -39,7 +39,8 @@ _log = structlog.get_logger(__name__)
 FOLLOW_EVERY_S = 0.5  # while op comes after op, what is derived of them is told so often
 FLUSH_AFTER_S = 0.5  # projections follow the log by this, and at once when somebody reads them,
 FLUSH_EVERY_S = 5.0  # but while op comes after op only so often,
-FEW = 4  # unless more workouts than this have changed, which are held in memory until then
+FEW = 4  # unless more workouts than this have changed, which are held in memory until then,
+SOON_MS = 10 * 60_000  # or one has a deadline so near, the end of a rest mostly
 FLUSHED = 50  # workouts projected in one transaction
 KNOWN_RECORDS = 2_000  # of a workout, beyond which what a device knew of it is not worked out
 GREETED = 20  # workouts changed since a cursor whose insights are told again
@@ -335,7 +336,10 @@ class Following:
 
     def arm(self, name: str) -> None:
         """Tell the node's timers when this workout next needs a look."""
-        self._hosts.timers.set(self._host, name, self._due(name))
+        due = self._due(name)
+        self._hosts.timers.set(self._host, name, due)
+        if due is not None and due - self._host.now_ms() < SOON_MS:
+            self.flush_soon(prompt=True)  # should this node die, another one is to know of it
 
     def _due(self, name: str) -> int | None:
         """The next server deadline of a workout, Unix ms."""
@@ -352,13 +356,13 @@ class Following:
 
     # -- projections -------------------------------------------------------------------------------
 
-    def flush_soon(self) -> None:
+    def flush_soon(self, *, prompt: bool = False) -> None:
         """Bring the projections up to the log in a moment, if they are behind."""
         if not self.dirty:
             return
         loop = asyncio.get_running_loop()
         at = loop.time() + FLUSH_AFTER_S
-        if len(self.dirty) <= FEW:
+        if len(self.dirty) <= FEW and not prompt:
             at = max(at, self._flushed_at + FLUSH_EVERY_S)
         if self._flush_timer is not None:
             if self._flush_timer.when() <= at:

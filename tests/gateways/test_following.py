@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from fitai.gateways.live import following
 from fitai.persistence.log import Log
+from fitai.persistence.workouts import Workouts
 from tests.gateways.conftest import Server, Wire, new_id
 from tests.gateways.test_live import Connect
 
@@ -106,3 +109,25 @@ async def two(server: Server) -> tuple[str, int, int]:
     """(user, device, another device)."""
     user = await server.user()
     return user, await server.enrol(user), await server.enrol(user)
+
+
+async def test_a_rest_is_projected_soon_though_op_comes_after_op(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is met by another node, should this one die."""
+    monkeypatch.setattr(following, "FLUSH_EVERY_S", 3600.0)
+    phone = await connect(server, *(await two(server))[:2])
+    workout, _ = await begun(phone)
+    host = await server.hosts.open(phone.user)
+    await host.flush()
+    host.following._flushed_at = asyncio.get_running_loop().time()
+    await phone.push(phone.op("rest.start", workout, {"seconds": 90}))
+    until = server.clock() + 90_000
+
+    async def due() -> Sequence[tuple[str, str, int]]:
+        async with server.db.read() as session:
+            return await Workouts(session).due(until, 1)
+
+    async with asyncio.timeout(10):
+        while not await due():
+            await asyncio.sleep(0.02)
