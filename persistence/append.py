@@ -54,7 +54,7 @@ logger = structlog.get_logger(__name__)
 
 RETRY_S = (0.05, 1.0)  # first and longest pause between attempts while the database is away
 LINGER_S = 0.003  # the longest that a transaction waits for more to go with it,
-MANY = 4  # which it does when so many streams went together the last time
+MANY = 4  # which it does when so many records went together the last time
 BUSY_RETRY_S = (0.005, 0.25)  # the same for a stream that another transaction holds
 
 
@@ -197,7 +197,8 @@ class Appender:
             try:
                 began = clock()
                 await self._flush(batch)
-                self._linger_s = min(clock() - began, LINGER_S) if len(batch) >= MANY else 0.0
+                many = sum(len(waiting.append.rows) for waiting in batch) >= MANY
+                self._linger_s = min(clock() - began, LINGER_S) if many else 0.0
                 pause = RETRY_S[0]
             except Unavailable as error:
                 self._trouble = str(error)
