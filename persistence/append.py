@@ -1,8 +1,8 @@
 """Appending to the log: group commit.
 
 Appends of all users that are waiting go down in **one transaction**, so a commit's cost, the disk, is
-shared by everyone who waits for it. A lone one goes at once; under load a transaction waits a little, so that
-more go with it. Within it every stream goes down whole or not at all:
+shared by everyone who waits for it. A lone one goes at once; under load those that come during a transaction
+make up the next. Within it every stream goes down whole or not at all:
 
 1. The heads are moved by compare-and-set, all streams in one statement, in stream order. Whoever's `seen`
    is no longer the head has lost to another node: `HeadMoved`. The database alone arbitrates.
@@ -53,8 +53,6 @@ __all__ = ["Append", "Appender", "BadRow", "Companion", "HeadMoved", "Unavailabl
 logger = structlog.get_logger(__name__)
 
 RETRY_S = (0.05, 1.0)  # first and longest pause between attempts while the database is away
-LINGER_S = 0.003  # the longest that a transaction waits for more to go with it,
-MANY = 4  # which it does when so many records went together the last time
 BUSY_RETRY_S = (0.005, 0.25)  # the same for a stream that another transaction holds
 
 
@@ -148,7 +146,6 @@ class Appender:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._linger_s = 0.0
         self._trouble = "the database did not answer in time"
         self._statements = STATEMENTS[db.dialect]
 
@@ -192,13 +189,10 @@ class Appender:
                 raise Unavailable(self._trouble) from None
 
     async def _run(self) -> None:
-        pause, clock = RETRY_S[0], asyncio.get_running_loop().time
+        pause = RETRY_S[0]
         while batch := await self._next():
             try:
-                began = clock()
                 await self._flush(batch)
-                many = sum(len(waiting.append.rows) for waiting in batch) >= MANY
-                self._linger_s = min(clock() - began, LINGER_S) if many else 0.0
                 pause = RETRY_S[0]
             except Unavailable as error:
                 self._trouble = str(error)
@@ -214,10 +208,7 @@ class Appender:
                 self._queue.extendleft(reversed(left))
 
     async def _next(self) -> list[_Waiting]:
-        """The next transaction's appends; empty when the appender is closing and none is left. When many
-        went together the time before, more are on their way: they get as long as that took, at most."""
-        if self._linger_s and not self._closing:
-            await asyncio.sleep(self._linger_s)
+        """The next transaction's appends; empty when the appender is closing and none is left."""
         while True:
             if batch := self._take():
                 return batch
