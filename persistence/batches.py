@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from functools import cache
-from itertools import chain
 from typing import Any
 
 import orjson
@@ -39,12 +37,11 @@ def _array_types() -> list[str]:
 
 class Sqlite:
     """The database has one writer at a time, so no stream can be busy; a batch of moves travels as one JSON
-    text. A statement takes many rows: with one row each, the thread that runs it would wait for the
-    interpreter after each row."""
+    text."""
 
     whole = False
 
-    most = 64  # rows in a statement
+    insert = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
     cas = """
         UPDATE streams SET head = w.head, last_rt = max(last_rt, w.rt)
         FROM (
@@ -64,16 +61,9 @@ class Sqlite:
         sent = orjson.dumps(moves).decode()
         won = set((await connection.exec_driver_sql(cls.cas, (sent,))).scalars())
         theirs = [row for row in rows if row[0] in won]
-        for start in range(0, len(theirs), cls.most):
-            part = theirs[start : start + cls.most]
-            await connection.exec_driver_sql(_inserting(len(part)), tuple(chain.from_iterable(part)))
+        if theirs:
+            await connection.exec_driver_sql(cls.insert, theirs)
         return {move[0]: Fate.WON if move[0] in won else Fate.MOVED for move in moves}
-
-
-@cache
-def _inserting(rows: int) -> str:
-    row = f"({', '.join('?' * len(COLUMNS))})"
-    return f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES {', '.join([row] * rows)}"
 
 
 class Postgres:

@@ -38,7 +38,7 @@ __all__ = ["Due", "Projected", "Projector", "Stale", "deadlines", "happened_at"]
 _log = structlog.get_logger(__name__)
 
 CHUNK = 50  # workouts in one transaction of a rebuild
-TOGETHER = 8  # workouts of several callers in one transaction: on SQLite appends wait while it lasts
+TOGETHER = 50  # workouts of several callers in one transaction
 FILLED = 500  # sets in one statement, and those of one workout more
 
 Due = Callable[[Workout, Sequence[Record]], int | None]
