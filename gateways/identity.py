@@ -12,11 +12,20 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified caller: the user, the enrolled device, and until when (Unix ms) the proof holds."""
+    """A verified caller: the user, the enrolled device, and until when (Unix ms) the proof holds.
+
+    `scopes` are what a personal token may do (`workouts:read`…); None is a person on a device of theirs, who
+    may do everything.
+    """
 
     user: str
     device: int
     expires_at: int
+    scopes: frozenset[str] | None = None
+
+    def may(self, scope: str | None) -> bool:
+        """Whether this caller may use what asks for `scope`; None is for people only."""
+        return self.scopes is None or (scope is not None and scope in self.scopes)
 
 
 class NotAuthenticated(Exception):

@@ -106,6 +106,8 @@ class Route:
     body_model: type[BaseModel] | None
     wire: bool
     also: tuple[str, ...]
+    scope: str | None
+    limit: str
 
     @property
     def name(self) -> str:
@@ -217,6 +219,8 @@ class Routes:
         wire: bool = False,
         accepts: type[BaseModel] | None = None,
         also: Iterable[str] = (),
+        scope: str | None = None,
+        limit: str = "default",
     ) -> Callable[[H], H]:
         """Declare a route. `errors` are the codes that the handler itself may answer, `etag` says that the
         answer carries one; those that follow from the signature (401, 404, 422…) are added. `wire` routes
@@ -239,6 +243,8 @@ class Routes:
                     wire=wire,
                     accepts=accepts,
                     also=tuple(also),
+                    scope=scope,
+                    limit=limit,
                 )
             )
             return handler

@@ -7,6 +7,7 @@
                           │  exercise_marks
                           └─ snapshots            a cache of folded states
     shares, idempotency_keys                     links given away, requests already answered
+    identity_models.py                           keys, proofs, second factors, security log, jobs
     leases                                       which node does what for all
 
 Every key of a user's data begins with the user or the user's stream. Times are Unix ms, loads are
@@ -101,9 +102,21 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """A person. `email_key` is the address as compared; `next_device` the next device number to give."""
+    """A person. `email_key` is the address as compared; `next_device` the next device number to give.
+
+    `role` is `admin` or empty, `locale` a language tag, `delete_after` when the account is to be erased.
+    `totp_secret` is encrypted, counts once it is confirmed, and `totp_step` is the last step that was used.
+    """
 
     __tablename__ = "users"
+    __table_args__ = (
+        Index(
+            "ix_users_delete_after",
+            "delete_after",
+            sqlite_where=text("delete_after IS NOT NULL"),
+            postgresql_where=text("delete_after IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(Words)
@@ -112,6 +125,14 @@ class User(Base):
     display_name: Mapped[str | None] = mapped_column(Words)
     next_device: Mapped[int] = mapped_column(Integer, default=1)
     created_at: Mapped[int] = mapped_column(BigInteger)
+    email_verified_at: Mapped[int | None] = mapped_column(BigInteger)
+    password_changed_at: Mapped[int | None] = mapped_column(BigInteger)
+    role: Mapped[str | None] = mapped_column(String(16))
+    locale: Mapped[str | None] = mapped_column(String(35))
+    delete_after: Mapped[int | None] = mapped_column(BigInteger)
+    totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    totp_confirmed_at: Mapped[int | None] = mapped_column(BigInteger)
+    totp_step: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Device(Base):

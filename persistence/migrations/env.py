@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from fitai.persistence import identity_models  # noqa: F401  (its tables join Base.metadata)
 from fitai.persistence.models import Base
 
 

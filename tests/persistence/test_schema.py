@@ -95,7 +95,8 @@ async def test_the_release_before_can_write_into_this_schema(db):
     """What code of the first schema writes: it names its own columns and knows no others."""
     user = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
     statements = (
-        f"INSERT INTO users VALUES ('{user}', 'a@b.c', 'a@b.c', '-', NULL, 2, 1)",
+        f"""INSERT INTO users (id, email, email_key, password_hash, display_name, next_device, created_at)
+            VALUES ('{user}', 'a@b.c', 'a@b.c', '-', NULL, 2, 1)""",
         f"""INSERT INTO devices (user_id, id, kind, name, platform, install_id, parent, created_at,
             last_used_at, revoked_at)
             VALUES ('{user}', 1, 'device', 'phone', 'ios', NULL, NULL, 1, 1, NULL)""",
