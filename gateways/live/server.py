@@ -126,6 +126,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             async with asyncio.timeout(within_s):
                 await say_goodbye(self.connections, within_s, jitter_ms)
                 await self._empty.wait()
+                await self.eio.turn.quiet()
         for session in list(self._sessions.values()):
             session.hang_up(0)
         await self.eio.shutdown()

@@ -69,6 +69,21 @@ class Turn:
     def __init__(self) -> None:
         self.there: set[WebSocket] = set()
         self._due: list[WebSocket] = []
+        self._quiet: asyncio.Event | None = None
+
+    def gone(self, socket: WebSocket) -> None:
+        """Its transport is there no more."""
+        self.there.discard(socket)
+        if self._quiet is not None and not self.there:
+            self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Return when no transport is there any more. A process that ends before its clients have answered
+        its close frames takes its last words from them: what they still send finds nobody, and the system
+        tells them then that the connection broke."""
+        self._quiet = asyncio.Event()
+        if self.there:
+            await self._quiet.wait()
 
     def add(self, socket: WebSocket) -> None:
         if not self._due:
@@ -250,7 +265,7 @@ class WebSocket(asyncio.Protocol):
             self._finish()
         if self._timer is not None:
             self._timer.cancel()
-        self._turn.there.discard(self)
+        self._turn.gone(self)
         del self._reader  # it holds on to this
 
 

@@ -381,6 +381,20 @@ async def test_a_client_that_does_not_answer_a_close_is_cut_after_a_while(
     assert await line.frame() == (-1, b"")
 
 
+async def test_a_node_that_drains_waits_for_the_answers_to_its_close_frames(
+    server: Server, line: Line
+) -> None:
+    draining = asyncio.get_running_loop().create_task(server.live.drain(0, 30.0))
+    await line.until('42/live,["bye"')
+    line.writer.write(text("42/live," + '["push",{"ops":[]}]'))  # had not heard it yet
+    while (frame := await line.frame())[0] != CLOSE:
+        assert frame[0] != -1
+    assert not draining.done()
+    line.writer.write(made(CLOSE, frame[1]))
+    assert await line.frame() == (-1, b"")
+    await draining
+
+
 async def test_a_client_that_does_not_answer_a_ping_is_closed(
     make_server: Callable[..., Awaitable[Server]],
 ) -> None:
