@@ -34,12 +34,16 @@ from fitai.http.auth.tokens import AccessTokens, enrolled_in
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.idempotency import Idempotency
+from fitai.persistence.sealed import Seal
 from fitai.persistence.tokens import Tokens
 from fitai.sync.wire import WireLimits
 
 _log = structlog.get_logger(__name__)
 
 VERSION = version("fitai")
+
+DAY_MS = 86_400_000
+TOTP = "totp"  # the purpose that the secrets of second factors are sealed for
 
 HOUSEKEEPING_S = 3600.0
 TOKENS_KEPT_MS = 7 * 86_400_000  # after their end, so that a late reuse is still recognised
@@ -106,11 +110,13 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
                 hosts=hosts,
                 bus=bus,
                 tokens=tokens,
+                seal=Seal(settings.signing_key, TOTP),
                 now_ms=now_ms,
                 version=VERSION,
                 asyncapi=asyncapi(VERSION),
                 refresh_lifetime_s=int(settings.refresh_token_seconds),
                 devices_per_user=settings.limits.user_devices,
+                grace_ms=int(settings.account_grace_days * DAY_MS),
                 public_url=settings.public_url,
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,

@@ -215,6 +215,12 @@ class Settings(BaseSettings):
     refresh_token_seconds: Seconds = Field(
         30 * 86_400, description="Life of a refresh token, from its last use."
     )
+    account_grace_days: float = Field(
+        14, ge=0, le=365, description="How long an account that its person deletes can be restored."
+    )
+    security_log_days: float = Field(
+        365, ge=1, le=3650, description="How long a person's security log goes back."
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Choice] = Field(
         "info", description="`debug`, `info`, `warning` or `error`."
     )

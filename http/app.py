@@ -19,18 +19,28 @@ from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
 from fitai.http import boundary, cors, docs, frame, health, metrics, openapi, proxies
 from fitai.http.auth import routes as auth
+from fitai.http.auth.confirmation import Confirmation
+from fitai.http.auth.devices import DeviceService
+from fitai.http.auth.door import DEVICES_PER_USER, REFRESH_S, Door
 from fitai.http.auth.passwords import Passwords
-from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
+from fitai.http.auth.recovery import Recovery
+from fitai.http.auth.second_factor import SecondFactorCheck
+from fitai.http.auth.sign_in import SignIn
 from fitai.http.auth.tokens import AccessTokens
 from fitai.http.health import Check, Health
 from fitai.http.sync import routes as sync
 from fitai.http.sync.service import SyncService
 from fitai.http.sync.snapshot import SnapshotService
+from fitai.http.users import routes as users
+from fitai.http.users.credentials import Credentials, SecondFactorService
+from fitai.http.users.leaving import GRACE_MS, Leaving
+from fitai.http.users.profile import ProfileService
 from fitai.http.workouts import routes as workouts
 from fitai.http.workouts.service import WorkoutService
 from fitai.http.workouts.share import ShareService
 from fitai.persistence.database import Database
 from fitai.persistence.readiness import commits
+from fitai.persistence.sealed import Seal
 
 PROBE_S = 1.5  # the longest that a probe over the bus may take
 
@@ -44,6 +54,7 @@ write takes an `Idempotency-Key`. The live surface is described at `/docs/live`.
 
 TAGS = (
     ("auth", "Who you are, and which devices speak for you."),
+    ("users", "The person: profile, password and address, second factor, what happened to the account."),
     ("workouts", "Workouts and what is in them."),
     ("sync", "What a device does over its socket, for those that have none."),
     ("sharing", "Links that show chosen fields of a workout to whoever has them."),
@@ -52,6 +63,7 @@ TAGS = (
 
 ROUTES: Sequence[frame.Route] = (
     *auth.routes.declared,
+    *users.routes.declared,
     *workouts.sharing.declared,
     *workouts.routes.declared,
     *sync.routes.declared,
@@ -65,12 +77,14 @@ class Deps:
 
     db, hosts, bus      open, and closed by whoever opened them
     tokens              issues access tokens (and honours them, unless `authenticator` is given)
+    seal                seals the secrets of second factors
     now_ms              the clock, Unix ms
     version             the server's
     asyncapi            the live surface's document, for /asyncapi.json and /docs/live
     passwords           how passwords are hashed; argon2id with strong parameters unless given
     refresh_lifetime_s  life of a refresh token from its last use, seconds
     devices_per_user    live devices of one user; beyond them the longest unused is retired
+    grace_ms            how long an account that its person deletes can be restored
     public_url          what share links begin with, such as https://fit.example.com; empty: a path
     allowed_origins     other origins whose pages may call; "*" for all
     trusted_proxies     whose X-Forwarded-For is believed
@@ -84,6 +98,7 @@ class Deps:
     hosts: Hosts
     bus: Bus
     tokens: AccessTokens
+    seal: Seal
     now_ms: Callable[[], int]
     version: str
     asyncapi: dict[str, Any]
@@ -91,6 +106,7 @@ class Deps:
     passwords: Passwords | None = None
     refresh_lifetime_s: int = REFRESH_S
     devices_per_user: int = DEVICES_PER_USER
+    grace_ms: int = GRACE_MS
     public_url: str = ""
     allowed_origins: Sequence[str] = ()
     trusted_proxies: Sequence[proxies.Network] = ()
@@ -130,15 +146,7 @@ def _provide(app: web.Application, deps: Deps) -> None:
     service = WorkoutService(deps.db, deps.hosts, deps.now_ms)
     app[frame.AUTHENTICATOR] = deps.authenticator or deps.tokens
     app[frame.BODY_SECONDS] = deps.body_s
-    app[auth.AUTH] = AuthService(
-        deps.db,
-        deps.bus,
-        passwords,
-        deps.tokens,
-        deps.now_ms,
-        refresh_lifetime_s=deps.refresh_lifetime_s,
-        devices_per_user=deps.devices_per_user,
-    )
+    _provide_identity(app, deps, passwords)
     app[workouts.WORKOUTS] = service
     app[workouts.SHARES] = ShareService(deps.db, deps.hosts, service, deps.now_ms, deps.public_url)
     app[sync.SYNC] = SyncService(deps.db, deps.hosts, deps.now_ms)
@@ -146,6 +154,26 @@ def _provide(app: web.Application, deps: Deps) -> None:
     app[health.HEALTH] = Health(deps.version, {**_checks(deps), **deps.checks})
     app.cleanup_ctx.append(_closing(passwords))
     app.on_cleanup.append(lambda app: app[health.HEALTH].close())
+
+
+def _provide_identity(app: web.Application, deps: Deps, passwords: Passwords) -> None:
+    db, now_ms = deps.db, deps.now_ms
+    door = Door(
+        deps.bus,
+        deps.tokens,
+        now_ms,
+        refresh_lifetime_s=deps.refresh_lifetime_s,
+        devices_per_user=deps.devices_per_user,
+    )
+    factor = SecondFactorCheck(deps.seal)
+    confirmation = Confirmation(db, passwords, factor, now_ms)
+    app[auth.SIGN_IN] = SignIn(db, passwords, door, factor, now_ms)
+    app[auth.RECOVERY] = Recovery(db, passwords, door, now_ms)
+    app[auth.DEVICES] = DeviceService(db, door, now_ms)
+    app[users.PROFILES] = ProfileService(db, now_ms)
+    app[users.CREDENTIALS] = Credentials(confirmation, passwords, door, now_ms)
+    app[users.SECOND_FACTOR] = SecondFactorService(db, confirmation, factor, now_ms)
+    app[users.LEAVING] = Leaving(db, confirmation, door, now_ms, grace_ms=deps.grace_ms)
 
 
 def _checks(deps: Deps) -> dict[str, Check]:

@@ -185,9 +185,11 @@ def _responses(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     }
     if route.response_etag:
         success["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
+    if route.response is not None or route.also:
+        success["content"] = {}
     if route.response is not None:
-        schema = references[route.response, "serialization"]
-        success["content"] = _content(route, schema)
+        success["content"] |= _content(route, references[route.response, "serialization"])
+    if route.also:
         success["content"] |= {kind: {"schema": {"type": "string"}} for kind in route.also}
     responses = {str(route.status): success}
     if route.response_etag and route.method == "GET":

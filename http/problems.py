@@ -49,11 +49,22 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "token_expired": ProblemKind(401, "The access token has expired", "Refresh the tokens and try again."),
     "device_revoked": ProblemKind(401, "This device was revoked", "Sign in again."),
     "invalid_credentials": ProblemKind(401, "E-mail or password is wrong", "Ask the person again."),
+    "second_factor_required": ProblemKind(
+        401, "A second factor is needed", "Ask the person for a code of their app and send it as `otp`."
+    ),
+    "second_factor_invalid": ProblemKind(
+        401, "The code is wrong or was used before", "Ask the person for the next code."
+    ),
     "invalid_refresh_token": ProblemKind(401, "The refresh token is not valid", "Sign in again."),
     "refresh_token_reused": ProblemKind(
         401,
         "The refresh token was used before",
         "All tokens of this sign-in are revoked, since a copy may be in other hands. Sign in again.",
+    ),
+    "confirmation_failed": ProblemKind(
+        403,
+        "The person could not be confirmed",
+        "`failed` names what is wrong or missing, `password` or `otp`: ask for it.",
     ),
     "not_found": ProblemKind(404, "Not found", "It does not exist, or it is not yours."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "Use a method of the `Allow` header."),
@@ -68,6 +79,9 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "base_ahead": ProblemKind(409, "The base lies beyond the log", "Start over from a snapshot."),
     "epoch": ProblemKind(409, "The stream has a new epoch", "Start over from a snapshot."),
     "deferred": ProblemKind(409, "What it refers to is not known yet", "Read the workout again."),
+    "invalid_link": ProblemKind(
+        410, "The link is not valid any more", "It was used, or a newer one was sent, or it is too old."
+    ),
     "precondition_failed": ProblemKind(
         412, "It has changed meanwhile", "`current` is the state now; decide again and send its ETag."
     ),
@@ -80,6 +94,11 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     ),
     "validation_failed": ProblemKind(
         422, "Some fields are not valid", "`errors` names each field and reason."
+    ),
+    "weak_password": ProblemKind(
+        422,
+        "The password can be guessed too easily",
+        "`warning` says why, `suggestions` what would help.",
     ),
     "bad_value": ProblemKind(422, "A value is not valid", "`field` and `reason` say which and why."),
     "limit": ProblemKind(422, "A limit is reached", "`limit` names it, `max` is its bound."),

@@ -168,6 +168,14 @@ class Devices:
         await self._revoke(user, [device], now)
         return True
 
+    async def revoke_others(self, user: str, keep: int | None, now: int) -> Sequence[int]:
+        """Revoke all live devices but `keep`, with their API devices and refresh tokens; which they were."""
+        await self._lock(user)
+        query = select(Device.id).where(*_live(user), Device.id != (SERVER if keep is None else keep))
+        ids = (await self._session.execute(query)).scalars().all()
+        await self._revoke(user, ids, now)
+        return ids
+
     async def touch(self, user: str, device: int, now: int) -> None:
         """Note that the device was used; the longest unused one is the first to be retired."""
         await self._session.execute(

@@ -56,7 +56,7 @@ class Tokens:
         The device is locked before its token, as revoking does it: a renewal under way can neither block
         a revocation for good nor leave a token behind that it has not seen.
         """
-        found = await self._session.get(RefreshToken, _hash(token))
+        found = await self._session.get(RefreshToken, hashed(token))
         if found is None:
             return Rejected.UNKNOWN
         device = await self._locked_device(found.user_id, found.device)
@@ -74,9 +74,14 @@ class Tokens:
         token = await self._add(found.user_id, found.device, found.family, now, ttl)
         return Renewed(found.user_id, found.device, token)
 
+    async def owner(self, token: str) -> tuple[str, int] | None:
+        """(user, device) that a token was given to, good or not; None for an unknown one."""
+        found = await self._session.get(RefreshToken, hashed(token))
+        return None if found is None else (found.user_id, found.device)
+
     async def end(self, token: str, *, now: int) -> bool:
         """End the token's family (logout); False when the token is unknown."""
-        found = await self._session.get(RefreshToken, _hash(token))
+        found = await self._session.get(RefreshToken, hashed(token))
         if found is None:
             return False
         await self._locked_device(found.user_id, found.device)
@@ -113,7 +118,7 @@ class Tokens:
         token = secrets.token_urlsafe(32)
         self._session.add(
             RefreshToken(
-                hash=_hash(token),
+                hash=hashed(token),
                 family=family,
                 user_id=user,
                 device=device,
@@ -125,6 +130,7 @@ class Tokens:
         return token
 
 
-def _hash(token: str) -> bytes:
+def hashed(token: str) -> bytes:
+    """What is stored of a token."""
     # A token has 256 random bits, so a plain hash hides it; a slow one would only help the guessable.
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

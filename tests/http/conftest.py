@@ -23,6 +23,7 @@ from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.tokens import AccessTokens, enrolled_in
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
+from fitai.persistence.sealed import Seal
 
 SECRET = "a secret for tests, which is long enough"
 LIMITS = LiveLimits()
@@ -265,6 +266,7 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
             "hosts": hosts,
             "bus": bus,
             "tokens": AccessTokens(SECRET, enrolled_in(db), clock),
+            "seal": Seal(SECRET, "totp"),
             "now_ms": clock,
             "version": "1.2.3",
             "asyncapi": ASYNCAPI,

@@ -34,9 +34,12 @@ from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.server import LiveServer
+from fitai.http.auth.devices import DeviceService
+from fitai.http.auth.door import Door
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.schemas import DeviceIn, Fork, Login, Register
-from fitai.http.auth.service import AuthService
+from fitai.http.auth.second_factor import SecondFactorCheck
+from fitai.http.auth.sign_in import SignIn
 from fitai.http.auth.tokens import AccessTokens, enrolled_in
 from fitai.http.problems import Problem
 from fitai.http.sync.schemas import PullQuery, SnapshotQuery, VoidQuery
@@ -44,6 +47,7 @@ from fitai.http.sync.service import SyncService
 from fitai.http.sync.snapshot import SnapshotService
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.database import Database
+from fitai.persistence.sealed import Seal
 from fitai.sync.wire import Refusal
 
 Json = dict[str, Any]
@@ -161,7 +165,10 @@ class Node:
         self.sync = SyncService(self.db, self.hosts, now_ms)
         self.snapshots = SnapshotService(self.db, self.hosts)
         self.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        self.auth = AuthService(self.db, self.bus, self.passwords, self.tokens, now_ms)
+        door = Door(self.bus, self.tokens, now_ms)
+        factor = SecondFactorCheck(Seal(SECRET, "totp"))
+        self.sign_in = SignIn(self.db, self.passwords, door, factor, now_ms)
+        self.devices = DeviceService(self.db, door, now_ms)
         self.dead = asyncio.Event()
         self.lines: list[Line] = []
 
@@ -261,7 +268,7 @@ class Server:
         self.nodes: list[Node] = []
         self._start(nodes)
         session = self.run(
-            self.nodes[0].auth.register(Register(email=EMAIL, password=PASSWORD, device=_device(None)))
+            self.nodes[0].sign_in.register(Register(email=EMAIL, password=PASSWORD, device=_device(None)))
         )
         self.user = session.user.id
 
@@ -358,7 +365,7 @@ class Server:
     def sign_in(self, install: str) -> tuple[int, str]:
         """(device number, access token) of an installation."""
         body = Login(email=EMAIL, password=PASSWORD, device=_device(install))
-        session = self.run(self.nodes[0].auth.login(body))
+        session = self.run(self.nodes[0].sign_in.login(body))
         return session.device.id, session.access_token
 
     def line(self, node: Node, token: str, cursor: Json | None) -> Line:
@@ -392,7 +399,7 @@ class Server:
             case "void":
                 return await node.sync.void(caller, VoidQuery(**query))
             case "fork":
-                forked = await node.auth.fork(caller, Fork(**query))
+                forked = await node.devices.fork(caller, Fork(**query))
                 return {"device": forked.device.id, "access_token": forked.access_token}
         raise AssertionError(what)
 
@@ -407,7 +414,7 @@ class Server:
         """A person signs a device out from elsewhere."""
 
         with suppress(Problem):  # it is signed out already
-            self.run(self.nodes[0].auth.revoke(Identity(self.user, 1, 0), device))
+            self.run(self.nodes[0].devices.revoke(Identity(self.user, 1, 0), device))
 
     def back_up(self) -> None:
         """Copy the database while it is in use."""

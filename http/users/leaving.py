@@ -1,0 +1,139 @@
+"""Leaving: an account is erased some time after its person asked for it, and can be restored until then.
+
+Until then everything works as before on the device that asked, others are signed out; signing in does not
+restore the account by itself, since an app that renews its sign-in would do so unasked: the person says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import structlog
+from pydantic import BaseModel
+
+from fitai.gateways.bus.contract import Bus
+from fitai.gateways.bus.topics import user_topic
+from fitai.gateways.identity import Identity
+from fitai.gateways.jobs.contract import Attempt, Kind
+from fitai.gateways.mail.letters import AccountDeletion
+from fitai.http.auth.confirmation import Confirmation, Confirmed
+from fitai.http.auth.door import Door
+from fitai.http.auth.notices import PASSWORD_PAGE, note, post
+from fitai.http.auth.visitor import Visitor
+from fitai.http.problems import not_found
+from fitai.persistence.database import Database, WriteSession
+from fitai.persistence.erasure import Erasure
+from fitai.persistence.jobs import Jobs
+from fitai.persistence.users import UserRow, Users
+
+_log = structlog.get_logger(__name__)
+
+GRACE_MS = 14 * 86_400_000
+
+ERASE_ACCOUNT, ERASE_LOG = "erase_account", "erase_log"
+_ERASING_S = 900.0  # the longest for one run: a log of millions of records
+
+
+class OfUser(BaseModel):
+    """The payload of `erase_account`."""
+
+    user: str
+
+
+class OfStream(BaseModel):
+    """The payload of `erase_log`."""
+
+    stream: int
+
+
+class Leaving:
+    """Takes note of who wants to leave, and of who stays after all."""
+
+    def __init__(
+        self,
+        db: Database,
+        confirmation: Confirmation,
+        door: Door,
+        now_ms: Callable[[], int],
+        *,
+        grace_ms: int = GRACE_MS,
+    ) -> None:
+        self._db = db
+        self._confirmation = confirmation
+        self._door = door
+        self._now_ms = now_ms
+        self._grace_ms = grace_ms
+
+    async def delete(self, caller: Identity, body: Confirmed, by: Visitor) -> int:
+        """Erase the account after the time of grace: when, Unix ms. Asked again, the date stays. Raises
+        Problem confirmation_failed, later."""
+        user = await self._confirmation.password(caller, body.password)
+
+        async def work(session: WriteSession, user: UserRow) -> tuple[int, list[int]]:
+            if user.delete_after is not None:
+                return user.delete_after, []
+            now = self._now_ms()
+            moment = now + self._grace_ms
+            await Users(session).delete_after(user.id, moment)
+            await Jobs(session).put(ERASE_ACCOUNT, OfUser(user=user.id).model_dump(), now=now, due=moment)
+            await note(session, user.id, "deletion_asked", now, by=by, device=caller.device, erased_at=moment)
+            what = AccountDeletion(erased_at=moment, link=PASSWORD_PAGE, name=user.display_name)
+            await post(session, user, what, now)
+            return moment, list(await self._door.sign_out(session, user.id, keep=caller))
+
+        moment, out = await self._confirmation.then(user, body.otp, by, work)
+        _log.info("deletion_asked", user=user.id)
+        self._door.tell_revoked(user.id, out)
+        return moment
+
+    async def restore(self, caller: Identity, by: Visitor) -> None:
+        """The account stays; so it does when nothing else was said. Raises Problem not_found when its time is
+        over: it is being erased."""
+        now = self._now_ms()
+        async with self._db.write() as session:
+            user = await Users(session).locked(caller.user)
+            if user is None or (user.delete_after is not None and user.delete_after <= now):
+                raise not_found()
+            if user.delete_after is not None:
+                await Users(session).delete_after(user.id, None)
+                await note(session, user.id, "deletion_cancelled", now, by=by, device=caller.device)
+
+
+def kinds(db: Database, bus: Bus) -> Iterable[Kind[OfUser] | Kind[OfStream]]:
+    """The jobs that erase. Each may be run again, and goes on where it was."""
+
+    async def account(attempt: Attempt, payload: OfUser) -> None:
+        if not await _silenced(db, bus, payload.user, attempt.now):
+            return
+        more = True
+        while more:
+            async with db.write() as session:
+                more = await Erasure(session).delete_workouts(payload.user)
+        async with db.write() as session:
+            if not await Erasure(session).due(payload.user, attempt.now):
+                return
+            stream = await Erasure(session).forget(payload.user)
+            if stream is not None:
+                left = OfStream(stream=stream).model_dump()
+                await Jobs(session).put(ERASE_LOG, left, now=attempt.now, key=f"{ERASE_LOG}:{stream}")
+        _log.info("account_erased", user=payload.user)
+
+    async def log(attempt: Attempt, payload: OfStream) -> None:
+        more = True
+        while more:
+            async with db.write() as session:
+                more = await Erasure(session).delete_log(payload.stream)
+
+    yield Kind(ERASE_ACCOUNT, OfUser, account, within_s=_ERASING_S)
+    yield Kind(ERASE_LOG, OfStream, log, within_s=_ERASING_S)
+
+
+async def _silenced(db: Database, bus: Bus, user: str, now: int) -> bool:
+    """Sign the person out for good and close their sockets; False when they stay, or are gone already."""
+    async with db.write() as session:
+        if not await Erasure(session).due(user, now):
+            return False
+        devices = await Erasure(session).silence(user, now)
+    for device in devices:
+        bus.publish(user_topic(user), {"kind": "revoked", "device": device})
+    return True
