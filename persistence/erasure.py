@@ -17,8 +17,6 @@ of the past (`Hosts.look`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-
 from sqlalchemy import delete, select, update
 
 from fitai.persistence.database import WriteSession
@@ -53,13 +51,12 @@ class Erasure:
         moment = (await self._session.execute(query)).scalar_one_or_none()
         return moment is not None and moment <= now
 
-    async def silence(self, user: str, now: int) -> Sequence[int]:
-        """Revoke every device, so that no token of theirs is good; returns their numbers."""
-        revoked = update(Device).where(Device.user_id == user).values(revoked_at=now).returning(Device.id)
-        devices = (await self._session.execute(revoked, execution_options=_BLIND)).scalars().all()
+    async def silence(self, user: str, now: int) -> None:
+        """Revoke every device, so that no token of theirs is good."""
+        revoked = update(Device).where(Device.user_id == user).values(revoked_at=now)
+        await self._session.execute(revoked, execution_options=_BLIND)
         tokens = update(RefreshToken).where(RefreshToken.user_id == user, RefreshToken.revoked_at.is_(None))
         await self._session.execute(tokens.values(revoked_at=now), execution_options=_BLIND)
-        return devices
 
     async def delete_workouts(self, user: str) -> bool:
         """Delete some of the workouts; False when none are left."""

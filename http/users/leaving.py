@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 import structlog
 from pydantic import BaseModel
 
-from fitai.gateways.bus.contract import Bus
-from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.identity import Identity
 from fitai.gateways.jobs.contract import Attempt, Kind
 from fitai.gateways.mail.letters import AccountDeletion
@@ -99,11 +97,11 @@ class Leaving:
                 await note(session, user.id, "deletion_cancelled", now, by=by, device=caller.device)
 
 
-def kinds(db: Database, bus: Bus) -> Iterable[Kind[OfUser] | Kind[OfStream]]:
+def kinds(db: Database) -> Iterable[Kind[OfUser] | Kind[OfStream]]:
     """The jobs that erase. Each may be run again, and goes on where it was."""
 
     async def account(attempt: Attempt, payload: OfUser) -> None:
-        if not await _silenced(db, bus, payload.user, attempt.now):
+        if not await _silenced(db, payload.user, attempt.now):
             return
         more = True
         while more:
@@ -128,12 +126,11 @@ def kinds(db: Database, bus: Bus) -> Iterable[Kind[OfUser] | Kind[OfStream]]:
     yield Kind(ERASE_LOG, OfStream, log, within_s=_ERASING_S)
 
 
-async def _silenced(db: Database, bus: Bus, user: str, now: int) -> bool:
-    """Sign the person out for good and close their sockets; False when they stay, or are gone already."""
+async def _silenced(db: Database, user: str, now: int) -> bool:
+    """Sign the person out for good; False when they stay, or are gone already. The nodes that have sockets of
+    theirs close them: they look for devices that were revoked, and for logs that are another's (`Hosts.look`)."""
     async with db.write() as session:
         if not await Erasure(session).due(user, now):
             return False
-        devices = await Erasure(session).silence(user, now)
-    for device in devices:
-        bus.publish(user_topic(user), {"kind": "revoked", "device": device})
+        await Erasure(session).silence(user, now)
     return True
