@@ -18,6 +18,8 @@ from fitai.gateways.mail.folder import FolderMailer
 from fitai.gateways.mail.job import mail_kind
 from fitai.gateways.mail.smtp import SmtpMailer, SmtpUrl
 from fitai.gateways.mail.writing import Writer, sender
+from fitai.http.auth import recovery
+from fitai.http.users import leaving
 from fitai.persistence.database import Database
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +43,8 @@ def kinds(settings: Settings, db: Database, now_ms: Callable[[], int]) -> Kinds:
         (
             mail_kind(open_mailer(settings, now_ms), writer),
             sweep_kind(db),
+            *recovery.kinds(db),
+            *leaving.kinds(db),
         )
     )
 
