@@ -46,7 +46,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.http import conditional, media
-from fitai.http.problems import CATALOGUE, FieldError, Problem, invalid, not_found, translate
+from fitai.http.problems import CATALOGUE, FieldError, Problem, forbidden, invalid, not_found, translate
 
 BODY_BYTES = 1024 * 1024  # the largest request body, after decompression, unless set otherwise
 WIRE_BYTES = 1024 * 1024  # the same for a `wire` route
@@ -60,6 +60,7 @@ H = TypeVar("H", bound=Handler)
 
 _TAKES = ("request", "caller", "path", "query", "body", "payload", "if_match", "key")
 _JSON = re.compile(r"application/(?:[!#$&^_.+\w-]+\+)?json", re.ASCII | re.IGNORECASE)
+_SCOPE = re.compile(r"[a-z]+:(?:read|write)")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -157,7 +158,10 @@ class Route:
     async def _caller(self, request: web.Request) -> Identity | None:
         if self.caller_optional and "Authorization" not in request.headers:
             return None
-        return await request.app[AUTHENTICATOR].authenticate(bearer(request))
+        caller = await request.app[AUTHENTICATOR].authenticate(bearer(request))
+        if not caller.may(self.scope):
+            raise forbidden(self.scope)
+        return caller
 
     def _response(self, request: web.Request, answer: Any) -> web.StreamResponse:
         if isinstance(answer, web.StreamResponse):
@@ -224,7 +228,8 @@ class Routes:
     ) -> Callable[[H], H]:
         """Declare a route. `errors` are the codes that the handler itself may answer, `etag` says that the
         answer carries one; those that follow from the signature (401, 404, 422…) are added. `wire` routes
-        see the module; `accepts` describes what such a handler takes as `payload`, `also` names further
+        see the module; `scope` is what a personal token must have to call it, None what only people may do;
+        `accepts` describes what such a handler takes as `payload`, `also` names further
         media types of the answer. Raises TypeError for a handler that the frame cannot serve, when its module
         is imported.
         """
@@ -274,6 +279,7 @@ def _compiled(
     unknown = set(takes) - set(_TAKES)
     if unknown or takes[:1] != ["request"]:
         raise TypeError(f"{handler.__name__} must take request, then only {', '.join(_TAKES[1:])}")
+    _check_scope(handler, takes, declared["scope"])
     hints = typing.get_type_hints(handler)
     models = {name: _model(handler, hints, name) for name in ("path", "query", "body")}
     parameters = set(models["path"].model_fields) if models["path"] else set()
@@ -297,6 +303,11 @@ def _compiled(
     )
 
 
+def _check_scope(handler: Handler, takes: list[str], scope: str | None) -> None:
+    if scope is not None and ("caller" not in takes or _SCOPE.fullmatch(scope) is None):
+        raise TypeError(f"{handler.__name__}: a scope is like `workouts:read`, and takes a caller")
+
+
 def _model(handler: Handler, hints: dict[str, Any], name: str) -> type[BaseModel] | None:
     model = hints.get(name)
     if model is not None and not (isinstance(model, type) and issubclass(model, BaseModel)):
@@ -305,7 +316,7 @@ def _model(handler: Handler, hints: dict[str, Any], name: str) -> type[BaseModel
 
 
 _FOLLOWING: Mapping[str, tuple[str, ...]] = {
-    "caller": ("unauthorized", "token_expired", "device_revoked"),
+    "caller": ("unauthorized", "token_expired", "device_revoked", "forbidden"),
     "path": ("not_found",),
     "query": ("validation_failed",),
     "body": ("bad_request", "request_timeout", "too_large", "unsupported_media_type", "validation_failed"),

@@ -16,6 +16,21 @@ from fitai.http import media
 from fitai.http.frame import Route
 from fitai.http.problems import CATALOGUE, CONTENT_TYPE
 
+_SCHEMES = {
+    "access_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "What a signed-in device has: it may do all that its person may.",
+    },
+    "personal_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What a person has made for an integration. It may do what its scopes say, and nothing"
+        " that names no scope.",
+    },
+}
+
 _REF = "#/components/schemas/{model}"
 
 Keyed = tuple[type[BaseModel], JsonSchemaMode]
@@ -63,9 +78,7 @@ def document(
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An access token."}
-            },
+            "securitySchemes": _SCHEMES,
             "headers": {
                 "X-Request-Id": {
                     "description": "Names this request in the server's log.",
@@ -105,13 +118,21 @@ def _operation(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     if route.description:
         operation["description"] = route.description
     if "caller" in route.takes:
-        operation["security"] = [{"bearer": []}, {}] if route.caller_optional else [{"bearer": []}]
+        operation["security"] = _security(route)
     if route.body_model is not None:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in route.body_model.model_fields.values()),
             "content": _content(route, references[route.body_model, "validation"]),
         }
     return operation
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """The ways in, each of which is enough, with the scope that a personal token needs."""
+    ways: list[dict[str, list[str]]] = [{"access_token": []}]
+    if route.scope is not None:
+        ways.append({"personal_token": [route.scope]})
+    return [*ways, {}] if route.caller_optional else ways
 
 
 def _content(route: Route, schema: Any) -> dict[str, Any]:

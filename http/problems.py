@@ -55,6 +55,11 @@ CATALOGUE: Mapping[str, ProblemKind] = {
         "The refresh token was used before",
         "All tokens of this sign-in are revoked, since a copy may be in other hands. Sign in again.",
     ),
+    "forbidden": ProblemKind(
+        403,
+        "This token may not do that",
+        "`scope` is what it lacks; without one it takes a person who has signed in. A retry cannot help.",
+    ),
     "not_found": ProblemKind(404, "Not found", "It does not exist, or it is not yours."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "Use a method of the `Allow` header."),
     "request_timeout": ProblemKind(408, "The body came too slowly", "Send the request again."),
@@ -139,10 +144,10 @@ class Problem(Exception):
         return document
 
     def response(self, request_id: str) -> web.Response:
-        """The problem as a response; a 401 carries the challenge that RFC 6750 asks for."""
+        """The problem as a response; a 401 or 403 carries the challenge that RFC 6750 asks for."""
         headers = {"Cache-Control": "no-store", **self.headers}
-        if self.kind.status == 401:
-            headers.setdefault("WWW-Authenticate", challenge(self.code))
+        if self.kind.status in (401, 403):
+            headers.setdefault("WWW-Authenticate", challenge(self.code, self.extra.get("scope")))
         return web.Response(
             status=self.kind.status,
             body=orjson.dumps(self.document(request_id)),
@@ -178,14 +183,24 @@ def invalid(errors: Iterable[FieldError]) -> Problem:
     return Problem("validation_failed", extra={"errors": [error.document() for error in errors]})
 
 
+def forbidden(scope: str | None) -> Problem:
+    """The answer to a token that lacks `scope`; None: what only a person may do."""
+    return Problem("forbidden", extra={} if scope is None else {"scope": scope})
+
+
 def not_found() -> Problem:
     """The one answer for what does not exist and for what belongs to somebody else: they must not differ."""
     return Problem("not_found")
 
 
-def challenge(code: str) -> str:
+def challenge(code: str, scope: str | None = None) -> str:
     """The WWW-Authenticate value: an error is named only where a token was sent (RFC 6750, 3.1)."""
-    return 'Bearer realm="fitai"' + ("" if code == "unauthorized" else ', error="invalid_token"')
+    told = 'Bearer realm="fitai"'
+    if code == "forbidden":
+        told += ', error="insufficient_scope"'
+    elif code != "unauthorized":
+        told += ', error="invalid_token"'
+    return told if scope is None else f'{told}, scope="{scope}"'
 
 
 def translate(error: Exception) -> Problem | None:

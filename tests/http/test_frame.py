@@ -287,3 +287,67 @@ def test_errors_follow_from_what_a_handler_takes():
 def test_a_problem_needs_a_code_of_the_catalogue():
     with pytest.raises(KeyError):
         Problem("sadness")
+
+
+class Door:
+    """Knows callers by the name of what they may do; `everything` is a person."""
+
+    def read(self, token: str) -> Identity:
+        return Identity("u", 1, 0, None if token == "everything" else frozenset({token}))
+
+    async def authenticate(self, token: str) -> Identity:
+        return self.read(token)
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status", "lacks"),
+    [
+        ("/read", "everything", 204, None),
+        ("/read", "things:read", 204, None),
+        ("/read", "things:write", 403, "things:read"),
+        ("/people", "everything", 204, None),
+        ("/people", "things:read", 403, None),
+        ("/perhaps", "things:read", 403, None),
+        ("/perhaps", "", 204, None),
+    ],
+)
+async def test_a_token_may_do_what_its_scopes_say_and_nothing_that_names_none(path, token, status, lacks):
+    scoped = Routes("scoped")
+
+    @scoped.get("/read", status=204, scope="things:read")
+    async def read(request: web.Request, caller: Identity) -> None:
+        """Read."""
+
+    @scoped.get("/people", status=204)
+    async def people(request: web.Request, caller: Identity) -> None:
+        """Do what only people do."""
+
+    @scoped.get("/perhaps", status=204)
+    async def perhaps(request: web.Request, caller: Identity | None) -> None:
+        """Take whoever comes."""
+
+    app = web.Application()
+    boundary.install(app)
+    app[frame.AUTHENTICATOR] = Door()
+    frame.install(app, scoped.declared)
+    async with TestClient(TestServer(app)) as client:
+        response = await client.get(path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        assert response.status == status
+        if status == 403:
+            assert await problem(response) == (403, "forbidden")
+            assert (await response.json(content_type=None)).get("scope") == lacks
+            challenge = response.headers["WWW-Authenticate"]
+            assert 'error="insufficient_scope"' in challenge
+            assert (f'scope="{lacks}"' in challenge) == (lacks is not None)
+
+
+def test_a_scope_needs_a_caller_and_has_a_domain_and_a_way():
+    async def anybody(request: web.Request) -> None:
+        """Do it."""
+
+    async def somebody(request: web.Request, caller: Identity) -> None:
+        """Do it."""
+
+    for handler, scope in ((anybody, "x:read"), (somebody, "x"), (somebody, "x:y")):
+        with pytest.raises(TypeError, match="a scope is like"):
+            Routes("x").get("/x", scope=scope)(handler)
