@@ -211,6 +211,9 @@ class Settings(BaseSettings):
         None,
         description="Address such as 127.0.0.1:9464 that serves `/metrics` to everybody who reaches it.",
     )
+    http_seconds: Seconds = Field(
+        30, description="The longest that a REST request may be worked on before it is answered 503."
+    )
     access_token_seconds: Seconds = Field(15 * 60, description="Life of an access token.")
     refresh_token_seconds: Seconds = Field(
         30 * 86_400, description="Life of a refresh token, from its last use."

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from fitai.gateways import meters
 from fitai.gateways.bus.contract import Bus
+from fitai.gateways.counts import Counts
 from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
 from fitai.http import boundary, cors, docs, frame, health, metrics, openapi, proxies
@@ -23,6 +24,7 @@ from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
 from fitai.http.auth.tokens import AccessTokens
 from fitai.http.health import Check, Health
+from fitai.http.limits.rates import Limiter, Rates
 from fitai.http.sync import routes as sync
 from fitai.http.sync.service import SyncService
 from fitai.http.sync.snapshot import SnapshotService
@@ -76,6 +78,9 @@ class Deps:
     trusted_proxies     whose X-Forwarded-For is believed
     body_bytes          the largest request body, after decompression
     body_s              the longest that a request's body may take to arrive
+    answer_s            the longest that a request may be worked on
+    counts              where calls and failed sign-ins are counted; None: nowhere, nothing is refused
+    rates               how often a route may be called
     report              what /metrics answers to who knows `metrics_token`; without both there is no such path
     checks              more readiness checks, by name; `database` and `bus` may be replaced
     """
@@ -96,6 +101,9 @@ class Deps:
     trusted_proxies: Sequence[proxies.Network] = ()
     body_bytes: int = frame.BODY_BYTES
     body_s: float = frame.BODY_S
+    answer_s: float = frame.ANSWER_S
+    counts: Counts | None = None
+    rates: Rates = field(default_factory=Rates)
     report: metrics.Report | None = None
     metrics_token: str | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
@@ -130,6 +138,9 @@ def _provide(app: web.Application, deps: Deps) -> None:
     service = WorkoutService(deps.db, deps.hosts, deps.now_ms)
     app[frame.AUTHENTICATOR] = deps.authenticator or deps.tokens
     app[frame.BODY_SECONDS] = deps.body_s
+    app[frame.ANSWER_SECONDS] = deps.answer_s
+    if deps.counts is not None:
+        app[frame.LIMITER] = Limiter(deps.counts, deps.rates)
     app[auth.AUTH] = AuthService(
         deps.db,
         deps.bus,

@@ -23,6 +23,8 @@ _log = structlog.get_logger(__name__)
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("fitai_request_id", str)
+EXTRA: web.RequestKey[dict[str, str]] = web.RequestKey("fitai_extra_headers", dict)
+"""What the answer to a request is to carry besides, whichever it will be."""
 
 # Nothing is sniffed, framed or told to other sites; pages that need more say so themselves.
 SECURITY_HEADERS = {
@@ -42,6 +44,7 @@ def install(app: web.Application) -> None:
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Serve one request inside its log context; whatever it raises becomes a response."""
     request[REQUEST_ID] = request_id(request)
+    request[EXTRA] = {}
     started = time.perf_counter()
     with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
         response = await _answered(request, handler)
@@ -95,5 +98,7 @@ def _template(request: web.Request) -> str:
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id(request)
+    for name, value in request.get(EXTRA, {}).items():
+        response.headers.setdefault(name, value)
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)

@@ -28,7 +28,8 @@ from socketio import packet as sio
 
 from fitai.gateways import meters
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
-from fitai.gateways.live.arrivals import Arrivals, SharedRate
+from fitai.gateways.counts import Counts
+from fitai.gateways.live.arrivals import Arrivals
 from fitai.gateways.live.connection import Connection
 from fitai.gateways.live.drain import say_goodbye
 from fitai.gateways.live.engine_io import Engine
@@ -64,7 +65,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         now_ms: Callable[[], int],
         polling: bool = True,
         origins: list[str] | str = "*",
-        shared_rate: SharedRate | None = None,
+        counts: Counts | None = None,
     ) -> None:
         super().__init__(
             async_mode="aiohttp",
@@ -89,7 +90,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._polling = polling
         self._events = Events(authenticator, limits, now_ms)
         self._sessions: dict[str, Session] = {}
-        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, shared_rate)
+        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, counts)
         self._draining = False
         self._door = asyncio.Semaphore(AT_ONCE)
         self._empty = asyncio.Event()
