@@ -26,13 +26,6 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("fitai_request_id", str)
 EXTRA: web.RequestKey[dict[str, str]] = web.RequestKey("fitai_extra_headers", dict)
 """What the answer to a request is to carry besides, whichever it will be."""
 
-# Nothing is sniffed, framed or told to other sites; pages that need more say so themselves.
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-
 
 def install(app: web.Application) -> None:
     """Put the ring around every handler of `app`."""
@@ -99,6 +92,4 @@ def _template(request: web.Request) -> str:
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id(request)
     for name, value in request.get(EXTRA, {}).items():
-        response.headers.setdefault(name, value)
-    for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
