@@ -32,6 +32,9 @@ class Storage(Protocol):
     async def get(self, key: str) -> int:
         """The sum, 0 for none."""
 
+    async def get_expiry(self, key: str) -> float:
+        """When a key will be forgotten, in seconds by the storage's clock; now, for one that is not there."""
+
     async def clear(self, key: str) -> None:
         """Forget a key."""
 
@@ -46,7 +49,7 @@ class Counts(Protocol):
     """Where counters are kept."""
 
     async def ask(self, question: Callable[[Storage], Awaitable[T]]) -> T:
-        """What the storage answers to `question`, which may be put twice, to one storage and then to another."""
+        """What the storage answers to `question`, which may be put to a second one when a first fails."""
 
 
 class Memory(LimitsStorage, SlidingWindowCounterSupport, TimestampedSlidingWindow):

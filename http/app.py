@@ -19,7 +19,7 @@ from fitai.gateways.counts import Counts
 from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.origins import origins
-from fitai.http import boundary, cors, docs, frame, headers, health, metrics, openapi, proxies
+from fitai.http import boundary, cors, docs, frame, headers, health, metrics, openapi, proxies, reading
 from fitai.http.auth import routes as auth
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
@@ -101,8 +101,8 @@ class Deps:
     public_url: str = ""
     allowed_origins: Sequence[str] = ()
     trusted_proxies: Sequence[proxies.Network] = ()
-    body_bytes: int = frame.BODY_BYTES
-    body_s: float = frame.BODY_S
+    body_bytes: int = reading.BODY_BYTES
+    body_s: float = reading.BODY_S
     answer_s: float = frame.ANSWER_S
     counts: Counts | None = None
     rates: Rates = field(default_factory=Rates)
@@ -135,7 +135,7 @@ def _provide(app: web.Application, deps: Deps) -> None:
     passwords = deps.passwords or Passwords()
     service = WorkoutService(deps.db, deps.hosts, deps.now_ms)
     app[frame.AUTHENTICATOR] = deps.authenticator or deps.tokens
-    app[frame.BODY_SECONDS] = deps.body_s
+    app[reading.BODY_SECONDS] = deps.body_s
     app[frame.ANSWER_SECONDS] = deps.answer_s
     if deps.counts is not None:
         app[frame.LIMITER] = Limiter(deps.counts, deps.rates)
@@ -147,6 +147,7 @@ def _provide(app: web.Application, deps: Deps) -> None:
         deps.now_ms,
         refresh_lifetime_s=deps.refresh_lifetime_s,
         devices_per_user=deps.devices_per_user,
+        counts=deps.counts,
     )
     app[workouts.WORKOUTS] = service
     app[workouts.SHARES] = ShareService(deps.db, deps.hosts, service, deps.now_ms, deps.public_url)

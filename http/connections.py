@@ -24,7 +24,9 @@ from fitai.http.problems import Problem
 _log = structlog.get_logger(__name__)
 
 HEAD_S = 10.0  # seconds that a request's line and headers may take to arrive
-IDLE_S = 75.0  # seconds without a request: longer than load balancers keep theirs, which are the ones to end it
+IDLE_S = (
+    75.0  # seconds without a request: longer than load balancers keep theirs, which are the ones to end it
+)
 
 
 class Runner(web.AppRunner):

@@ -117,6 +117,8 @@ def _operation(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     }
     if route.description:
         operation["description"] = route.description
+    if route.deprecated is not None:
+        operation["deprecated"] = True
     if "caller" in route.takes:
         operation["security"] = _security(route)
     if route.body_model is not None:

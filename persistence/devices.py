@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import Device, RefreshToken, User, clean
+from fitai.persistence.users import email_key
 
 SERVER = 0  # the server's own device in every stream; not a row
 DEVICE = "device"
@@ -66,6 +67,19 @@ class Devices:
         """Whether the device is enrolled and not revoked: the check of every access token."""
         found = await self._session.execute(_IS_LIVE, {"user": user, "device": device})
         return found.scalar_one_or_none() is not None
+
+    async def is_installed(self, email: str, install_id: str) -> bool:
+        """Whether the account of this e-mail address has this installation among its live devices."""
+        query = (
+            select(Device.id)
+            .join(User, User.id == Device.user_id)
+            .where(
+                User.email_key == email_key(email),
+                Device.install_id == clean(install_id),
+                Device.revoked_at.is_(None),
+            )
+        )
+        return (await self._session.execute(query)).first() is not None
 
     async def name(self, user: str, device: int) -> str | None:
         """What the person calls a device, revoked or not."""

@@ -27,8 +27,8 @@ from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
 from fitai.gateways import meters
-from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.gateways.counts import Counts
+from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.gateways.live.arrivals import Arrivals
 from fitai.gateways.live.connection import Connection
 from fitai.gateways.live.drain import say_goodbye

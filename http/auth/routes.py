@@ -27,23 +27,28 @@ AUTH: web.AppKey[AuthService] = web.AppKey("fitai_auth", AuthService)
 routes = Routes("auth")
 
 
-@routes.post("/auth/register", status=201, response=Session, errors=("email_taken", "later"))
+@routes.post("/auth/register", status=201, response=Session, errors=("email_taken",), limit="auth")
 async def register(request: web.Request, body: Register) -> Session:
     """Register a new user on a first device."""
     return await request.app[AUTH].register(body)
 
 
-@routes.post("/auth/login", response=Session, errors=("invalid_credentials", "later"))
+@routes.post("/auth/login", response=Session, errors=("invalid_credentials",), limit="auth")
 async def login(request: web.Request, body: Login) -> Session:
     """Sign in on a device.
 
     A known `install_id` is the same device: its counter and its unsent ops go on. When a user has too many
     devices, the one that was not used for longest is revoked.
     """
-    return await request.app[AUTH].login(body)
+    return await request.app[AUTH].login(body, request.remote or "")
 
 
-@routes.post("/auth/refresh", response=Session, errors=("invalid_refresh_token", "refresh_token_reused"))
+@routes.post(
+    "/auth/refresh",
+    response=Session,
+    errors=("invalid_refresh_token", "refresh_token_reused"),
+    limit="auth",
+)
 async def refresh(request: web.Request, body: Refresh) -> Session:
     """Exchange a refresh token for new tokens.
 
@@ -52,7 +57,7 @@ async def refresh(request: web.Request, body: Refresh) -> Session:
     return await request.app[AUTH].refresh(body.refresh_token)
 
 
-@routes.post("/auth/logout", status=204)
+@routes.post("/auth/logout", status=204, limit="auth")
 async def logout(request: web.Request, caller: Identity | None, body: Logout) -> None:
     """Sign out.
 
@@ -71,7 +76,7 @@ async def list_devices(request: web.Request, caller: Identity, query: DeviceQuer
     return Devices(devices=await request.app[AUTH].devices(caller, revoked=query.revoked))
 
 
-@routes.post("/auth/devices", status=201, response=Forked, errors=("gap", "already_exists"))
+@routes.post("/auth/devices", status=201, response=Forked, errors=("gap", "already_exists"), limit="auth")
 async def fork_device(request: web.Request, caller: Identity, body: Fork) -> Forked:
     """Fork the calling device.
 

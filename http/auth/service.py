@@ -13,6 +13,7 @@ import structlog
 
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.topics import user_topic
+from fitai.gateways.counts import Counts
 from fitai.gateways.identity import Identity, NotAuthenticated
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.schemas import (
@@ -27,6 +28,7 @@ from fitai.http.auth.schemas import (
     UserOut,
 )
 from fitai.http.auth.tokens import AccessTokens
+from fitai.http.limits.sign_ins import SignIns
 from fitai.http.problems import Problem, not_found
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.devices import DeviceRow, Devices, Enrolment, InstallTaken
@@ -61,6 +63,7 @@ class AuthService:
         *,
         refresh_lifetime_s: int = REFRESH_S,
         devices_per_user: int = DEVICES_PER_USER,
+        counts: Counts | None = None,
     ) -> None:
         self._db = db
         self._bus = bus
@@ -69,6 +72,7 @@ class AuthService:
         self._now_ms = now_ms
         self._refresh_ms = refresh_lifetime_s * 1000
         self._devices_per_user = devices_per_user
+        self._sign_ins = SignIns(counts, self._installed)
 
     async def register(self, body: Register) -> Session:
         """A new user on a first device; raises Problem email_taken."""
@@ -87,14 +91,16 @@ class AuthService:
         _log.info("registered", user=user.id)
         return self._session(user, entry)
 
-    async def login(self, body: Login) -> Session:
-        """A known user on a known or new device; raises Problem invalid_credentials, which tells neither
-        by words nor by time whether the address is registered."""
+    async def login(self, body: Login, address: str) -> Session:
+        """A known user on a known or new device, calling from `address`; raises Problem invalid_credentials,
+        which tells neither by words nor by time whether the account exists, and later after wrong tries."""
+        attempt = await self._sign_ins.begin(body.email, address, body.device.install_id)
         async with self._db.read() as session:
             user = await Users(session).by_email(body.email)
         encoded = None if user is None else user.password_hash
         if not await self._passwords.verify(encoded, body.password) or user is None:
             raise Problem("invalid_credentials")
+        await attempt.succeeded()
         stronger = await self._rehashed(user, body.password)
         async with self._db.write() as session:
             if stronger is not None:
@@ -195,6 +201,10 @@ class AuthService:
             raise not_found()
         _log.info("device_revoked", user=caller.user, device=device, by=caller.device)
         self._tell_revoked(caller.user, [device])
+
+    async def _installed(self, email: str, install_id: str) -> bool:
+        async with self._db.read() as session:
+            return await Devices(session).is_installed(email, install_id)
 
     async def _enter(self, session: WriteSession, user: str, device: DeviceIn) -> _Entry:
         """Enrol or recognise the device and start a family of refresh tokens for it."""

@@ -20,12 +20,12 @@ import math
 from dataclasses import dataclass
 
 from aiohttp import web
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from fitai.gateways.addresses import counted_as
 from fitai.gateways.counts import Counts, Storage
 from fitai.http.boundary import EXTRA
 from fitai.http.problems import Problem
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 CLASSES = ("default", "auth", "mail", "heavy")
 
@@ -108,11 +108,11 @@ def standing(limit: int, window_s: int, before: int, before_s: float, now: int, 
     """What a sliding window comes to: the count of the window before weighs as much as of it the last
     `window_s` seconds still hold, which are `before_s` of them."""
     used = int(before * before_s / window_s) + now
-    turn_s = now_s % window_s if now else before_s  # until this window becomes the one before
+    turn_s = max(now_s - window_s, 0.0) or before_s  # until this window becomes the one before
     if used < limit:
-        wait_s = 0.0
-    elif now < limit:  # there is room as soon as the window before weighs little enough
+        return Standing(limit, limit - used, math.ceil(turn_s), 0)
+    if now < limit:  # there is room as soon as the window before weighs little enough
         wait_s = before_s - (limit - now) * window_s / before
     else:
         wait_s = turn_s + window_s * (1 - limit / now)
-    return Standing(limit, max(0, limit - used), math.ceil(turn_s), math.floor(wait_s) + 1 if wait_s else 0)
+    return Standing(limit, 0, math.ceil(turn_s), math.floor(wait_s) + 1)

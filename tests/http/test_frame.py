@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from fitai.gateways.identity import Identity
-from fitai.http import boundary, frame
+from fitai.http import boundary, frame, reading
 from fitai.http.frame import Query, Reply, Routes, Schema
 from fitai.http.problems import Problem, not_found
 
@@ -65,7 +65,7 @@ async def gone(request: web.Request) -> None:
 async def client() -> Any:
     app = web.Application(client_max_size=1000)
     boundary.install(app)
-    app[frame.BODY_SECONDS] = 0.2
+    app[reading.BODY_SECONDS] = 0.2
     frame.install(app, things.declared)
 
     async def elsewhere(request: web.Request) -> web.Response:
@@ -280,6 +280,7 @@ def test_errors_follow_from_what_a_handler_takes():
         "too_large",
         "unsupported_media_type",
         "validation_failed",
+        "later",
         "unavailable",
     )
 

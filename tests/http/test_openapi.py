@@ -205,6 +205,7 @@ def test_errors_are_described_by_their_codes(document):
         "415",
         "422",
         "428",
+        "429",
         "503",
     }
     assert "`precondition_failed`" in responses["412"]["description"]
