@@ -156,7 +156,7 @@ def open_bus(settings: Settings) -> Bus:
 
 
 def open_counts(settings: Settings) -> Counts | None:
-    """Where rates and failed sign-ins are counted: in Redis when there is one; nowhere if rates are lifted."""
+    """Where rates and failed sign-ins are counted: Redis, when there is one; nowhere if rates are lifted."""
     if not settings.rates:
         return None
     memory = MemoryCounts(now_ms)

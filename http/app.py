@@ -19,7 +19,19 @@ from fitai.gateways.counts import Counts
 from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.origins import origins
-from fitai.http import boundary, cors, docs, frame, headers, health, metrics, openapi, proxies, reading
+from fitai.http import (
+    boundary,
+    cors,
+    docs,
+    error_page,
+    frame,
+    headers,
+    health,
+    metrics,
+    openapi,
+    proxies,
+    reading,
+)
 from fitai.http.auth import routes as auth
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
@@ -122,7 +134,9 @@ def build_app(deps: Deps) -> web.Application:
     frame.install(app, ROUTES)
     if deps.report is not None and deps.metrics_token is not None:
         metrics.install(app, deps.report, deps.metrics_token)
-    docs.install(app, openapi=openapi_document(deps.version), asyncapi=deps.asyncapi)
+    docs.install(
+        app, openapi=openapi_document(deps.version), asyncapi=deps.asyncapi, errors=error_page.render(ROUTES)
+    )
     return app
 
 
@@ -134,6 +148,7 @@ def openapi_document(version: str) -> dict[str, Any]:
 def _provide(app: web.Application, deps: Deps) -> None:
     passwords = deps.passwords or Passwords()
     service = WorkoutService(deps.db, deps.hosts, deps.now_ms)
+    app[boundary.SITE] = deps.public_url
     app[frame.AUTHENTICATOR] = deps.authenticator or deps.tokens
     app[reading.BODY_SECONDS] = deps.body_s
     app[frame.ANSWER_SECONDS] = deps.answer_s

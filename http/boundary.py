@@ -23,6 +23,9 @@ _log = structlog.get_logger(__name__)
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("fitai_request_id", str)
+SITE: web.AppKey[str] = web.AppKey("fitai_site", str)
+"""What links to this server begin with, such as https://fit.example.com; absent: they are paths."""
+
 EXTRA: web.RequestKey[dict[str, str]] = web.RequestKey("fitai_extra_headers", dict)
 """What the answer to a request is to carry besides, whichever it will be."""
 
@@ -81,7 +84,7 @@ def _problem(request: web.Request, error: Exception) -> web.Response:
         # The traceback is ours alone; the caller gets the request id to tell us.
         _log.exception("request_failed", method=request.method, path=_template(request))
         problem = Problem("internal")
-    return problem.response(request[REQUEST_ID])
+    return problem.response(request[REQUEST_ID], request.app.get(SITE, ""))
 
 
 def _template(request: web.Request) -> str:

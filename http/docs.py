@@ -2,6 +2,7 @@
 
     /openapi.json   the REST surface          /docs        Swagger UI over it
     /asyncapi.json  the live surface          /docs/live   one readable page
+                                              /docs/errors every code of an error
 
 The pages need nothing from other hosts: Swagger UI's files come from the installed `swagger-ui-py`, and a
 content policy that allows this origin alone holds every page to it. The live page is rendered once, at the
@@ -41,8 +42,8 @@ _ASSETS = {
 _PAGES = Path(__file__).parent / "pages"
 
 
-def install(app: web.Application, *, openapi: dict[str, Any], asyncapi: dict[str, Any]) -> None:
-    """Serve the documents and their pages, as written and with `/v1` in front."""
+def install(app: web.Application, *, openapi: dict[str, Any], asyncapi: dict[str, Any], errors: str) -> None:
+    """Serve the documents and their pages, as written and with `/v1` in front; `errors` is the page of errors."""
     # The pages link by relative paths only, so one rendering serves both prefixes, and any proxy's.
     live = live_page.render(asyncapi, document="../asyncapi.json", style="ui/live.css").encode()
     pages = {
@@ -50,6 +51,7 @@ def install(app: web.Application, *, openapi: dict[str, Any], asyncapi: dict[str
         "/asyncapi.json": _fixed(orjson.dumps(asyncapi), "application/json"),
         "/docs": _fixed((_PAGES / "rest.html").read_bytes(), "text/html", _REST_POLICY),
         "/docs/live": _fixed(live, "text/html", _LIVE_POLICY),
+        "/docs/errors": _fixed(errors.encode(), "text/html", _LIVE_POLICY),
         "/docs/ui/live.css": _fixed((_PAGES / "live.css").read_bytes(), "text/css"),
         "/docs/ui/initializer.js": _fixed((_PAGES / "initializer.js").read_bytes(), "text/javascript"),
     }

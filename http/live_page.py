@@ -45,7 +45,7 @@ class Event(NamedTuple):
 def render(asyncapi: Document, *, document: str, style: str) -> str:
     """The page; `document` is where the AsyncAPI document itself is served, `style` where live.css is."""
     info = asyncapi.get("info", {})
-    return _TEMPLATES.get_template("live.html").render(
+    return TEMPLATES.get_template("live.html").render(
         title=info.get("title", "Live"),
         version=info.get("version", ""),
         description=info.get("description", ""),
@@ -214,7 +214,7 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "pages"),
     autoescape=True,
     undefined=StrictUndefined,

@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from fitai.http import media
 from fitai.http.frame import Route
-from fitai.http.problems import CATALOGUE, CONTENT_TYPE
+from fitai.http.problems import CATALOGUE, CONTENT_TYPE, type_of
 
 _SCHEMES = {
     "access_token": {
@@ -52,7 +52,7 @@ class ProblemDocument(BaseModel):
 
     model_config = ConfigDict(extra="allow", title="Problem")
 
-    type: str = Field(examples=["urn:fitai:problem:not_found"])
+    type: str = Field(examples=[type_of("not_found")])
     title: str
     status: int
     code: str
@@ -243,7 +243,7 @@ def _problems(route: Route, schema: dict[str, Any]) -> dict[str, Any]:
 def _example(code: str) -> dict[str, Any]:
     kind = CATALOGUE[code]
     return {
-        "type": f"urn:fitai:problem:{code}",
+        "type": type_of(code),
         "title": kind.title,
         "status": kind.status,
         "code": code,

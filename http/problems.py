@@ -24,10 +24,12 @@ from fitai.engine.machine import IllegalEdge
 from fitai.gateways.identity import NotAuthenticated
 from fitai.gateways.live.hosts import UnknownUser
 from fitai.gateways.live.jobs import KeyReuse, RevClash
+from fitai.persistence.cursors import BadCursor
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal
 
 CONTENT_TYPE = "application/problem+json"
+PAGE = "/docs/errors"  # where the catalogue is shown to people
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,12 @@ class Problem(Exception):
         extra = {"ok": False, "message": message, **self.extra}
         return Problem(self.code, self.detail, extra=extra, headers=self.headers)
 
-    def document(self, request_id: str) -> dict[str, Any]:
-        """The problem+json members; the reserved ones win over `extra`."""
+    def document(self, request_id: str, site: str = "") -> dict[str, Any]:
+        """The problem+json members; the reserved ones win over `extra`. `type` leads to the page that explains
+        the code, from `site` (such as https://fit.example.com), else from wherever the answer came from."""
         document = {
             **self.extra,
-            "type": f"urn:fitai:problem:{self.code}",
+            "type": type_of(self.code, site),
             "title": self.kind.title,
             "status": self.kind.status,
             "code": self.code,
@@ -143,14 +146,14 @@ class Problem(Exception):
             document["detail"] = self.detail
         return document
 
-    def response(self, request_id: str) -> web.Response:
+    def response(self, request_id: str, site: str = "") -> web.Response:
         """The problem as a response; a 401 or 403 carries the challenge that RFC 6750 asks for."""
         headers = {"Cache-Control": "no-store", **self.headers}
         if self.kind.status in (401, 403):
             headers.setdefault("WWW-Authenticate", challenge(self.code, self.extra.get("scope")))
         return web.Response(
             status=self.kind.status,
-            body=orjson.dumps(self.document(request_id)),
+            body=orjson.dumps(self.document(request_id, site)),
             content_type=CONTENT_TYPE,
             headers=headers,
         )
@@ -176,6 +179,11 @@ class NotReady(Exception):
     def __init__(self, checks: Mapping[str, str]) -> None:
         super().__init__("not ready")
         self.checks = dict(checks)
+
+
+def type_of(code: str, site: str = "") -> str:
+    """A problem's type by RFC 9457: where people read what it means. Programs go by `code`."""
+    return f"{site}{PAGE}#{code}"
 
 
 def invalid(errors: Iterable[FieldError]) -> Problem:
@@ -247,6 +255,7 @@ _TRANSLATIONS: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
     (UnknownUser, lambda error: not_found()),
     (Refusal, _refusal),
     (Unavailable, lambda error: Problem("unavailable", headers={"Retry-After": "1"})),
+    (BadCursor, lambda error: invalid([FieldError("query", "cursor", "unknown", str(error))])),
     (NotReady, lambda error: Problem("unavailable", "Not all parts answer.", extra={"checks": error.checks})),
     (web.HTTPException, _framework),
 )

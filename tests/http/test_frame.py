@@ -85,7 +85,7 @@ async def problem(response: aiohttp.ClientResponse) -> tuple[int, str]:
     """Status and code, after looking at what every problem has."""
     document = await response.json(content_type="application/problem+json")
     assert document["status"] == response.status
-    assert document["type"] == f"urn:fitai:problem:{document['code']}"
+    assert document["type"] == f"/docs/errors#{document['code']}"
     assert document["title"]
     assert document["request_id"] == response.headers["X-Request-Id"]
     return response.status, document["code"]

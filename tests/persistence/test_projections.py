@@ -15,7 +15,8 @@ from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector, deadlines
 from fitai.persistence.snapshots import Snapshots
-from fitai.persistence.workouts import BadCursor, Merge, Workouts
+from fitai.persistence.cursors import BadCursor
+from fitai.persistence.workouts import Merge, Workouts
 from fitai.sync import version
 from fitai.sync.fold import Folded
 from fitai.sync.log import Context
