@@ -43,7 +43,7 @@ _PAGES = Path(__file__).parent / "pages"
 
 
 def install(app: web.Application, *, openapi: dict[str, Any], asyncapi: dict[str, Any], errors: str) -> None:
-    """Serve the documents and their pages, as written and with `/v1` in front; `errors` is the page of errors."""
+    """Serve the documents and their pages, as written and with `/v1` in front; `errors` is a page."""
     # The pages link by relative paths only, so one rendering serves both prefixes, and any proxy's.
     live = live_page.render(asyncapi, document="../asyncapi.json", style="ui/live.css").encode()
     pages = {

@@ -1,4 +1,4 @@
-"""The catalogue of errors as a page for people: what each code means, what to do, and which routes answer it."""
+"""The catalogue of errors as a page for people: what each code means, what to do, which routes answer it."""
 
 from __future__ import annotations
 

@@ -132,8 +132,8 @@ class Problem(Exception):
         return Problem(self.code, self.detail, extra=extra, headers=self.headers)
 
     def document(self, request_id: str, site: str = "") -> dict[str, Any]:
-        """The problem+json members; the reserved ones win over `extra`. `type` leads to the page that explains
-        the code, from `site` (such as https://fit.example.com), else from wherever the answer came from."""
+        """The problem+json members; the reserved ones win over `extra`. `type` leads to the page that tells of
+        the code, at `site` (such as https://fit.example.com), else at wherever the answer came from."""
         document = {
             **self.extra,
             "type": type_of(self.code, site),

@@ -1,4 +1,4 @@
-"""What the frame does around every handler: it bounds time, shortens answers, and tells what is on its way out."""
+"""What the frame does around every handler: it bounds time, shortens answers, tells what is on its way out."""
 
 from __future__ import annotations
 
