@@ -65,6 +65,10 @@ class Limits(BaseModel):
     telemetry_per_second: Count = Field(
         4, description="Telemetry events per second to one receiver; the newest value wins."
     )
+    keep_alive_seconds: Seconds = Field(
+        75,
+        description="How long an HTTP connection without a request is kept; longer than a load balancer does.",
+    )
     auth_seconds: Seconds = Field(10, description="Time that a new connection has to authenticate.")
     expiry_warning_seconds: Seconds = Field(
         60, description="How long before its token expires a connection is warned."

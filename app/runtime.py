@@ -27,6 +27,7 @@ from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
 from fitai.gateways.meters import NodeMeters
+from fitai.gateways.origins import origins
 from fitai.gateways.pulse import Pulse
 from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
@@ -94,7 +95,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
             limits=limits,
             now_ms=now_ms,
             polling=settings.polling_allowed,
-            origins="*" if "*" in settings.allowed_origins else list(settings.allowed_origins),
+            origins=origins(settings.allowed_origins, settings.public_url),
             shared_rate=shared_rate,
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost

@@ -91,9 +91,14 @@ def _listed(value: object) -> object:
 
 
 def _origin(value: str) -> str:
-    if value != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", value):
-        _wrong("must be origins like https://app.example.com, separated by commas, or *")
-    return value
+    from fitai.gateways.origins import ALL, normal  # slow to import, and seldom needed
+
+    try:
+        if value == ALL or re.fullmatch(r"https?://[^\s/?#@*]+", value):
+            return value if value == ALL else normal(value)
+    except ValueError:
+        pass
+    _wrong("must be origins like https://app.example.com, separated by commas, or *")
 
 
 def _network(value: object) -> object:

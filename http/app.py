@@ -17,7 +17,8 @@ from fitai.gateways import meters
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
-from fitai.http import boundary, cors, docs, frame, health, metrics, openapi, proxies
+from fitai.gateways.origins import origins
+from fitai.http import boundary, cors, docs, frame, headers, health, metrics, openapi, proxies
 from fitai.http.auth import routes as auth
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
@@ -71,7 +72,8 @@ class Deps:
     passwords           how passwords are hashed; argon2id with strong parameters unless given
     refresh_lifetime_s  life of a refresh token from its last use, seconds
     devices_per_user    live devices of one user; beyond them the longest unused is retired
-    public_url          what share links begin with, such as https://fit.example.com; empty: a path
+    public_url          what share links begin with, such as https://fit.example.com; empty: a path. With
+                        https, browsers are told to come by TLS only
     allowed_origins     other origins whose pages may call; "*" for all
     trusted_proxies     whose X-Forwarded-For is believed
     body_bytes          the largest request body, after decompression
@@ -101,17 +103,13 @@ class Deps:
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 
-def runner(app: web.Application, **options: Any) -> web.AppRunner:
-    """What the application runs on. Compressed bodies reach it as they are sent (see `media`)."""
-    return web.AppRunner(app, auto_decompress=False, **options)
-
-
 def build_app(deps: Deps) -> web.Application:
-    """The application with every route, as written and with `/v1` in front."""
+    """The application with every route, as written and with `/v1` in front. It runs on `connections.Runner`."""
     app = web.Application(client_max_size=deps.body_bytes)
     boundary.install(app)
     proxies.install(app, deps.trusted_proxies)
-    cors.install(app, deps.allowed_origins)
+    headers.install(app, public_url=deps.public_url)
+    cors.install(app, origins(deps.allowed_origins, deps.public_url))
     _provide(app, deps)
     frame.install(app, ROUTES)
     if deps.report is not None and deps.metrics_token is not None:

@@ -24,13 +24,6 @@ _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("fitai_request_id", str)
 
-# Nothing is sniffed, framed or told to other sites; pages that need more say so themselves.
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-
 
 def install(app: web.Application) -> None:
     """Put the ring around every handler of `app`."""
@@ -95,5 +88,3 @@ def _template(request: web.Request) -> str:
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id(request)
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)

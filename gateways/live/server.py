@@ -40,6 +40,7 @@ from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.schemas import Cursor
 from fitai.gateways.live.session import Session
+from fitai.gateways.origins import Origins
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal
@@ -63,7 +64,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         limits: LiveLimits,
         now_ms: Callable[[], int],
         polling: bool = True,
-        origins: list[str] | str = "*",
+        origins: Origins = Origins(),
         shared_rate: SharedRate | None = None,
     ) -> None:
         super().__init__(
@@ -76,7 +77,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             ping_timeout=limits.ping_timeout_s,
             max_http_buffer_size=limits.packet_bytes,
             http_compression=False,
-            cors_allowed_origins=origins,
+            cors_allowed_origins=[],  # not the library's business: see `_serve`, and http/cors.py
             logger=logging.getLogger("fitai.live"),
             engineio_logger=logging.getLogger("fitai.live.engine"),
         )
@@ -87,6 +88,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._limits = limits
         self._now_ms = now_ms
         self._polling = polling
+        self._origins = origins
         self._events = Events(authenticator, limits, now_ms)
         self._sessions: dict[str, Session] = {}
         self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, shared_rate)
@@ -99,7 +101,6 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         path = f"/{socketio_path}/"
         app.router.add_get(path, self._serve)
         app.router.add_post(path, self._serve)
-        app.router.add_route("OPTIONS", path, self._serve)
         app.on_shutdown.append(self._cut_all)
 
     @property
@@ -140,6 +141,11 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
     # -- HTTP --------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if not self._origins.admits(request.headers.get("Origin"), request.headers.get("Host", "")):
+            body = {"code": "origin_not_allowed", "message": "pages of this origin may not connect here"}
+            return web.json_response(body, status=403)
+        if "j" in request.query:  # the library would answer with a script, which any page could run
+            return web.json_response({"code": "bad_request", "message": "no JSONP"}, status=400)
         if not self._polling and request.query.get("transport", "polling") == "polling":
             body = {"code": "websocket_only", "message": "connect with transports: ['websocket']"}
             return web.json_response(body, status=400)

@@ -110,4 +110,4 @@ def test_a_reference_to_itself_ends():
 
 
 def test_an_empty_document_still_gives_a_page():
-    assert "<h1>Live</h1>" in render({}, document="x.json")
+    assert "<h1>Live</h1>" in render({}, document="x.json", style="x.css")
