@@ -175,7 +175,8 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs access tokens; at least 32 random characters, the same for all processes.",
+        description="Encrypts the keys that sign access tokens, and other secrets in the database; at least "
+        "32 random characters, the same for all processes.",
         repr=False,
         json_schema_extra={"shown_default": "made on the first run, kept in the data folder"},
     )
@@ -217,6 +218,9 @@ class Settings(BaseSettings):
         description="Address such as 127.0.0.1:9464 that serves `/metrics` to everybody who reaches it.",
     )
     access_token_seconds: Seconds = Field(15 * 60, description="Life of an access token.")
+    signing_key_days: float = Field(
+        30, ge=1, le=3650, description="How long a key signs access tokens before another one takes over."
+    )
     refresh_token_seconds: Seconds = Field(
         30 * 86_400, description="Life of a refresh token, from its last use."
     )

@@ -39,8 +39,8 @@ class NotAuthenticated(Exception):
 
 
 class Authenticator(Protocol):
-    """Turns an access token or a personal token into an identity. Each raises NotAuthenticated, and Unavailable
-    when the database had to be asked and is away."""
+    """Turns an access token or a personal token into an identity. Each raises NotAuthenticated, and
+    Unavailable when the database had to be asked and is away."""
 
     async def read(self, token: str) -> Identity:
         """Verify the token alone, not whether it may still be used."""

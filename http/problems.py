@@ -55,6 +55,11 @@ CATALOGUE: Mapping[str, ProblemKind] = {
         "The refresh token was used before",
         "All tokens of this sign-in are revoked, since a copy may be in other hands. Sign in again.",
     ),
+    "origin_refused": ProblemKind(
+        403,
+        "This page may not sign in with cookies",
+        "Browser mode is for our own pages and for those of origins that FITAI_ALLOWED_ORIGINS names.",
+    ),
     "not_found": ProblemKind(404, "Not found", "It does not exist, or it is not yours."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "Use a method of the `Allow` header."),
     "request_timeout": ProblemKind(408, "The body came too slowly", "Send the request again."),

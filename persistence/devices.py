@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
 from enum import StrEnum
 from typing import cast
 
@@ -103,7 +102,7 @@ class Devices:
     async def list(self, user: str, *, revoked: bool = False) -> list[DeviceRow]:
         """The devices that a person enrolled and those of personal tokens (no API devices), in the order of
         their numbers: the live ones, with `revoked` all that there ever were."""
-        whose = (Device.user_id == user, Device.kind != API) if revoked else _live(user)
+        whose = (Device.user_id == user, Device.kind != API) if revoked else _listed(user)
         query = select(Device).where(*whose).order_by(Device.id)
         rows = (await self._session.execute(query)).scalars()
         return [_as_row(device) for device in rows]
@@ -219,7 +218,7 @@ class Devices:
         return (await self._session.execute(query)).scalar_one_or_none()
 
     async def _live_one(self, user: str, device: int) -> Device | None:
-        query = select(Device).where(*_live(user), Device.id == device)
+        query = select(Device).where(*_listed(user), Device.id == device)
         return (await self._session.execute(query)).scalar_one_or_none()
 
     async def _add(
@@ -253,13 +252,12 @@ class Devices:
         return device
 
     async def _retire(self, user: str, keep: int, limit: int, now: int) -> Sequence[int]:
-        theirs = (*_live(user), Device.kind == DEVICE)
-        live = (await self._session.execute(select(func.count()).where(*theirs))).scalar_one()
+        live = (await self._session.execute(select(func.count()).where(*_live(user)))).scalar_one()
         if live <= limit:
             return []
         longest_unused = (
             select(Device.id)
-            .where(*theirs, Device.id != keep)
+            .where(*_live(user), Device.id != keep)
             .order_by(Device.last_used_at, Device.id)
             .limit(live - limit)
         )
@@ -305,6 +303,10 @@ def _of(user: str, device: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _live(user: str) -> tuple[ColumnElement[bool], ...]:
+    return Device.user_id == user, Device.kind == DEVICE, Device.revoked_at.is_(None)
+
+
+def _listed(user: str) -> tuple[ColumnElement[bool], ...]:
     return Device.user_id == user, Device.kind != API, Device.revoked_at.is_(None)
 
 

@@ -123,9 +123,7 @@ class PersonalTokens:
         expired."""
         query = (
             select(PersonalToken)
-            .join(
-                Device, (Device.user_id == PersonalToken.user_id) & (Device.id == PersonalToken.device)
-            )
+            .join(Device, (Device.user_id == PersonalToken.user_id) & (Device.id == PersonalToken.device))
             .where(PersonalToken.hash == _hash(token))
             .where(PersonalToken.revoked_at.is_(None), Device.revoked_at.is_(None))
         )

@@ -36,9 +36,7 @@ async def end(session: WriteSession, now: int, *which: ColumnElement[bool]) -> S
     dialect: Any = {"sqlite": sqlite, "postgresql": postgresql}[session.get_bind().dialect.name]
     table = cast("Table", EndedSignIn.__table__)
     good = (RefreshToken.revoked_at.is_(None), *which)
-    theirs = select(
-        RefreshToken.family, RefreshToken.user_id, RefreshToken.device, literal(now, BigInteger)
-    )
+    theirs = select(RefreshToken.family, RefreshToken.user_id, RefreshToken.device, literal(now, BigInteger))
     ending = (
         dialect.insert(table)
         .from_select(["id", "user_id", "device", "ended_at"], theirs.where(*good).distinct())

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 
 from fitai.persistence import sign_ins
 from fitai.persistence.database import WriteSession
-from fitai.persistence.models import Device, RefreshToken, User
+from fitai.persistence.models import Device, RefreshToken
 from fitai.persistence.sign_ins import SignIn
 
 
@@ -89,15 +89,6 @@ class Tokens:
         await self._locked_device(user, device)
         theirs = (RefreshToken.user_id == user, RefreshToken.device == device)
         return await sign_ins.end(self._session, now, *theirs)
-
-    async def end_user(self, user: str, *, now: int, keep: str | None = None) -> Sequence[SignIn]:
-        """End every family of a user but `keep`; returns those that had not ended."""
-        # As those do that revoke devices: the user first, then the devices.
-        await self._session.execute(select(User.id).where(User.id == user).with_for_update())
-        devices = select(Device.id).where(Device.user_id == user).order_by(Device.id).with_for_update()
-        await self._session.execute(devices)
-        others = () if keep is None else (RefreshToken.family != keep,)
-        return await sign_ins.end(self._session, now, RefreshToken.user_id == user, *others)
 
     async def sweep(self, before: int) -> int:
         """Delete tokens that expired before `before`; returns how many."""

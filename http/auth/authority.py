@@ -1,7 +1,7 @@
 """Who may speak: the one authenticator, for REST and sockets, of access tokens and of personal tokens.
 
-The database is asked at each use whether the device is enrolled and the sign-in has not ended, so that who was
-revoked or has signed out is out at once, whatever his token says.
+The database is asked at each use whether the device is enrolled and the sign-in has not ended, so that who
+was revoked or has signed out is out at once, whatever the token says.
 """
 
 from __future__ import annotations

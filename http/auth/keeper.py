@@ -74,15 +74,13 @@ class KeyKeeper:
             if self._looked_at is not None and 0 <= now - self._looked_at < LOOK_GAP_MS:
                 return None
             self._looked_at = now
-            self._looking = asyncio.ensure_future(self.read())
+            self._looking = spawn("auth.keys_read", self.read())
             self._looking.add_done_callback(self._looked)
         await asyncio.shield(self._looking)
         return self.ring.get(kid)
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._looking = None
-        if not task.cancelled():
-            task.exception()  # told to who waits, and to nobody if nobody does
 
     # -- keeping -----------------------------------------------------------------------------------
 

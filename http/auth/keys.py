@@ -1,9 +1,9 @@
 """The keys of access tokens: what each is good for, and when.
 
-    published ──(LEAD_MS)──▶ signs ──(until another does)──▶ honoured ──(a token's life)──▶ known ──▶ forgotten
+    published ─(LEAD_MS)─▶ signs ─(until another does)─▶ honoured ─(a token's life)─▶ known ─▶ forgotten
 
-A key is published some minutes before it signs, so that whoever verifies has it by then, and is honoured for a
-token's life after another has taken over. Which key signs is decided by the clock alone, so the nodes agree
+A key is published some minutes before it signs, so that whoever verifies has it by then, and is honoured for
+a token's life after another has taken over. Which key signs is decided by the clock alone, so the nodes agree
 without talking. It is known for a while longer: a token of such a key is told that it has expired, and its
 device refreshes it.
 
