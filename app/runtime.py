@@ -32,11 +32,14 @@ from fitai.gateways.origins import origins
 from fitai.gateways.pulse import Pulse
 from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
-from fitai.http.auth.tokens import AccessTokens, enrolled_in
+from fitai.http.auth.authority import Authority
+from fitai.http.auth.keeper import KeyKeeper
+from fitai.http.auth.tokens import AccessTokens
 from fitai.http.limits.rates import Rates
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.idempotency import Idempotency
+from fitai.persistence.sign_ins import EndedSignIns
 from fitai.persistence.tokens import Tokens
 from fitai.sync.wire import WireLimits
 
@@ -46,6 +49,7 @@ VERSION = version("fitai")
 
 HOUSEKEEPING_S = 3600.0
 TOKENS_KEPT_MS = 7 * 86_400_000  # after their end, so that a late reuse is still recognised
+ENDS_KEPT_MS = 3_600_000  # more than nodes' clocks may differ, after the last access token of a sign-in
 KEYS_KEPT_MS = 2 * 86_400_000  # an Idempotency-Key is honoured for at least a day
 
 
@@ -85,15 +89,16 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         bus = open_bus(settings)
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
-        life_ms = int(settings.access_token_seconds * 1000)
-        tokens = AccessTokens(settings.signing_key, enrolled_in(db), now_ms, life_ms=life_ms)
+        keeper = key_keeper(settings, db)
+        tokens = AccessTokens(keeper, now_ms, life_ms=access_ms(settings))
         counts = open_counts(settings)
+        await keeper.start()
         await bus.start()
         await appender.start()
         await hosts.start()
         live = LiveServer(
             hosts,
-            tokens,
+            Authority(tokens, db, now_ms),
             limits=limits,
             now_ms=now_ms,
             polling=settings.polling_allowed,
@@ -109,6 +114,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
                 hosts=hosts,
                 bus=bus,
                 tokens=tokens,
+                public_keys=lambda: keeper.ring.published(now_ms()),
                 now_ms=now_ms,
                 version=VERSION,
                 asyncapi=asyncapi(VERSION),
@@ -129,16 +135,17 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         pulse = Pulse(bus)
         pulse.start()
         closing = asyncio.Event()
-        keeper = spawn("app.housekeeping", _housekeeping(db, closing))
+        housekeeper = spawn("app.housekeeping", _housekeeping(db, closing, access_ms(settings)))
         try:
             yield Node(settings, db, hosts, live, meters, app)
         finally:
             closing.set()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await asyncio.gather(housekeeper, return_exceptions=True)
             await pulse.close()
             await hosts.close()
             await appender.close()
             await bus.close()
+            await keeper.close()
             if isinstance(counts, RedisCounts):
                 await counts.close()
     finally:
@@ -177,13 +184,25 @@ def rates(settings: Settings) -> Rates:
     )
 
 
-async def _housekeeping(db: Database, closing: asyncio.Event) -> None:
+def access_ms(settings: Settings) -> int:
+    """Life of an access token, ms."""
+    return int(settings.access_token_seconds * 1000)
+
+
+def key_keeper(settings: Settings, db: Database) -> KeyKeeper:
+    """What keeps the keys of access tokens, as the settings have it."""
+    age_ms = int(settings.signing_key_days * 86_400_000)
+    return KeyKeeper(db, settings.signing_key, now_ms, life_ms=access_ms(settings), age_ms=age_ms)
+
+
+async def _housekeeping(db: Database, closing: asyncio.Event, access_ms: int) -> None:
     """Forget, now and then, what nobody can use any more."""
     while not closing.is_set():
         try:
             async with db.write() as session:
                 await Tokens(session).sweep(now_ms() - TOKENS_KEPT_MS)
                 await Idempotency(session).sweep(now_ms() - KEYS_KEPT_MS)
+                await EndedSignIns(session).sweep(now_ms() - access_ms - ENDS_KEPT_MS)
         except Unavailable:
             _log.warning("housekeeping_postponed")
         with suppress(TimeoutError):

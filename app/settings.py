@@ -175,7 +175,8 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs access tokens; at least 32 random characters, the same for all processes.",
+        description="Encrypts the keys that sign access tokens, and other secrets in the database; at least "
+        "32 random characters, the same for all processes.",
         repr=False,
         json_schema_extra={"shown_default": "made on the first run, kept in the data folder"},
     )
@@ -220,6 +221,9 @@ class Settings(BaseSettings):
         30, description="The longest that a REST request may be worked on before it is answered 503."
     )
     access_token_seconds: Seconds = Field(15 * 60, description="Life of an access token.")
+    signing_key_days: float = Field(
+        30, ge=1, le=3650, description="How long a key signs access tokens before another one takes over."
+    )
     refresh_token_seconds: Seconds = Field(
         30 * 86_400, description="Life of a refresh token, from its last use."
     )

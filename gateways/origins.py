@@ -42,6 +42,11 @@ class Origins:
         """Whether they may do so with what the browser keeps for us (cookies): only if listed by name."""
         return origin != ALL and origin in self.listed
 
+    def may_use_cookies(self, origin: str | None, host: str) -> bool:
+        """Whether a request may be answered by what a cookie proves: only from a page that says it is ours,
+        or that is listed by name."""
+        return origin is not None and (self.trusted(origin) or self._is_own(origin, host))
+
     def admits(self, origin: str | None, host: str) -> bool:
         """Whether to serve a request that a browser sends without asking first, such as a WebSocket's
         handshake: from a page of ours, from one that may call, or from no browser."""

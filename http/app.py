@@ -16,7 +16,6 @@ from aiohttp import web
 from fitai.gateways import meters
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.counts import Counts
-from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.origins import origins
 from fitai.http import (
@@ -32,7 +31,9 @@ from fitai.http import (
     proxies,
     reading,
 )
+from fitai.http.auth import browser, jwks
 from fitai.http.auth import routes as auth
+from fitai.http.auth.authority import Authority
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
 from fitai.http.auth.tokens import AccessTokens
@@ -67,6 +68,7 @@ TAGS = (
 
 ROUTES: Sequence[frame.Route] = (
     *auth.routes.declared,
+    *jwks.routes.declared,
     *workouts.sharing.declared,
     *workouts.routes.declared,
     *sync.routes.declared,
@@ -79,7 +81,8 @@ class Deps:
     """What the REST surface needs.
 
     db, hosts, bus      open, and closed by whoever opened them
-    tokens              issues access tokens (and honours them, unless `authenticator` is given)
+    tokens              issues and reads access tokens
+    public_keys         the JWKs that they can be verified with
     now_ms              the clock, Unix ms
     version             the server's
     asyncapi            the live surface's document, for /asyncapi.json and /docs/live
@@ -103,10 +106,10 @@ class Deps:
     hosts: Hosts
     bus: Bus
     tokens: AccessTokens
+    public_keys: Callable[[], list[dict[str, Any]]]
     now_ms: Callable[[], int]
     version: str
     asyncapi: dict[str, Any]
-    authenticator: Authenticator | None = None
     passwords: Passwords | None = None
     refresh_lifetime_s: int = REFRESH_S
     devices_per_user: int = DEVICES_PER_USER
@@ -149,7 +152,10 @@ def _provide(app: web.Application, deps: Deps) -> None:
     passwords = deps.passwords or Passwords()
     service = WorkoutService(deps.db, deps.hosts, deps.now_ms)
     app[boundary.SITE] = deps.public_url
-    app[frame.AUTHENTICATOR] = deps.authenticator or deps.tokens
+    app[frame.AUTHENTICATOR] = Authority(deps.tokens, deps.db, deps.now_ms)
+    app[jwks.JWKS] = deps.public_keys
+    app[browser.ORIGINS] = origins(deps.allowed_origins, deps.public_url)
+    app[browser.LIFETIME_S] = deps.refresh_lifetime_s
     app[reading.BODY_SECONDS] = deps.body_s
     app[frame.ANSWER_SECONDS] = deps.answer_s
     if deps.counts is not None:

@@ -5,7 +5,7 @@
     a connection without a request      closed after `idle_s`
     bytes that are no HTTP              answered as a problem, with the headers of every other answer
 
-Bodies have a bound of their own (`frame.BODY_S`); once it is a WebSocket, a connection is no longer here.
+Bodies have a bound of their own (`reading.BODY_S`); once it is a WebSocket, a connection is no longer here.
 """
 
 from __future__ import annotations

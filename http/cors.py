@@ -16,7 +16,7 @@ _EXPOSED = (
     "RateLimit-Reset, Retry-After, Sunset, X-Request-Id"
 )
 _ACCEPTED = (
-    "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-CSRF-Token, "
+    "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-FitAI-Mode, "
     "X-Request-Id"
 )
 _KEPT_S = 3600  # how long a browser may remember the answer to a preflight

@@ -62,6 +62,11 @@ CATALOGUE: Mapping[str, ProblemKind] = {
         "This token may not do that",
         "`scope` is what it lacks; without one it takes a person who has signed in. A retry cannot help.",
     ),
+    "origin_refused": ProblemKind(
+        403,
+        "This page may not sign in with cookies",
+        "Browser mode is for our own pages and for those of origins that FITAI_ALLOWED_ORIGINS names.",
+    ),
     "not_found": ProblemKind(404, "Not found", "It does not exist, or it is not yours."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "Use a method of the `Allow` header."),
     "request_timeout": ProblemKind(408, "The body came too slowly", "Send the request again."),
@@ -132,8 +137,8 @@ class Problem(Exception):
         return Problem(self.code, self.detail, extra=extra, headers=self.headers)
 
     def document(self, request_id: str, site: str = "") -> dict[str, Any]:
-        """The problem+json members; the reserved ones win over `extra`. `type` leads to the page that tells of
-        the code, at `site` (such as https://fit.example.com), else at wherever the answer came from."""
+        """The problem+json members; the reserved ones win over `extra`. `type` leads to where people read what
+        the code means, at `site` (such as https://fit.example.com), else at wherever the answer came from."""
         document = {
             **self.extra,
             "type": type_of(self.code, site),

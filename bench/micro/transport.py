@@ -51,8 +51,11 @@ class One:
     def __init__(self, user: str, device: int) -> None:
         self._identity = Identity(user, device, NOW * 2)
 
-    def read(self, token: str) -> Identity:
+    async def read(self, token: str) -> Identity:
         return self._identity
+
+    async def confirm(self, identity: Identity) -> None:
+        pass
 
     async def authenticate(self, token: str) -> Identity:
         return self._identity

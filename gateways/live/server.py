@@ -33,7 +33,7 @@ from fitai.gateways.live.arrivals import Arrivals
 from fitai.gateways.live.connection import Connection
 from fitai.gateways.live.drain import say_goodbye
 from fitai.gateways.live.engine_io import Engine
-from fitai.gateways.live.events import Events
+from fitai.gateways.live.events import JOIN_SCOPE, Events
 from fitai.gateways.live.frames import CODECS, NAMESPACE, Frame, Message, Unreadable
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts, UnknownUser
@@ -294,26 +294,33 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if not isinstance(token, str):
             return "unauthorized", "connect with auth: {token}", False
         try:
-            identity = self._authenticator.read(token)
+            identity = await self._authenticator.read(token)
+            if not identity.may(JOIN_SCOPE):
+                return "forbidden", f"this token lacks the scope {JOIN_SCOPE}", False
             name = await self._hosts.device_name(identity.user, identity.device)
             host = await self._hosts.open(identity.user)
             if cursor is not None and cursor.epoch == host.epoch:
                 await host.reach(cursor.seq)
             # Last: a revocation that came meanwhile was told to connections, and this was none.
-            identity = await self._authenticator.authenticate(token)
+            await self._authenticator.confirm(identity)
         except NotAuthenticated as error:
             return error.code, error.message, error.code == "token_expired"
         except UnknownUser:
             return "unauthorized", "this account is no longer here", False
         if host.ended:
             return "unavailable", "this log is being opened anew", True
-        mine = [c for c in host.connections if c.identity.device == identity.device]
+        refusal = self._full(host, identity.device)
+        if refusal is None and not session.gone:
+            self._join(session, identity, name, host, cursor)
+        return refusal
+
+    def _full(self, host: Host, device: int) -> tuple[str, str, bool] | None:
+        """Why there is no room for one more connection of a device, if there is none."""
+        mine = [c for c in host.connections if c.identity.device == device]
         if len(mine) >= self._limits.connections_per_device:
             return "too_many", "too many connections of this device", True
         if len(host.connections) >= self._limits.connections_per_user:
             return "too_many", "too many connections of this user", True
-        if not session.gone:
-            self._join(session, identity, name, host, cursor)
         return None
 
     def _join(

@@ -66,9 +66,9 @@ class Login(Schema):
 
 
 class Refresh(Schema):
-    """A refresh token, to be exchanged for new tokens."""
+    """A refresh token, to be exchanged for new tokens. In browser mode it is in the cookie instead."""
 
-    refresh_token: str = Field(min_length=1, max_length=512)
+    refresh_token: str | None = Field(None, min_length=1, max_length=512)
 
 
 class Logout(Schema):
@@ -117,12 +117,13 @@ class DeviceRef(Schema):
 
 
 class Session(Schema):
-    """A signed-in device: who, on what, and the tokens. `expires_in`: the access token's life, seconds."""
+    """A signed-in device: who, on what, and the tokens. `expires_in`: the access token's life, seconds.
+    `refresh_token` is null in browser mode, where it is a cookie."""
 
     user: UserOut
     device: DeviceRef
     access_token: str
-    refresh_token: str
+    refresh_token: str | None
     token_type: Literal["Bearer"]
     expires_in: int
 

@@ -5,7 +5,7 @@ Every change is one transaction; what has to be told to others (a device is out)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -33,7 +33,8 @@ from fitai.http.problems import Problem, not_found
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.devices import DeviceRow, Devices, Enrolment, InstallTaken
 from fitai.persistence.log import Log
-from fitai.persistence.tokens import Rejected, Tokens
+from fitai.persistence.sign_ins import SignIn
+from fitai.persistence.tokens import Issued, Rejected, Tokens
 from fitai.persistence.users import EmailTaken, UserRow, Users
 
 _log = structlog.get_logger(__name__)
@@ -44,10 +45,10 @@ DEVICES_PER_USER = 32
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A device that has just come in, and its refresh token."""
+    """A device that has just come in, and the refresh token of its sign-in."""
 
     enrolment: Enrolment
-    refresh_token: str
+    issued: Issued
 
 
 class AuthService:
@@ -111,25 +112,28 @@ class AuthService:
             self._tell_named(entry.enrolment.device)
         return self._session(user, entry)
 
-    async def refresh(self, refresh_token: str) -> Session:
+    async def refresh(self, refresh_token: str | None) -> Session:
         """New tokens for a refresh token, which is spent by that; raises Problem. A second use ends the
         whole sign-in, since one of the two users of the token is not who we think."""
+        if refresh_token is None:
+            raise Problem("invalid_refresh_token")
         now = self._now_ms()
         async with self._db.write() as session:
             renewed = await Tokens(session).renew(refresh_token, now=now, ttl=self._refresh_ms)
             if isinstance(renewed, Rejected):
                 user, device = None, None
             else:
-                user = await Users(session).get(renewed.user)
-                device = await Devices(session).get(renewed.user, renewed.device)
-                await Devices(session).touch(renewed.user, renewed.device, now)
+                sign_in = renewed.sign_in
+                user = await Users(session).get(sign_in.user)
+                device = await Devices(session).get(sign_in.user, sign_in.device)
+                await Devices(session).touch(sign_in.user, sign_in.device, now)
         if isinstance(renewed, Rejected):
             _log.warning("refresh_rejected", reason=renewed.value)
             reused = renewed is Rejected.REUSED
             raise Problem("refresh_token_reused" if reused else "invalid_refresh_token")
         if user is None or device is None:
             raise Problem("invalid_refresh_token")
-        return self._session(user, _Entry(Enrolment(device, known=True), renewed.token))
+        return self._session(user, _Entry(Enrolment(device, known=True), renewed))
 
     async def logout(self, caller: Identity | None, refresh_token: str | None) -> None:
         """End the sign-in of a refresh token, else every sign-in of the calling device.
@@ -138,12 +142,16 @@ class AuthService:
         """
         if caller is None and refresh_token is None:
             raise NotAuthenticated("unauthorized", "An access token or a refresh token is needed.")
+        ended: Sequence[SignIn] = ()
         async with self._db.write() as session:
             tokens = Tokens(session)
             if refresh_token is not None:
-                await tokens.end(refresh_token, now=self._now_ms())
+                found = await tokens.end(refresh_token, now=self._now_ms())
+                ended = [] if found is None else [found]
             elif caller is not None:
-                await tokens.end_device(caller.user, caller.device, now=self._now_ms())
+                ended = await tokens.end_device(caller.user, caller.device, now=self._now_ms())
+        for sign_in in ended:
+            self._tell_ended(sign_in)
 
     async def fork(self, caller: Identity, body: Fork) -> Forked:
         """A new device that parts from the calling one; raises Problem gap (with the `next_n` that
@@ -173,8 +181,8 @@ class AuthService:
             now=now,
             limit=self._devices_per_user,
         )
-        token = await Tokens(session).issue(caller.user, enrolment.device.id, now=now, ttl=self._refresh_ms)
-        return _Entry(enrolment, token)
+        issued = await Tokens(session).issue(caller.user, enrolment.device.id, now=now, ttl=self._refresh_ms)
+        return _Entry(enrolment, issued)
 
     async def devices(self, caller: Identity, *, revoked: bool) -> list[DeviceOut]:
         """The caller's enrolled devices, with `revoked` also those that are out; the last used first."""
@@ -217,8 +225,8 @@ class AuthService:
             now=now,
             limit=self._devices_per_user,
         )
-        token = await Tokens(session).issue(user, enrolment.device.id, now=now, ttl=self._refresh_ms)
-        return _Entry(enrolment, token)
+        issued = await Tokens(session).issue(user, enrolment.device.id, now=now, ttl=self._refresh_ms)
+        return _Entry(enrolment, issued)
 
     async def _rehashed(self, user: UserRow, password: str) -> str | None:
         """The password's hash with the present parameters, when the stored one has others."""
@@ -230,6 +238,10 @@ class AuthService:
         for device in devices:
             self._bus.publish(user_topic(user), {"kind": "revoked", "device": device})
 
+    def _tell_ended(self, sign_in: SignIn) -> None:
+        ended = {"kind": "revoked", "device": sign_in.device, "sign_in": sign_in.id}
+        self._bus.publish(user_topic(sign_in.user), ended)
+
     def _tell_named(self, device: DeviceRow) -> None:
         named = {"kind": "named", "device": device.id, "name": device.name}
         self._bus.publish(user_topic(device.user), named)
@@ -239,8 +251,8 @@ class AuthService:
         return Session(
             user=UserOut(id=user.id, email=user.email, display_name=user.display_name),
             device=DeviceRef(id=device.id, name=device.name),
-            access_token=self._tokens.issue(user.id, device.id),
-            refresh_token=entry.refresh_token,
+            access_token=self._tokens.issue(user.id, device.id, entry.issued.sign_in.id),
+            refresh_token=entry.issued.token,
             token_type="Bearer",
             expires_in=self._tokens.life_ms // 1000,
         )

@@ -1,4 +1,4 @@
-"""What the frame does around every handler: it bounds time, shortens answers, tells what is on its way out."""
+"""What the frame does around every handler: time is bounded, answers are shortened, ends are told."""
 
 from __future__ import annotations
 

@@ -34,10 +34,11 @@ from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.server import LiveServer
+from fitai.http.auth.authority import Authority
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.schemas import DeviceIn, Fork, Login, Register
 from fitai.http.auth.service import AuthService
-from fitai.http.auth.tokens import AccessTokens, enrolled_in
+from fitai.http.auth.tokens import AccessTokens
 from fitai.http.problems import Problem
 from fitai.http.sync.schemas import PullQuery, SnapshotQuery, VoidQuery
 from fitai.http.sync.service import SyncService
@@ -45,12 +46,13 @@ from fitai.http.sync.snapshot import SnapshotService
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.database import Database
 from fitai.sync.wire import Refusal
+from tests.keys import ring_of
 
 Json = dict[str, Any]
 
 START = 1_780_000_000_000
 YEAR_MS = 365 * 86_400_000
-SECRET = "a secret for simulations, which is long enough"
+RING = ring_of("a secret for simulations, which is long enough")
 EMAIL, PASSWORD = "ada@example.org", "correct horse"
 LIMITS = LiveLimits(rates=False, connections_per_device=64)
 
@@ -156,8 +158,9 @@ class Node:
         self.bus = DeafBus(hub)
         self.appender = MortalAppender(self.db, self)
         self.hosts = Hosts(self.db, self.appender, self.bus, limits=LIMITS, now_ms=now_ms, alone=False)
-        self.tokens = AccessTokens(SECRET, enrolled_in(self.db), now_ms, life_ms=100 * YEAR_MS)
-        self.live = LiveServer(self.hosts, self.tokens, limits=LIMITS, now_ms=now_ms)
+        self.tokens = AccessTokens(RING, now_ms, life_ms=100 * YEAR_MS)
+        self.authority = Authority(self.tokens, self.db, now_ms)
+        self.live = LiveServer(self.hosts, self.authority, limits=LIMITS, now_ms=now_ms)
         self.sync = SyncService(self.db, self.hosts, now_ms)
         self.snapshots = SnapshotService(self.db, self.hosts)
         self.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -381,7 +384,7 @@ class Server:
         return json(answer)
 
     async def _request(self, node: Node, token: str, what: str, query: Json) -> Any:
-        caller = await node.tokens.authenticate(token)
+        caller = await node.authority.authenticate(token)
         match what:
             case "push":
                 return await node.sync.push(caller, json(query))
