@@ -38,6 +38,8 @@ users = typer.Typer(no_args_is_help=True, help="Accounts.")
 app.add_typer(users, name="user")
 app.add_typer(jobs, name="jobs")
 app.add_typer(mail, name="mail")
+signing_keys = typer.Typer(no_args_is_help=True, help="Keys that sign access tokens.")
+app.add_typer(signing_keys, name="keys")
 
 # The commands import what they need themselves: `fitai --help` should not wait for a web server's modules.
 
@@ -251,6 +253,45 @@ def create_user(
         settings = load_settings()
         made = asyncio.run(work(settings, _asked_password() if password is None else password))
         _say(f"Made {email} (user {made}).")
+
+
+@signing_keys.command("list")
+def list_keys() -> None:
+    """Show the keys, and what each is good for."""
+
+    async def work(settings: Settings) -> None:
+        from fitai.app.keys import print_keys
+        from fitai.app.runtime import key_keeper, now_ms
+        from fitai.app.stores import open_database
+
+        async with open_database(settings, migrate=False) as db:
+            keeper = key_keeper(settings, db)
+            await keeper.read()
+        print_keys(keeper.ring, now_ms(), Console(highlight=False, soft_wrap=True))
+
+    with told():
+        asyncio.run(work(load_settings()))
+
+
+@signing_keys.command("rotate")
+def rotate_keys(
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Sign with it at once, and honour no other: after a key was stolen."),
+    ] = False,
+) -> None:
+    """Make the next key. It is published now and signs in ten minutes; running servers see to that."""
+
+    async def work(settings: Settings) -> str:
+        from fitai.app.keys import rotate
+        from fitai.app.runtime import key_keeper, now_ms
+        from fitai.app.stores import open_database
+
+        async with open_database(settings, migrate=False) as db:
+            return await rotate(key_keeper(settings, db), now_ms, at_once=now)
+
+    with told():
+        _say(asyncio.run(work(load_settings())))
 
 
 def _asked_password() -> str:

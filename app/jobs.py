@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import structlog
@@ -21,9 +21,13 @@ from fitai.gateways.mail.writing import Writer, sender
 from fitai.http.auth import recovery
 from fitai.http.users import leaving
 from fitai.persistence.database import Database
+from fitai.persistence.security_log import SecurityLog
+from fitai.persistence.sign_ins import EndedSignIns
+from fitai.persistence.sweeps import Sweep
 
 _log = structlog.get_logger(__name__)
 
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 SENDER = "FitAI <no-reply@localhost>"
 
 
@@ -42,11 +46,20 @@ def kinds(settings: Settings, db: Database, now_ms: Callable[[], int]) -> Kinds:
     return Kinds(
         (
             mail_kind(open_mailer(settings, now_ms), writer),
-            sweep_kind(db),
+            sweep_kind(db, _sweeps(settings)),
             *recovery.kinds(db),
             *leaving.kinds(db),
         )
     )
+
+
+def _sweeps(settings: Settings) -> Iterable[Sweep]:
+    """What is forgotten at a time that the settings say."""
+    log_ms = int(settings.security_log_days * DAY_MS)
+    yield Sweep("security_events", log_ms, lambda session, before: SecurityLog(session).sweep(before))
+    # As long as an access token of theirs might live, and longer than nodes' clocks may differ.
+    ends_ms = int(settings.access_token_seconds * 1000) + HOUR_MS
+    yield Sweep("ended_sign_ins", ends_ms, lambda session, before: EndedSignIns(session).sweep(before))
 
 
 def open_mailer(settings: Settings, now_ms: Callable[[], int]) -> Mailer:

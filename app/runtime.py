@@ -21,16 +21,21 @@ from fitai.app.settings import Settings
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.redis import RedisBus, Stats
-from fitai.gateways.bus.redis_rate import RedisRate
+from fitai.gateways.bus.redis_counts import RedisCounts
+from fitai.gateways.counts import Counts, MemoryCounts
 from fitai.gateways.jobs.worker import Worker
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
 from fitai.gateways.meters import NodeMeters
+from fitai.gateways.origins import origins
 from fitai.gateways.pulse import Pulse
 from fitai.http.app import Deps, build_app
-from fitai.http.auth.tokens import AccessTokens, enrolled_in
+from fitai.http.auth.authority import Authority
+from fitai.http.auth.keeper import KeyKeeper
+from fitai.http.auth.tokens import AccessTokens
+from fitai.http.limits.rates import Rates
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
 from fitai.persistence.sealed import Seal
@@ -82,20 +87,21 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         bus = open_bus(settings)
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
-        life_ms = int(settings.access_token_seconds * 1000)
-        tokens = AccessTokens(settings.signing_key, enrolled_in(db), now_ms, life_ms=life_ms)
-        shared_rate = open_shared_rate(settings)
+        keeper = key_keeper(settings, db)
+        tokens = AccessTokens(keeper, now_ms, life_ms=access_ms(settings))
+        counts = open_counts(settings)
+        await keeper.start()
         await bus.start()
         await appender.start()
         await hosts.start()
         live = LiveServer(
             hosts,
-            tokens,
+            Authority(tokens, db, now_ms),
             limits=limits,
             now_ms=now_ms,
             polling=settings.polling_allowed,
-            origins="*" if "*" in settings.allowed_origins else list(settings.allowed_origins),
-            shared_rate=shared_rate,
+            origins=origins(settings.allowed_origins, settings.public_url),
+            counts=counts if isinstance(counts, RedisCounts) else None,
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
         meters = Meters(NodeMeters(lambda: live.queues, hosts.counts, stats), siblings)
@@ -107,6 +113,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
                 bus=bus,
                 tokens=tokens,
                 seal=Seal(settings.signing_key, TOTP),
+                public_keys=lambda: keeper.ring.published(now_ms()),
                 now_ms=now_ms,
                 version=VERSION,
                 asyncapi=asyncapi(VERSION),
@@ -117,6 +124,9 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
                 body_bytes=settings.limits.push_bytes,
+                answer_s=settings.http_seconds,
+                counts=counts,
+                rates=rates(settings),
                 report=meters.report,
                 metrics_token=None if token is None else token.get_secret_value(),
             )
@@ -134,8 +144,9 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
             await hosts.close()
             await appender.close()
             await bus.close()
-            if shared_rate is not None:
-                await shared_rate.close()
+            await keeper.close()
+            if isinstance(counts, RedisCounts):
+                await counts.close()
     finally:
         await db.close()
 
@@ -150,12 +161,37 @@ def open_bus(settings: Settings) -> Bus:
     return bus
 
 
-def open_shared_rate(settings: Settings) -> RedisRate | None:
-    """What counts new connections over all nodes, where there are several and they are counted at all."""
-    if settings.redis_url is None or not settings.rates:
+def open_counts(settings: Settings) -> Counts | None:
+    """Where rates and failed sign-ins are counted: Redis, when there is one; nowhere if rates are lifted."""
+    if not settings.rates:
         return None
-    per_min = settings.limits.connects_per_minute
-    return RedisRate(settings.redis_url, prefix=settings.redis_prefix, per_min=per_min)
+    memory = MemoryCounts(now_ms)
+    if settings.redis_url is None:
+        return memory
+    return RedisCounts(settings.redis_url, prefix=settings.redis_prefix, alone=memory)
+
+
+def rates(settings: Settings) -> Rates:
+    """The rates of routes as the settings have them."""
+    limits = settings.limits
+    return Rates(
+        default_per_minute=limits.requests_per_minute,
+        auth_per_minute=limits.auth_per_minute,
+        mail_per_hour=limits.mail_per_hour,
+        heavy_per_minute=limits.heavy_per_minute,
+        people=limits.address_people,
+    )
+
+
+def access_ms(settings: Settings) -> int:
+    """Life of an access token, ms."""
+    return int(settings.access_token_seconds * 1000)
+
+
+def key_keeper(settings: Settings, db: Database) -> KeyKeeper:
+    """What keeps the keys of access tokens, as the settings have it."""
+    age_ms = int(settings.signing_key_days * 86_400_000)
+    return KeyKeeper(db, settings.signing_key, now_ms, life_ms=access_ms(settings), age_ms=age_ms)
 
 
 def live_limits(settings: Settings) -> LiveLimits:

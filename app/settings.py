@@ -111,9 +111,14 @@ def _listed(value: object) -> object:
 
 
 def _origin(value: str) -> str:
-    if value != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", value):
-        _wrong("must be origins like https://app.example.com, separated by commas, or *")
-    return value
+    from fitai.gateways.origins import ALL, normal  # slow to import, and seldom needed
+
+    try:
+        if value == ALL or re.fullmatch(r"https?://[^\s/?#@*]+", value):
+            return value if value == ALL else normal(value)
+    except ValueError:
+        pass
+    _wrong("must be origins like https://app.example.com, separated by commas, or *")
 
 
 def _network(value: object) -> object:
@@ -202,7 +207,8 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs access tokens; at least 32 random characters, the same for all processes.",
+        description="Encrypts the keys that sign access tokens, and other secrets in the database; at least "
+        "32 random characters, the same for all processes.",
         repr=False,
         json_schema_extra={"shown_default": "made on the first run, kept in the data folder"},
     )
@@ -243,7 +249,13 @@ class Settings(BaseSettings):
         None,
         description="Address such as 127.0.0.1:9464 that serves `/metrics` to everybody who reaches it.",
     )
+    http_seconds: Seconds = Field(
+        30, description="The longest that a REST request may be worked on before it is answered 503."
+    )
     access_token_seconds: Seconds = Field(15 * 60, description="Life of an access token.")
+    signing_key_days: float = Field(
+        30, ge=1, le=3650, description="How long a key signs access tokens before another one takes over."
+    )
     refresh_token_seconds: Seconds = Field(
         30 * 86_400, description="Life of a refresh token, from its last use."
     )

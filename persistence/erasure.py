@@ -17,6 +17,7 @@ of the past (`Hosts.look`).
 from __future__ import annotations
 
 import uuid
+
 from sqlalchemy import delete, select, update
 
 from fitai.persistence.database import WriteSession

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+SHORTEST_SECRET = 32
 _VERSION = b"\x01"
 _NONCE = 12
 
@@ -25,9 +26,12 @@ class Unsealable(Exception):
 
 
 class Seal:
-    """Seals and opens secrets of one purpose (`signing-key`, `totp`…) for one installation."""
+    """Seals and opens secrets of one purpose (`signing-key`, `totp`…) for one installation, whose secret key has
+    at least 32 bytes."""
 
     def __init__(self, secret_key: str, purpose: str) -> None:
+        if len(secret_key.encode()) < SHORTEST_SECRET:
+            raise ValueError(f"the secret key must have at least {SHORTEST_SECRET} bytes")
         info = b"fitai seal 1: " + purpose.encode()
         derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret_key.encode())
         self._cipher = AESGCM(derived)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from fitai.persistence.database import ReadSession
 from fitai.persistence.identity_models import SecurityEvent
@@ -77,15 +77,7 @@ class SecurityLog:
         )
         return (await self._session.execute(query)).scalars().all()
 
-    async def sweep(self, before: int, limit: int) -> int:
-        """Forget events older than `before`, at most `limit` of them; returns how many."""
-        old = (
-            select(SecurityEvent.id).where(SecurityEvent.at < before).order_by(SecurityEvent.id).limit(limit)
-        )
-        gone = delete(SecurityEvent).where(SecurityEvent.id.in_(old)).returning(SecurityEvent.id)
+    async def sweep(self, before: int) -> int:
+        """Forget events older than `before`; returns how many."""
+        gone = delete(SecurityEvent).where(SecurityEvent.at < before).returning(SecurityEvent.id)
         return len((await self._session.execute(gone)).all())
-
-    async def count(self, user: str) -> int:
-        """How many events there are of a person."""
-        query = select(func.count()).where(SecurityEvent.user_id == user)
-        return (await self._session.execute(query)).scalar_one()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 from pydantic import BaseModel, ConfigDict
 
 from fitai.gateways.jobs.contract import Attempt, Kind
 from fitai.gateways.jobs.relay import Periodic
 from fitai.persistence.database import Database
-from fitai.persistence.sweeps import SWEEPS
+from fitai.persistence.sweeps import SWEEPS, Sweep
 
 _log = structlog.get_logger(__name__)
 
@@ -21,12 +23,13 @@ class Nothing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def sweep_kind(db: Database) -> Kind[Nothing]:
-    """What sweeps `db`: each sort of rows in a transaction of its own."""
+def sweep_kind(db: Database, sweeps: Iterable[Sweep] = ()) -> Kind[Nothing]:
+    """What sweeps `db`, also of what `sweeps` name: each sort of rows in a transaction of its own."""
+    sorts = (*SWEEPS, *sweeps)
 
     async def sweep(attempt: Attempt, payload: Nothing) -> None:
         gone = {}
-        for each in SWEEPS:
+        for each in sorts:
             async with db.write() as session:
                 gone[each.what] = await each.run(session, attempt.now - each.kept_ms)
         _log.info("swept", **{what: count for what, count in gone.items() if count})

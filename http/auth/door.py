@@ -13,7 +13,8 @@ from fitai.http.auth.schemas import DeviceIn, DeviceRef, Fork, Session, UserOut
 from fitai.http.auth.tokens import AccessTokens
 from fitai.persistence.database import WriteSession
 from fitai.persistence.devices import DeviceRow, Devices, Enrolment
-from fitai.persistence.tokens import Tokens
+from fitai.persistence.sign_ins import SignIn
+from fitai.persistence.tokens import Issued, Tokens
 from fitai.persistence.users import UserRow
 
 REFRESH_S = 30 * 86_400
@@ -22,10 +23,10 @@ DEVICES_PER_USER = 32
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A device that has just come in, and its refresh token."""
+    """A device that has just come in, and the refresh token of its sign-in."""
 
     enrolment: Enrolment
-    refresh_token: str
+    issued: Issued
 
 
 class Door:
@@ -75,8 +76,8 @@ class Door:
 
     async def _entry(self, session: WriteSession, enrolment: Enrolment, now: int) -> Entry:
         device = enrolment.device
-        token = await Tokens(session).issue(device.user, device.id, now=now, ttl=self.refresh_ms)
-        return Entry(enrolment, token)
+        issued = await Tokens(session).issue(device.user, device.id, now=now, ttl=self.refresh_ms)
+        return Entry(enrolment, issued)
 
     def session(self, user: UserRow, entry: Entry) -> Session:
         """What a device gets that has come in."""
@@ -90,19 +91,25 @@ class Door:
                 delete_after=user.delete_after,
             ),
             device=DeviceRef(id=device.id, name=device.name),
-            access_token=self._tokens.issue(user.id, device.id),
-            refresh_token=entry.refresh_token,
+            access_token=self._tokens.issue(user.id, device.id, entry.issued.sign_in.id),
+            refresh_token=entry.issued.token,
             token_type="Bearer",
             expires_in=self._tokens.life_ms // 1000,
         )
 
     async def sign_out(
         self, session: WriteSession, user: str, *, keep: Identity | None = None
-    ) -> Sequence[int]:
-        """Sign every device out, but the one that `keep` speaks for; which they are, for `tell_revoked`."""
-        return await Devices(session).revoke_others(
-            user, None if keep is None else keep.device, self._now_ms()
-        )
+    ) -> Sequence[SignIn]:
+        """End every sign-in of a person but that of `keep`; which they were, for `tell_ended`. Devices stay
+        enrolled, and personal tokens good."""
+        sign_in = None if keep is None else keep.sign_in
+        return await Tokens(session).end_user(user, now=self._now_ms(), keep=sign_in)
+
+    def tell_ended(self, sign_ins: Iterable[SignIn]) -> None:
+        """Close the sockets of sign-ins that have ended, on every node."""
+        for sign_in in sign_ins:
+            ended = {"kind": "revoked", "device": sign_in.device, "sign_in": sign_in.id}
+            self._bus.publish(user_topic(sign_in.user), ended)
 
     def tell_revoked(self, user: str, devices: Iterable[int]) -> None:
         """Close the sockets of devices that are out, on every node."""

@@ -82,7 +82,7 @@ class Recovery:
             await self._reset(session, user.id, body.token, password_hash, by)
             out = await self._door.sign_out(session, user.id)
         _log.info("password_reset", user=user.id)
-        self._door.tell_revoked(user.id, out)
+        self._door.tell_ended(out)
 
     async def _reset(
         self, session: WriteSession, user: str, token: str, password_hash: str, by: Visitor

@@ -5,9 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from fitai.gateways.identity import Identity
+from fitai.http.auth import browser, confirmation
 from fitai.http.auth.devices import DeviceService
 from fitai.http.auth.pages import page, wants_page
 from fitai.http.auth.passwords import LONGEST, SHORTEST
+from fitai.http.auth.personal import PersonalTokenService
 from fitai.http.auth.recovery import Recovery
 from fitai.http.auth.schemas import (
     DeviceName,
@@ -21,6 +23,10 @@ from fitai.http.auth.schemas import (
     LinkQuery,
     Login,
     Logout,
+    NewPersonalToken,
+    PersonalTokenCreate,
+    PersonalTokenPath,
+    PersonalTokensOut,
     Refresh,
     Register,
     Reset,
@@ -29,13 +35,14 @@ from fitai.http.auth.schemas import (
     Verified,
     VerifyQuery,
 )
-from fitai.http.auth.sign_in import SignIn
+from fitai.http.auth.sign_in import SignInService
 from fitai.http.auth.visitor import visitor
-from fitai.http.frame import Routes
+from fitai.http.frame import Reply, Routes
 from fitai.http.problems import Problem
 
-SIGN_IN: web.AppKey[SignIn] = web.AppKey("fitai_sign_in", SignIn)
+SIGN_IN: web.AppKey[SignInService] = web.AppKey("fitai_sign_in", SignInService)
 RECOVERY: web.AppKey[Recovery] = web.AppKey("fitai_recovery", Recovery)
+TOKENS: web.AppKey[PersonalTokenService] = web.AppKey("fitai_personal_tokens", PersonalTokenService)
 DEVICES: web.AppKey[DeviceService] = web.AppKey("fitai_devices", DeviceService)
 
 routes = Routes("auth")
@@ -45,58 +52,73 @@ routes = Routes("auth")
     "/auth/register",
     status=201,
     response=Session,
-    errors=("email_taken", "weak_password", "later"),
+    errors=("email_taken", "weak_password", "origin_refused"),
     limit="auth",
 )
-async def register(request: web.Request, body: Register) -> Session:
+async def register(request: web.Request, body: Register) -> Reply:
     """Register a new user on a first device.
 
-    The address gets a link that verifies it. Until then everything works; `email_verified` says so.
+    The address gets a link that verifies it. Until then everything works; `email_verified` says so. With the
+    header `X-FitAI-Mode: browser` the refresh token comes as a cookie that scripts can not read.
     """
-    return await request.app[SIGN_IN].register(body, visitor(request))
+    browser.is_browser(request)  # refused before anything is done
+    return browser.handed(request, await request.app[SIGN_IN].register(body, visitor(request)))
 
 
 @routes.post(
     "/auth/login",
     response=Session,
-    errors=("invalid_credentials", "second_factor_required", "second_factor_invalid", "later"),
+    errors=("invalid_credentials", "second_factor_required", "second_factor_invalid", "origin_refused"),
     limit="auth",
 )
-async def login(request: web.Request, body: Login) -> Session:
+async def login(request: web.Request, body: Login) -> Reply:
     """Sign in on a device.
 
     A known `install_id` is the same device: its counter and its unsent ops go on. When a user has too many
     devices, the one that was not used for longest is revoked. With `second_factor_required` the password was
     right: send the same with `otp`. An account that is to be erased can sign in until then, and be restored.
+    With the header `X-FitAI-Mode: browser` the refresh token comes as a cookie that scripts can not read.
     """
-    return await request.app[SIGN_IN].login(body, visitor(request))
+    browser.is_browser(request)
+    return browser.handed(request, await request.app[SIGN_IN].login(body, visitor(request)))
 
 
 @routes.post(
     "/auth/refresh",
     response=Session,
-    errors=("invalid_refresh_token", "refresh_token_reused"),
+    errors=("invalid_refresh_token", "refresh_token_reused", "origin_refused"),
     limit="auth",
 )
-async def refresh(request: web.Request, body: Refresh) -> Session:
+async def refresh(request: web.Request, body: Refresh) -> Reply:
     """Exchange a refresh token for new tokens.
 
-    Each refresh token works once. A second use ends the sign-in: all its refresh tokens are revoked.
+    Each refresh token works once. A second use ends the sign-in: all its tokens are revoked, the access
+    tokens too, and its live connections are closed. Tabs of one browser therefore have to take turns. With
+    the header `X-FitAI-Mode: browser` the token may be left out: the cookie is it.
     """
-    return await request.app[SIGN_IN].refresh(body.refresh_token, visitor(request))
+    token = browser.shown(request, body.refresh_token)
+    try:
+        return browser.handed(request, await request.app[SIGN_IN].refresh(token, visitor(request)))
+    except Problem as problem:
+        problem.headers.update(browser.forgotten(request))
+        raise
 
 
-@routes.post("/auth/logout", status=204)
-async def logout(request: web.Request, caller: Identity | None, body: Logout) -> None:
+@routes.post("/auth/logout", status=204, errors=("origin_refused",), limit="auth")
+async def logout(request: web.Request, caller: Identity | None, body: Logout) -> Reply:
     """Sign out.
 
-    Ends the sign-in of `refresh_token`, or without it every sign-in of the calling device; with `all` those
-    of every device. Devices stay enrolled: what they have not sent yet can be sent after the next login.
+    Ends the sign-in of `refresh_token` (in browser mode of the cookie), or without it every sign-in of the
+    calling device, with `all` every sign-in of the person: their access tokens stop working at once, and
+    their live connections are closed. Devices stay enrolled: what they have not sent yet can be sent after
+    the next login. Personal tokens stay good.
     """
+    token = browser.shown(request, body.refresh_token)
     if body.all:
         await request.app[SIGN_IN].logout_everywhere(caller, visitor(request))
     else:
-        await request.app[SIGN_IN].logout(caller, body.refresh_token)
+        await request.app[SIGN_IN].logout(caller, token)
+    return Reply(headers=browser.forgotten(request))
 
 
 @routes.post("/auth/forgot-password", status=202, limit="mail")
@@ -121,7 +143,13 @@ async def reset_password_page(request: web.Request, query: LinkQuery) -> web.Res
 
 
 @routes.post(
-    "/auth/reset-password", status=204, errors=("invalid_link", "weak_password", "later"), limit="auth"
+    "/auth/reset-password",
+    status=204,
+    errors=(
+        "invalid_link",
+        "weak_password",
+    ),
+    limit="auth",
 )
 async def reset_password(request: web.Request, body: Reset) -> None:
     """Set a new password by the link of a letter.
@@ -187,7 +215,7 @@ async def list_devices(request: web.Request, caller: Identity, query: DeviceQuer
     return Devices(devices=await request.app[DEVICES].devices(caller, revoked=query.revoked))
 
 
-@routes.post("/auth/devices", status=201, response=Forked, errors=("gap", "already_exists"))
+@routes.post("/auth/devices", status=201, response=Forked, errors=("gap", "already_exists"), limit="auth")
 async def fork_device(request: web.Request, caller: Identity, body: Fork) -> Forked:
     """Fork the calling device.
 
@@ -217,3 +245,34 @@ async def revoke_device(request: web.Request, caller: Identity, path: DevicePath
     Its tokens stop working at once and its live connections are closed.
     """
     await request.app[DEVICES].revoke(caller, path.id, visitor(request))
+
+
+@routes.get("/auth/tokens", response=PersonalTokensOut)
+async def list_tokens(request: web.Request, caller: Identity) -> PersonalTokensOut:
+    """List the personal tokens."""
+    return PersonalTokensOut(tokens=await request.app[TOKENS].mine(caller))
+
+
+@routes.post(
+    "/auth/tokens",
+    status=201,
+    response=NewPersonalToken,
+    errors=("not_found", "limit", *confirmation.ERRORS),
+    limit="auth",
+)
+async def create_token(request: web.Request, caller: Identity, body: PersonalTokenCreate) -> NewPersonalToken:
+    """Make a personal token.
+
+    For integrations: it is sent as `Authorization: Bearer`, may do what its scopes say and nothing else, and
+    writes as a device of its own. It is shown this once.
+    """
+    return await request.app[TOKENS].create(caller, body, visitor(request))
+
+
+@routes.delete("/auth/tokens/{id}", status=204)
+async def revoke_token(request: web.Request, caller: Identity, path: PersonalTokenPath) -> None:
+    """Revoke a personal token.
+
+    It stops working at once.
+    """
+    await request.app[TOKENS].revoke(caller, path.id, visitor(request))

@@ -13,6 +13,7 @@ from fitai.http.frame import Query, Schema
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_UUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
@@ -90,9 +91,9 @@ class Login(Schema):
 
 
 class Refresh(Schema):
-    """A refresh token, to be exchanged for new tokens."""
+    """A refresh token, to be exchanged for new tokens. In browser mode it is in the cookie instead."""
 
-    refresh_token: str = Field(min_length=1, max_length=512)
+    refresh_token: str | None = Field(None, min_length=1, max_length=512)
 
 
 class Logout(Schema):
@@ -185,12 +186,13 @@ class DeviceRef(Schema):
 
 
 class Session(Schema):
-    """A signed-in device: who, on what, and the tokens. `expires_in`: the access token's life, seconds."""
+    """A signed-in device: who, on what, and the tokens. `expires_in`: the access token's life, seconds.
+    `refresh_token` is null in browser mode, where it is a cookie."""
 
     user: UserOut
     device: DeviceRef
     access_token: str
-    refresh_token: str
+    refresh_token: str | None
     token_type: Literal["Bearer"]
     expires_in: int
 
@@ -225,3 +227,48 @@ class Devices(Schema):
     """The user's devices, the last used first."""
 
     devices: list[DeviceOut]
+
+
+Scope = Annotated[str, Field(pattern=r"^[a-z]{1,32}:(read|write)$", examples=["workouts:read"])]
+
+
+class PersonalTokenCreate(Schema):
+    """A token for an integration: what it may do, and for how many days (null: until it is revoked). The
+    person's password and, where there is one, second factor are needed, since it outlives sign-ins."""
+
+    name: Line = Field(examples=["Spreadsheet"])
+    scopes: list[Scope] = Field(min_length=1, max_length=32)
+    days: int | None = Field(365, ge=1, le=3650)
+    password: KnownPassword
+    otp: Otp | None = None
+
+
+class PersonalTokenPath(BaseModel):
+    """A personal token's id."""
+
+    id: Annotated[str, Field(pattern=_UUID), AfterValidator(str.lower)]
+
+
+class PersonalTokenOut(Schema):
+    """A personal token; `device` is the one that it speaks for. Times in Unix ms, `expires_at` null:
+    never."""
+
+    id: str
+    name: str
+    device: int
+    scopes: list[str]
+    created_at: int
+    expires_at: int | None
+    last_used_at: int | None
+
+
+class NewPersonalToken(PersonalTokenOut):
+    """A new personal token. `token` is shown this once."""
+
+    token: str
+
+
+class PersonalTokensOut(Schema):
+    """The person's tokens, the newest first."""
+
+    tokens: list[PersonalTokenOut]

@@ -5,10 +5,11 @@ Every change is one transaction; what has to be told to others (a device is out)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
+from fitai.gateways.counts import Counts
 from fitai.gateways.identity import Identity, NotAuthenticated
 from fitai.gateways.mail.letters import NewSignIn
 from fitai.http.auth.addresses import asked_address
@@ -20,16 +21,18 @@ from fitai.http.auth.recovery import send_verification
 from fitai.http.auth.schemas import Login, Register, Session
 from fitai.http.auth.second_factor import Later, SecondFactorCheck, Shown
 from fitai.http.auth.visitor import NOBODY, Visitor
+from fitai.http.limits.sign_ins import SignIns
 from fitai.http.problems import Problem
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.devices import Devices, Enrolment
+from fitai.persistence.sign_ins import SignIn
 from fitai.persistence.tokens import Rejected, Tokens
 from fitai.persistence.users import EmailTaken, UserRow, Users
 
 _log = structlog.get_logger(__name__)
 
 
-class SignIn:
+class SignInService:
     """Registers, signs in and out, renews tokens."""
 
     def __init__(
@@ -39,12 +42,14 @@ class SignIn:
         door: Door,
         factor: SecondFactorCheck,
         now_ms: Callable[[], int],
+        counts: Counts | None = None,
     ) -> None:
         self._db = db
         self._passwords = passwords
         self._door = door
         self._factor = factor
         self._now_ms = now_ms
+        self._tries = SignIns(counts, self._installed)
 
     async def register(self, body: Register, by: Visitor = NOBODY) -> Session:
         """A new user on a first device; raises Problem email_taken, weak_password."""
@@ -69,10 +74,12 @@ class SignIn:
 
     async def login(self, body: Login, by: Visitor = NOBODY) -> Session:
         """A known user on a known or new device. Raises Problem invalid_credentials, which tells neither by
-        words nor by time whether the address is registered; and to who knows the password
-        second_factor_required, second_factor_invalid, later."""
+        words nor by time whether the address is registered; later after wrong tries; and to who knows the
+        password second_factor_required, second_factor_invalid."""
+        email = asked_address(body.email)
+        attempt = await self._tries.begin(email, by.address or "", body.device.install_id)
         async with self._db.read() as session:
-            user = await Users(session).by_email(asked_address(body.email))
+            user = await Users(session).by_email(email)
         encoded = None if user is None else user.password_hash
         if not await self._passwords.verify(encoded, body.password) or user is None:
             raise Problem("invalid_credentials")
@@ -86,6 +93,7 @@ class SignIn:
                 entry = await self._admit(session, now, body, stronger, by)
         if shown is not Shown.GOOD:
             raise _refused(shown)
+        await attempt.succeeded()
         self._door.tell_revoked(user.id, entry.enrolment.retired)
         if entry.enrolment.known:
             self._door.tell_named(entry.enrolment.device)
@@ -107,18 +115,21 @@ class SignIn:
             await post(session, user, told, now)
         return entry
 
-    async def refresh(self, refresh_token: str, by: Visitor = NOBODY) -> Session:
+    async def refresh(self, refresh_token: str | None, by: Visitor = NOBODY) -> Session:
         """New tokens for a refresh token, which is spent by that; raises Problem. A second use ends the
         whole sign-in, since one of the two users of the token is not who we think."""
+        if refresh_token is None:
+            raise Problem("invalid_refresh_token")
         now = self._now_ms()
         async with self._db.write() as session:
             tokens = Tokens(session)
             renewed = await tokens.renew(refresh_token, now=now, ttl=self._door.refresh_ms)
             user, device = None, None
             if not isinstance(renewed, Rejected):
-                user = await Users(session).get(renewed.user)
-                device = await Devices(session).get(renewed.user, renewed.device)
-                await Devices(session).touch(renewed.user, renewed.device, now)
+                sign_in = renewed.sign_in
+                user = await Users(session).get(sign_in.user)
+                device = await Devices(session).get(sign_in.user, sign_in.device)
+                await Devices(session).touch(sign_in.user, sign_in.device, now)
             elif renewed is Rejected.REUSED and (owner := await tokens.owner(refresh_token)):
                 await note(session, owner[0], "refresh_reuse", now, by=by, device=owner[1])
         if isinstance(renewed, Rejected):
@@ -127,7 +138,7 @@ class SignIn:
             raise Problem("refresh_token_reused" if reused else "invalid_refresh_token")
         if user is None or device is None:
             raise Problem("invalid_refresh_token")
-        return self._door.session(user, Entry(Enrolment(device, known=True), renewed.token))
+        return self._door.session(user, Entry(Enrolment(device, known=True), renewed))
 
     async def logout(self, caller: Identity | None, refresh_token: str | None) -> None:
         """End the sign-in of a refresh token, else every sign-in of the calling device.
@@ -136,12 +147,15 @@ class SignIn:
         """
         if caller is None and refresh_token is None:
             raise NotAuthenticated("unauthorized", "An access token or a refresh token is needed.")
+        ended: Sequence[SignIn] = ()
         async with self._db.write() as session:
             tokens = Tokens(session)
             if refresh_token is not None:
-                await tokens.end(refresh_token, now=self._now_ms())
+                found = await tokens.end(refresh_token, now=self._now_ms())
+                ended = [] if found is None else [found]
             elif caller is not None:
-                await tokens.end_device(caller.user, caller.device, now=self._now_ms())
+                ended = await tokens.end_device(caller.user, caller.device, now=self._now_ms())
+        self._door.tell_ended(ended)
 
     async def logout_everywhere(self, caller: Identity | None, by: Visitor) -> None:
         """Sign every device out, the calling one too: their tokens are dead with the commit, their sockets
@@ -152,7 +166,11 @@ class SignIn:
         async with self._db.write() as session:
             out = await self._door.sign_out(session, caller.user)
             await note(session, caller.user, "signed_out_everywhere", now, by=by, device=caller.device)
-        self._door.tell_revoked(caller.user, out)
+        self._door.tell_ended(out)
+
+    async def _installed(self, email: str, install_id: str) -> bool:
+        async with self._db.read() as session:
+            return await Devices(session).is_installed(email, install_id)
 
     async def _rehashed(self, user: UserRow, password: str) -> str | None:
         """The password's hash with the present parameters, when the stored one has others."""

@@ -34,6 +34,7 @@ def weakness(password: str, about: Iterable[str | None] = ()) -> Weakness | None
     (the address, the name): it and its words are as guessable as the most common password."""
     told = [text[:WEIGHED] for text in about if text]
     words = [word for text in told for word in _WORD.findall(text)]
+    words += ["".join(_WORD.findall(text)) for text in told]
     result = zxcvbn(password[:WEIGHED], user_inputs=[*_OURS, *told, *words], max_length=WEIGHED)
     if result["score"] >= ENOUGH:
         return None

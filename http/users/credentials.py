@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -22,6 +22,7 @@ from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.devices import Devices
 from fitai.persistence.one_time import OneTimeTokens, Purpose
 from fitai.persistence.second_factors import SecondFactors
+from fitai.persistence.sign_ins import SignIn
 from fitai.persistence.users import UserRow, Users
 
 _log = structlog.get_logger(__name__)
@@ -56,13 +57,13 @@ class Credentials:
             )
             await post(session, user, what, now)
 
-        async def work(session: WriteSession, user: UserRow) -> list[int]:
+        async def work(session: WriteSession, user: UserRow) -> Sequence[SignIn]:
             await change(session, user)
-            return list(await self._door.sign_out(session, user.id, keep=caller))
+            return await self._door.sign_out(session, user.id, keep=caller)
 
         out = await self._confirmation.then(user, body.otp, by, work)
         _log.info("password_changed", user=user.id)
-        self._door.tell_revoked(user.id, out)
+        self._door.tell_ended(out)
 
     async def change_email(self, caller: Identity, body: EmailChange, by: Visitor) -> None:
         """Send a link to another address, which takes the place of the old one when it is opened; an earlier

@@ -6,7 +6,7 @@ restore the account by itself, since an app that renews its sign-in would do so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ from fitai.http.problems import not_found
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.erasure import Erasure
 from fitai.persistence.jobs import Jobs
+from fitai.persistence.sign_ins import SignIn
 from fitai.persistence.users import UserRow, Users
 
 _log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class Leaving:
         Problem confirmation_failed, later."""
         user = await self._confirmation.password(caller, body.password)
 
-        async def work(session: WriteSession, user: UserRow) -> tuple[int, list[int]]:
+        async def work(session: WriteSession, user: UserRow) -> tuple[int, Sequence[SignIn]]:
             if user.delete_after is not None:
                 return user.delete_after, []
             now = self._now_ms()
@@ -77,11 +78,11 @@ class Leaving:
             await note(session, user.id, "deletion_asked", now, by=by, device=caller.device, erased_at=moment)
             what = AccountDeletion(erased_at=moment, link=PASSWORD_PAGE, name=user.display_name)
             await post(session, user, what, now)
-            return moment, list(await self._door.sign_out(session, user.id, keep=caller))
+            return moment, await self._door.sign_out(session, user.id, keep=caller)
 
         moment, out = await self._confirmation.then(user, body.otp, by, work)
         _log.info("deletion_asked", user=user.id)
-        self._door.tell_revoked(user.id, out)
+        self._door.tell_ended(out)
         return moment
 
     async def restore(self, caller: Identity, by: Visitor) -> None:
@@ -128,7 +129,8 @@ def kinds(db: Database) -> Iterable[Kind[OfUser] | Kind[OfStream]]:
 
 async def _silenced(db: Database, user: str, now: int) -> bool:
     """Sign the person out for good; False when they stay, or are gone already. The nodes that have sockets of
-    theirs close them: they look for devices that were revoked, and for logs that are another's (`Hosts.look`)."""
+    theirs close them: they look for devices that were revoked, and for logs that are another's
+    (`Hosts.look`)."""
     async with db.write() as session:
         if not await Erasure(session).due(user, now):
             return False

@@ -9,6 +9,7 @@ from fitai.gateways.identity import Identity
 from fitai.http.frame import Reply, encode
 from fitai.http.problems import not_found
 from fitai.http.users.schemas import LogEntry, LogPage, LogQuery, Profile, ProfileEdit
+from fitai.persistence import cursors
 from fitai.persistence.database import Database, ReadSession
 from fitai.persistence.one_time import OneTimeTokens
 from fitai.persistence.security_log import SecurityLog
@@ -36,8 +37,8 @@ class ProfileService:
             return await self._shown(session, caller.user)
 
     async def log(self, caller: Identity, query: LogQuery) -> LogPage:
-        """A page of the caller's log."""
-        before = None if query.cursor is None else int(query.cursor)
+        """A page of the caller's log; raises BadCursor."""
+        before = None if query.cursor is None else _place(query.cursor)
         async with self._db.read() as session:
             rows = await SecurityLog(session).page(caller.user, before, query.limit + 1)
         shown = rows[: query.limit]
@@ -53,7 +54,7 @@ class ProfileService:
                 )
                 for row in shown
             ],
-            next_cursor=str(shown[-1].id) if len(rows) > query.limit else None,
+            next_cursor=cursors.write(shown[-1].id) if len(rows) > query.limit else None,
         )
 
     async def _shown(self, session: ReadSession, id: str) -> Reply:
@@ -74,3 +75,12 @@ class ProfileService:
             delete_after=user.delete_after,
         )
         return Reply(profile, etag=f'"{hashlib.sha256(encode(profile)).hexdigest()[:32]}"')
+
+
+def _place(cursor: str) -> int:
+    """The event before which a page ends; raises BadCursor."""
+    match cursors.read(cursor):
+        case [int(id)] if type(id) is int and 0 < id < 2**63:
+            return id
+        case _:
+            raise cursors.BadCursor

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from fitai.http.auth.confirmation import Confirmed
 from fitai.http.auth.schemas import Email, KnownPassword, Line, Locale, NewPassword, Otp
-from fitai.http.frame import Query, Schema
+from fitai.http.frame import Schema
+from fitai.http.paging import Paged, PageQuery
 
 EVENTS = {
     "registered": "The account was made.",
@@ -107,13 +108,8 @@ class RecoveryCodes(Schema):
     recovery_codes: list[str]
 
 
-class LogQuery(Query):
+class LogQuery(PageQuery):
     """Which page of the log."""
-
-    cursor: str | None = Field(
-        None, pattern=r"^[1-9][0-9]{0,17}$", description="`next_cursor` of the page before."
-    )
-    limit: int = Field(50, ge=1, le=100)
 
 
 class LogEntry(Schema):
@@ -128,11 +124,10 @@ class LogEntry(Schema):
     data: dict[str, Any]
 
 
-class LogPage(Schema):
+class LogPage(Paged):
     """A page of the log, the newest first; without `next_cursor` it is the last."""
 
     events: list[LogEntry]
-    next_cursor: str | None
 
 
 class Enabled(RecoveryCodes):

@@ -1,5 +1,5 @@
-"""What the tests of accounts share: the jobs of a server, run as its worker runs them, and the letters that they
-put into the outbox."""
+"""What the tests of accounts share: the jobs of a server, run as its worker runs them, and the letters that
+they put into the outbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Erasing a person takes every row of theirs, and nobody else's; whatever is in the middle of something then."""
+"""Erasing a person takes every row of theirs, and nobody else's; whatever is in the middle of something
+then."""
 
 from __future__ import annotations
 

@@ -68,6 +68,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kid", name="pk_signing_keys"),
     )
     op.create_table(
+        "ended_sign_ins",
+        sa.Column("id", Id, nullable=False),
+        _user(),
+        sa.Column("device", sa.Integer(), nullable=False),
+        _moment("ended_at", nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_ended_sign_ins"),
+        _of_user("ended_sign_ins"),
+    )
+    op.create_index("ix_ended_sign_ins_ended", "ended_sign_ins", ["ended_at"])
+    op.create_table(
         "one_time_tokens",
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
         _user(),
@@ -154,6 +164,7 @@ def downgrade() -> None:
         "personal_tokens",
         "recovery_codes",
         "one_time_tokens",
+        "ended_sign_ins",
         "signing_keys",
     ):
         op.drop_table(table)

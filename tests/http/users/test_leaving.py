@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 
 import pytest
 from sqlalchemy import inspect, text
 
-from fitai.gateways.client.account import Denied
 from fitai.http.users.leaving import ERASE_ACCOUNT, GRACE_MS
-from tests.gateways.device import Phone, until
 
 DAYS = GRACE_MS / 86_400_000
 

@@ -224,7 +224,8 @@ async def test_the_log_comes_page_by_page_and_is_ones_own(api, ada, bob):
     assert [len(page) for page in pages] == [3, 3, 2]
     assert everything == sorted(everything, reverse=True)
     assert [event["kind"] for event in (await events(bob))["events"]] == ["registered"]
-    for bad in ("x", "-1", "0", "9" * 19):
+    bad_ones = "x WzBd Wy0xXQ W3RydWVd WyJhIl0 e30 WzEsMl0 Wzk5OTk5OTk5OTk5OTk5OTk5OTk5XQ"
+    for bad in bad_ones.split():
         answer = await ada.call("GET", f"/users/security-log?cursor={bad}")
         assert answer.code == "validation_failed"
 
@@ -243,7 +244,7 @@ async def test_every_kind_that_is_written_is_described():
     written = set()
     for file in [*root.glob("auth/*.py"), *root.glob("users/*.py")]:
         code = file.read_text("utf-8")
-        written |= set(re.findall(r"note\(\s*session,\s*[\w.]+,\s*\"(\w+)\"", code))
+        written |= set(re.findall(r"note\(\s*session,\s*[\w.\[\]]+,\s*\"(\w+)\"", code))
         written |= set(re.findall(r"^FAILED = \"(\w+)\"", code, re.M))
 
     assert written == set(EVENTS)

@@ -240,7 +240,7 @@ async def test_a_stolen_access_token_is_not_enough(api, ada, guarded, path, body
 
 
 async def test_it_can_be_switched_off(api, desk, ada, guarded):
-    app, codes = guarded
+    _, codes = guarded
 
     off = await ada.call("POST", "/users/second-factor/disable", {"password": ada.password, "otp": codes[3]})
 
