@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from fitai.app.command_jobs import jobs, mail
+from fitai.app.command_users import users
 from fitai.app.failures import Refused, shown_url, told
 from fitai.app.settings import Settings, load_settings
 
@@ -34,7 +35,6 @@ class Codec(Enum):
     MSGPACK = "msgpack"
 
 
-users = typer.Typer(no_args_is_help=True, help="Accounts.")
 app.add_typer(users, name="user")
 app.add_typer(jobs, name="jobs")
 app.add_typer(mail, name="mail")
@@ -231,30 +231,6 @@ def rebuild() -> None:
         asyncio.run(work(load_settings()))
 
 
-@users.command("create")
-def create_user(
-    email: Annotated[str, typer.Argument(help="The address to sign in with.")],
-    name: Annotated[str | None, typer.Option(help="What to call the person.")] = None,
-    password: Annotated[
-        str | None, typer.Option(help="Without it you are asked (or it is read from stdin).")
-    ] = None,
-) -> None:
-    """Make an account."""
-
-    async def work(settings: Settings, password: str) -> str:
-        from fitai.app.accounts import create_user
-        from fitai.app.runtime import now_ms
-        from fitai.app.stores import open_database
-
-        async with open_database(settings, migrate=settings.migrate) as db:
-            return (await create_user(db, email, password, name, now_ms)).id
-
-    with told():
-        settings = load_settings()
-        made = asyncio.run(work(settings, _asked_password() if password is None else password))
-        _say(f"Made {email} (user {made}).")
-
-
 @signing_keys.command("list")
 def list_keys() -> None:
     """Show the keys, and what each is good for."""
@@ -292,15 +268,6 @@ def rotate_keys(
 
     with told():
         _say(asyncio.run(work(load_settings())))
-
-
-def _asked_password() -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    line = sys.stdin.readline().rstrip("\r\n")
-    if not line:
-        raise Refused("Give a password with --password, or on stdin.")
-    return line
 
 
 def _say(line: str) -> None:

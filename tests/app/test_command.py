@@ -67,6 +67,32 @@ def test_a_user_is_made_with_a_password_from_the_option_or_from_stdin():
     )
 
 
+def test_the_first_admin_is_made_on_the_command_line_and_others_too():
+    made = run("user", "create", "ada@example.com", "--admin", "--password", "correct horse")
+    assert made.stdout.endswith(", admin).\n")
+    run("user", "create", "bob@example.com", "--password", "correct horse")
+
+    def roles():
+        lines = run("user", "list").stdout.splitlines()
+        return {line.split()[0]: "admin" in line.split() for line in lines}
+
+    assert roles() == {"ada@example.com": True, "bob@example.com": False}
+    assert run("user", "admin", "BOB@example.com").stdout == "BOB@example.com is an admin.\n"
+    assert run("user", "admin", "ada@example.com", "--off").exit_code == 0
+    assert roles() == {"ada@example.com": False, "bob@example.com": True}
+    unknown = run("user", "admin", "eve@example.com")
+    assert (unknown.exit_code, unknown.stderr) == (
+        2,
+        "fitai: There is no account with the address eve@example.com.\n",
+    )
+
+
+def test_a_password_that_is_guessed_too_easily_is_refused_in_a_sentence():
+    refused = run("user", "create", "ada@example.com", "--password", "password123")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "can be guessed too easily" in refused.stderr
+
+
 def test_rebuild_says_what_it_did():
     run("user", "create", "ada@example.com", "--password", "correct horse")
     done = run("rebuild")
