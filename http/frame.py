@@ -177,7 +177,7 @@ class Route:
     async def _body(self, request: web.Request) -> bytes:
         if "payload" in self.takes:
             return await reading.read_body(request, WIRE_BYTES)
-        return await reading.read_body(request) if self.takes & {"body", "key"} else b""
+        return await reading.read_body(request) if "body" in self.takes else b""
 
     def _response(self, request: web.Request, answer: Any) -> web.StreamResponse:
         if isinstance(answer, web.StreamResponse):
@@ -352,7 +352,7 @@ _FOLLOWING: Mapping[str, tuple[str, ...]] = {
 def _all_errors(takes: frozenset[str], own: tuple[str, ...], *, counted: bool) -> tuple[str, ...]:
     """The handler's own codes and those that its declaration brings, in the order of the catalogue."""
     following = {code for name in takes for code in _FOLLOWING.get(name, ())}
-    following |= {"unavailable", "later"} if counted else {"unavailable"}
+    following |= {"unavailable", "later"} if counted else set()
     unknown = set(own) - set(CATALOGUE)
     if unknown:
         raise TypeError(f"no such problem: {', '.join(sorted(unknown))}")

@@ -90,7 +90,6 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "equivocation": ProblemKind(409, "This number was used for another operation", "Fork the device."),
     "base_ahead": ProblemKind(409, "The base lies beyond the log", "Start over from a snapshot."),
     "epoch": ProblemKind(409, "The stream has a new epoch", "Start over from a snapshot."),
-    "deferred": ProblemKind(409, "What it refers to is not known yet", "Read the workout again."),
     "invalid_link": ProblemKind(
         410, "The link is not valid any more", "It was used, or a newer one was sent, or it is too old."
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -98,9 +98,14 @@ def validated(model: type[BaseModel], value: Any, where: str) -> BaseModel:
         raise invalid(_field_errors(error, where)) from None
 
 
+def _plain(location: Iterable[int | str]) -> Iterator[str]:
+    """Without the validators of a union, which pydantic names by their Python."""
+    return (part for part in map(str, location) if "[" not in part and "(" not in part)
+
+
 def _field_errors(error: ValidationError, where: str) -> list[FieldError]:
     """pydantic's errors without its links and without the value: a password must not come back in print."""
     return [
-        FieldError(where, ".".join(map(str, item["loc"])), item["type"], item["msg"])
+        FieldError(where, ".".join(_plain(item["loc"])), item["type"], item["msg"])
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]

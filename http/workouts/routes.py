@@ -110,9 +110,7 @@ async def get_workout(request: web.Request, caller: Identity, path: WorkoutPath)
     return Reply(state.document, etag=etag(state.rev))
 
 
-@routes.put(
-    "/workouts/{id}", response=Workout, etag=True, errors=("bad_value", "limit"), scope="workouts:write"
-)
+@routes.put("/workouts/{id}", response=Workout, etag=True, errors=("limit",), scope="workouts:write")
 async def edit_workout(
     request: web.Request,
     caller: Identity,
@@ -129,7 +127,7 @@ async def edit_workout(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.delete("/workouts/{id}", status=204, scope="workouts:write")
+@routes.delete("/workouts/{id}", status=204, errors=("limit",), scope="workouts:write")
 async def remove_workout(
     request: web.Request, caller: Identity, path: WorkoutPath, if_match: IfMatch, key: Key | None
 ) -> None:
@@ -140,7 +138,7 @@ async def remove_workout(
 _EDGE = {
     "response": Workout,
     "etag": True,
-    "errors": ("illegal_edge", "bad_value", "limit"),
+    "errors": ("illegal_edge", "limit"),
     "scope": "workouts:write",
 }
 
@@ -199,15 +197,10 @@ async def abandon_workout(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
 
 
-_WRITE = {
-    "response": Workout,
-    "etag": True,
-    "errors": ("already_exists", "bad_value", "limit"),
-    "scope": "workouts:write",
-}
+_WRITE = {"response": Workout, "etag": True, "scope": "workouts:write"}
 
 
-@routes.put("/workouts/{id}/exercise/{exerciseIndex}", **_WRITE)
+@routes.put("/workouts/{id}/exercise/{exerciseIndex}", errors=("bad_value", "limit"), **_WRITE)
 async def write_exercise(
     request: web.Request,
     caller: Identity,
@@ -224,7 +217,7 @@ async def write_exercise(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.delete("/workouts/{id}/exercise/{exerciseIndex}", response=Workout, etag=True, scope="workouts:write")
+@routes.delete("/workouts/{id}/exercise/{exerciseIndex}", errors=("limit",), **_WRITE)
 async def remove_exercise(
     request: web.Request, caller: Identity, path: ExercisePath, if_match: IfMatch, key: Key | None
 ) -> Reply:
@@ -233,7 +226,7 @@ async def remove_exercise(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.put("/workouts/{id}/set/{setIndex}", **_WRITE)
+@routes.put("/workouts/{id}/set/{setIndex}", errors=("already_exists", "limit"), **_WRITE)
 async def write_set(
     request: web.Request,
     caller: Identity,
@@ -252,7 +245,7 @@ async def write_set(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.delete("/workouts/{id}/set/{setIndex}", response=Workout, etag=True, scope="workouts:write")
+@routes.delete("/workouts/{id}/set/{setIndex}", errors=("limit",), **_WRITE)
 async def remove_set(
     request: web.Request, caller: Identity, path: SetPath, if_match: IfMatch, key: Key | None
 ) -> Reply:

@@ -255,9 +255,14 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
     gateways: list[LiveServer] = []
 
     async def make(
-        database_url: str = sqlite_url, *, live: bool = False, limits: LiveLimits = LIMITS, **parts: Any
+        database_url: str = sqlite_url,
+        *,
+        live: bool = False,
+        limits: LiveLimits = LIMITS,
+        clock: Clock | None = None,
+        **parts: Any,
     ) -> Api:
-        clock = Clock()
+        clock = clock or Clock()
         db = Database.open(database_url)
         bus = MemoryBus()
         appender = Appender(db)
