@@ -12,7 +12,6 @@ from random import Random
 
 import structlog
 from taskiq.abc.broker import AsyncBroker
-from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
 from fitai.gateways.jobs.contract import Kinds
@@ -120,12 +119,7 @@ class Worker:
     async def _listen_on_and_on(self) -> None:
         pause_s = PAUSES_S[0]
         while not self._ending.is_set():
-            receiver = Receiver(
-                self._broker,
-                validate_params=False,
-                max_async_tasks=AT_A_TIME,
-                ack_type=AcknowledgeType.WHEN_RECEIVED,
-            )
+            receiver = Receiver(self._broker, validate_params=False, max_async_tasks=AT_A_TIME)
             began = asyncio.get_running_loop().time()
             try:
                 await receiver.listen(self._ending)
