@@ -29,6 +29,10 @@ class RolledBack(Exception):
     pass
 
 
+class Killed(BaseException):
+    """kill -9 at this point: nothing more is written by that attempt."""
+
+
 class World:
     """Two nodes on one database: each with a relay and a runner, joined by one bad broker."""
 
@@ -50,8 +54,14 @@ class World:
             Relay(db, self.send, self.run_here, periodic=[hourly], now_ms=self.clock) for _ in range(2)
         ]
 
+    def perhaps_die(self):
+        if not self.calm and self.chance.random() < 0.06:
+            self.crashes += 1
+            raise Killed
+
     async def handle(self, attempt, note):
         self.begun[note.n] += 1
+        self.perhaps_die()
         for _ in range(self.chance.randrange(4)):
             await asyncio.sleep(0)
         if note.n % 7 == 3:
@@ -59,6 +69,7 @@ class World:
         if note.n % 7 == 4 or (not self.calm and self.chance.random() < 0.2):
             raise Temporary("not now")
         self.ended[note.n] += 1
+        self.perhaps_die()
 
     async def send(self, ticket):
         fate = 1.0 if self.calm else self.chance.random()
@@ -72,7 +83,11 @@ class World:
     def run_here(self, ticket):
         task = asyncio.get_running_loop().create_task(self.chance.choice(self.runners).run(ticket))
         self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        task.add_done_callback(self.over)
+
+    def over(self, task):
+        self.running.discard(task)
+        assert task.exception() is None or isinstance(task.exception(), Killed)
 
     async def put(self, n):
         due = self.clock() + self.chance.choice([0, 0, 5_000, 90_000])
@@ -91,10 +106,6 @@ class World:
             await self.chance.choice(self.relays).step()
         elif what < 0.6 and self.queue:
             self.run_here(self.queue.pop(self.chance.randrange(len(self.queue))))
-        elif what < 0.7 and self.running and not self.calm:
-            # kill -9: no outcome is written, unless it just was.
-            self.chance.choice(sorted(self.running, key=lambda task: task.get_name())).cancel()
-            self.crashes += 1
         else:
             self.clock.now += self.chance.choice([1, 400, 3_000, SENT_MS, int((WITHIN_S + MARGIN_S) * 1000)])
         for _ in range(self.chance.randrange(30)):
@@ -113,9 +124,6 @@ class World:
             self.clock.now += 60_000
             found = await rows(self.db)
             if all(job.done_at or job.dead_at for job in found.values() if job.kind == "note"):
-                await asyncio.sleep(
-                    0.1
-                )  # connections of those that were killed are closed behind their backs
                 return found
         raise AssertionError("there is always something left to do")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from urllib.parse import quote
 
 import pytest
@@ -104,7 +103,7 @@ async def test_a_message_id_can_not_lead_out_of_the_folder(tmp_path):
     message["Message-ID"] = "<../../evil@x>"
     await FolderMailer(tmp_path / "mail", lambda: NOW).send(message)
     assert [path.name for path in tmp_path.rglob("*.eml")] == [f"{NOW}-evil.eml"]
-    assert os.listdir(tmp_path) == ["mail"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mail"]
 
 
 # -- SMTP ----------------------------------------------------------------------------------------------
