@@ -85,6 +85,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         await (db.migrate() if settings.migrate else db.check())
         limits = live_limits(settings)
         bus = open_bus(settings)
+        jobs = open_worker(settings, db, now_ms)
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
         keeper = key_keeper(settings, db)
@@ -134,7 +135,6 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         live.attach(app)
         pulse = Pulse(bus)
         pulse.start()
-        jobs = open_worker(settings, db, now_ms)
         await jobs.start()
         try:
             yield Node(settings, db, hosts, live, meters, jobs, app)

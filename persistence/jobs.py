@@ -131,7 +131,7 @@ class Jobs:
             .values(claimed_by=token, claimed_until=until)
             .returning(JobRow.due_at, JobRow.id, JobRow.kind)
         )
-        rows = sorted((await self._session.execute(sent)).tuples())
+        rows = sorted(await self._session.execute(sent))
         return [Ticket(job, kind, token) for _, job, kind in rows]
 
     async def take(self, ticket: Ticket, *, until: int) -> Taken | None:
@@ -143,7 +143,7 @@ class Jobs:
             .values(claimed_by=token, claimed_until=until, attempts=JobRow.attempts + 1)
             .returning(JobRow.kind, JobRow.payload, JobRow.attempts, JobRow.due_at)
         )
-        row = (await self._session.execute(taken)).tuples().one_or_none()
+        row = (await self._session.execute(taken)).one_or_none()
         if row is None:
             return None
         kind, payload, attempts, due_at = row

@@ -1,8 +1,9 @@
 """What carries tickets from the relay to whoever runs jobs: the memory of this process, or Redis Streams.
 
 Both are brokers of `taskiq`, whose receiver takes tickets from them. A ticket that is lost is sent anew
-(`relay.SENT_MS`), one that comes twice or late finds its claim gone: so they are acknowledged as they come,
-and nobody has to look after what a dead consumer had not acknowledged.
+(`relay.SENT_MS`), one that comes twice or late finds its claim gone. So nothing has to be acknowledged, and
+the brokers of `taskiq-redis` read here in a way of our own: without a list of what is pending, and without
+looking through those of consumers that died.
 """
 
 from __future__ import annotations
@@ -51,12 +52,18 @@ class StreamBroker(RedisStreamBroker):
         super().__init__(
             "redis://",  # which the pool below has an own and better idea of
             xread_count=at_a_time,
-            xread_block=BLOCK_MS,
             **_options(prefix, node),
         )
         pool: Any = url.pool(ANSWER_S)
         self.connection_pool = pool
         self._others = [pool.sentinel_manager] if url.kind == "sentinel" else []
+
+    async def listen(self) -> AsyncGenerator[Any, None]:
+        """Take, for ever; raises what Redis or the network does."""
+        async with Redis(connection_pool=self.connection_pool) as redis:
+            while True:
+                for data in await _read(redis, self.queue_name, self.consumer_name, self.count):
+                    yield data
 
     async def startup(self) -> None:
         """Join the group, and put those out of it that died."""
@@ -76,9 +83,16 @@ class StreamBroker(RedisStreamBroker):
 class ClusterBroker(RedisStreamClusterBroker):
     """A stream on one node of a cluster, wherever that is."""
 
-    def __init__(self, url: RedisUrl, *, prefix: str, node: str) -> None:
-        super().__init__("redis://", xread_block=BLOCK_MS, **_options(prefix, node))
+    def __init__(self, url: RedisUrl, *, prefix: str, node: str, at_a_time: int) -> None:
+        super().__init__("redis://nowhere", **_options(prefix, node))
         self.redis = RedisCluster(**url.cluster_options(ANSWER_S))
+        self._at_a_time = at_a_time
+
+    async def listen(self) -> AsyncGenerator[Any, None]:
+        """Take, for ever; raises what Redis or the network does."""
+        while True:
+            for data in await _read(self.redis, self.queue_name, self.consumer_name, self._at_a_time):
+                yield data
 
     async def startup(self) -> None:
         """Join the group, and put those out of it that died."""
@@ -97,7 +111,7 @@ def open_broker(redis_url: str | None, *, prefix: str, node: str, at_a_time: int
         return MemoryBroker()
     url = RedisUrl.parse(redis_url)
     if url.kind == "cluster":
-        return ClusterBroker(url, prefix=prefix, node=node)
+        return ClusterBroker(url, prefix=prefix, node=node, at_a_time=at_a_time)
     return StreamBroker(url, prefix=prefix, node=node, at_a_time=at_a_time)
 
 
@@ -110,6 +124,12 @@ def _options(prefix: str, node: str) -> dict[str, Any]:
         "consumer_id": "0",
         "maxlen": KEPT,
     }
+
+
+async def _read(redis: Any, stream: str, node: str, count: int | None) -> list[bytes]:
+    """The next messages, if there come any soon; what is none of ours is left out."""
+    fetched = await redis.xreadgroup(GROUP, node, {stream: ">"}, count=count, block=BLOCK_MS, noack=True)
+    return [fields[b"data"] for _, messages in fetched for _, fields in messages if b"data" in fields]
 
 
 async def _tidy(redis: Any, stream: str) -> None:

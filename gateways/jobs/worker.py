@@ -12,7 +12,6 @@ from random import Random
 
 import structlog
 from taskiq.abc.broker import AsyncBroker
-from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
 from fitai.gateways.jobs.contract import Kinds
@@ -45,7 +44,11 @@ class Worker:
         self._broker = broker
         self._runner = Runner(db, kinds, now_ms=now_ms, chance=chance, at_a_time=AT_A_TIME)
         self._relay = Relay(db, self._send, self._run_here, periodic=periodic, now_ms=now_ms)
-        self._job = broker.register_task(self._run, task_name="job")
+
+        async def run(job: str, kind: str, token: str) -> None:  # taskiq takes no method
+            await self._run(Ticket(job, kind, token))
+
+        self._job = broker.register_task(run, task_name="job")
         self._woken = asyncio.Event()
         self._ending = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,17 +91,14 @@ class Worker:
     async def _send(self, ticket: Ticket) -> None:
         await self._job.kicker().with_task_id(ticket.job).kiq(ticket.job, ticket.kind, ticket.token)
 
-    async def _run(self, job: str, kind: str, token: str) -> None:
-        await self._run_ticket(Ticket(job, kind, token))
-
-    async def _run_ticket(self, ticket: Ticket) -> None:
+    async def _run(self, ticket: Ticket) -> None:
         try:
             await self._runner.run(ticket)
         except Unavailable as error:
             _log.warning("job_not_taken", job=ticket.job, why=str(error))
 
     def _run_here(self, ticket: Ticket) -> None:
-        task = spawn("jobs.here", self._run_ticket(ticket))
+        task = spawn("jobs.here", self._run(ticket))
         self._here.add(task)
         task.add_done_callback(self._here.discard)
 
@@ -119,12 +119,7 @@ class Worker:
     async def _listen_on_and_on(self) -> None:
         pause_s = PAUSES_S[0]
         while not self._ending.is_set():
-            receiver = Receiver(
-                self._broker,
-                validate_params=False,
-                max_async_tasks=AT_A_TIME,
-                ack_type=AcknowledgeType.WHEN_RECEIVED,
-            )
+            receiver = Receiver(self._broker, validate_params=False, max_async_tasks=AT_A_TIME)
             began = asyncio.get_running_loop().time()
             try:
                 await receiver.listen(self._ending)

@@ -62,11 +62,11 @@ class Writer:
         message["Subject"] = subject
         message["Date"] = format_datetime(datetime.fromtimestamp(now / 1000, UTC))
         message["Message-ID"] = f"<{job}@{self._sender.domain}>"
-        message["Content-Language"] = language
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(_tidied(text.render(values)), cte="quoted-printable")
         html = self._html.get_template(f"{language}/{letter.template}.html").render(values, subject=subject)
         message.add_alternative(html, subtype="html", cte="quoted-printable")
+        message["Content-Language"] = language  # setting a content forgets such headers
         return message
 
     def _language(self, letter: str, locale: str | None) -> str:
@@ -99,15 +99,17 @@ def recipient(address: str) -> Address:
     local, _, domain = address.rpartition("@")
     if not (local and domain) or not address.isprintable() or _NO_PLAIN_ADDRESS.search(address):
         raise ValueError("not one plain address")
-    if not domain.isascii():
+    try:
         domain = domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise ValueError("not one plain address") from None
     return Address(username=local, domain=domain)
 
 
 def sender(text: str) -> Address:
     """Who writes, from `no-reply@example.com` or `FitAI <no-reply@example.com>`; raises ValueError."""
     name, address = parseaddr(text)
-    if not text.isprintable() or not address:
+    if not text.isprintable() or "," in text or not address:
         raise ValueError("not one address")
     found = recipient(address)
     return Address(name, found.username, found.domain)
