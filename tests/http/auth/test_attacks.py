@@ -101,7 +101,7 @@ async def test_a_token_of_the_transition_cannot_be_made_with_what_is_published(m
     _, claims = parts(ada.token)
     document = (await api.call("GET", "/.well-known/jwks.json")).body["keys"]
     assert [key["alg"] for key in document] == ["EdDSA"]
-    for secret in (document[0]["x"], "secret", keys.SECRET_KID, SECRET[:-1]):
+    for secret in (document[0]["x"], "the secret key of somebody else, as long", SECRET + "r"):
         assert await tried(api, jwt.encode(claims, secret, "HS256")) == "unauthorized"
         header = {"alg": "EdDSA", "kid": keys.SECRET_KID, "typ": TYPE}
         assert await tried(api, raw_token(header, claims, secret.encode())) == "unauthorized"

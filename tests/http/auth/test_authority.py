@@ -83,7 +83,7 @@ async def test_a_personal_token_is_read_as_its_user_device_and_scopes(api, ada):
     made = await given(ada, "sync:read", "workouts:read")
     identity = await Authority(api.tokens, api.db, api.clock).authenticate(made.token)
     assert (identity.user, identity.device) == (ada.id, made.row.device)
-    assert identity.scopes == {"sync:read", "workouts:read"}
+    assert identity.scopes == frozenset({"sync:read", "workouts:read"})
     assert identity.expires_at == api.clock() + PERSONAL_MS
     assert identity.may("workouts:read")
     assert not identity.may("workouts:write")
