@@ -236,14 +236,15 @@ def list_keys() -> None:
     """Show the keys, and what each is good for."""
 
     async def work(settings: Settings) -> None:
-        from fitai.app.keys import print_keys
+        from fitai.app.keys import described
         from fitai.app.runtime import key_keeper, now_ms
         from fitai.app.stores import open_database
 
         async with open_database(settings, migrate=False) as db:
             keeper = key_keeper(settings, db)
             await keeper.read()
-        print_keys(keeper.ring, now_ms(), Console(highlight=False, soft_wrap=True))
+        for line in described(keeper.ring, now_ms()):
+            _say(line)
 
     with told():
         asyncio.run(work(load_settings()))

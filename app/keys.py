@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from rich.console import Console
-from rich.table import Table
-
 from fitai.http.auth.keeper import KeyKeeper
 from fitai.http.auth.keys import Key, Ring
 
 
-def print_keys(ring: Ring, now: int, console: Console) -> None:
-    """The ring as a table, in the order in which the keys sign; `now` in Unix ms."""
-    table = Table("key", "algorithm", "state", "signs from", "until", "honoured until", box=None)
-    for key in ring.keys:
-        row = key.row
-        times = (_moment(row.signs_from), _moment(row.signs_until), _moment(row.honoured_until))
-        table.add_row(key.kid, key.algorithm, state(key, ring, now), *times)
-    console.print(table)
+def described(ring: Ring, now: int) -> list[str]:
+    """The ring as lines, in the order in which the keys sign; `now` in Unix ms."""
+    return [
+        f"{key.kid:43}  {key.algorithm:5}  {state(key, ring, now):21}  "
+        f"signs {_moment(key.row.signs_from)} to {_moment(key.row.signs_until)}, "
+        f"honoured to {_moment(key.row.honoured_until)}"
+        for key in ring.keys
+    ]
 
 
 def state(key: Key, ring: Ring, now: int) -> str:
@@ -43,6 +40,4 @@ async def rotate(keeper: KeyKeeper, now_ms: Callable[[], int], *, at_once: bool)
 
 
 def _moment(at: int | None) -> str:
-    if at is None:
-        return "-"
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M") if at else "the beginning"
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ") if at else "(open)"

@@ -23,6 +23,7 @@ class Purpose(StrEnum):
 
     RESET_PASSWORD = "reset_password"
     VERIFY_EMAIL = "verify_email"  # the account's address
+    KEEP_ACCOUNT = "keep_account"  # which was to be erased
     CHANGE_EMAIL = "change_email"  # another one, which then becomes the account's
 
 

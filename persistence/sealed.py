@@ -26,8 +26,8 @@ class Unsealable(Exception):
 
 
 class Seal:
-    """Seals and opens secrets of one purpose (`signing-key`, `totp`…) for one installation, whose secret key has
-    at least 32 bytes."""
+    """Seals and opens secrets of one purpose (`signing-key`, `totp`…) for one installation, whose secret key
+    has at least 32 bytes."""
 
     def __init__(self, secret_key: str, purpose: str) -> None:
         if len(secret_key.encode()) < SHORTEST_SECRET:

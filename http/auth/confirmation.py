@@ -8,13 +8,13 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from fitai.gateways.identity import Identity
+from fitai.gateways.identity import Identity, NotAuthenticated
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.schemas import KnownPassword, Otp
 from fitai.http.auth.second_factor import Later, SecondFactorCheck, Shown
 from fitai.http.auth.visitor import Visitor
 from fitai.http.frame import Schema
-from fitai.http.problems import Problem, not_found
+from fitai.http.problems import Problem
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.users import UserRow, Users
 
@@ -63,13 +63,18 @@ class Confirmation:
         async with self._db.write() as session:
             now = await Users(session).locked(user.id)
             if now is None:
-                raise not_found()
+                raise gone()
             if now.password_changed_at != user.password_changed_at:  # while we looked
                 raise Problem("confirmation_failed", "The password is wrong.", extra={"failed": "password"})
             shown = await self._factor.check(session, now, otp, self._now_ms(), by)
             if shown is Shown.GOOD:
                 return await work(session, now)
         raise _unconfirmed(shown)
+
+
+def gone() -> NotAuthenticated:
+    """The caller's account was erased at this moment: no token of theirs is good any more."""
+    return NotAuthenticated("device_revoked", "This account is no longer here.")
 
 
 def _unconfirmed(shown: Shown | Later) -> Problem:

@@ -98,7 +98,7 @@ class KeyKeeper:
                 await Leases(session).take(LEASE, self._node, now=self._now_ms(), life_ms=LEASE_MS)
                 ring = await self._ring(session)
                 if self._wanting(ring):
-                    await self._add(session, ring, at_once=False)
+                    _log.info("signing_key_made", kid=await self._add(session, ring, at_once=False))
                 self.ring = await self._ring(session)
 
     async def rotate(self, *, at_once: bool) -> Key:
@@ -132,7 +132,6 @@ class KeyKeeper:
         await repository.retire(others, signs_until=signs_from, honoured_until=until)
         made = keys.made(self._seal, now, signs_from)
         await repository.add(made)
-        _log.info("signing_key_made", kid=made.kid, signs_from=signs_from)
         return made.kid
 
     async def _ring(self, session: ReadSession) -> Ring:

@@ -14,6 +14,7 @@ from fitai.persistence.users import UserRow
 # Where the links of letters lead: to pages that this server has.
 PASSWORD_PAGE = "/auth/reset-password"
 VERIFY_PAGE = "/auth/verify-email"
+KEEP_PAGE = "/users/profile/keep"
 
 
 async def note(

@@ -14,6 +14,8 @@ from typing import Any
 from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from fitai.http.problems import Problem
+
 _PAGES = Path(__file__).parent.parent / "pages"
 _TEMPLATES = Environment(
     loader=FileSystemLoader(_PAGES),
@@ -50,3 +52,8 @@ def page(name: str, status: int = 200, **values: Any) -> web.Response:
         content_type="text/html",
         headers={"Cache-Control": "no-store", "Content-Security-Policy": _POLICY},
     )
+
+
+def refusal(problem: Problem) -> web.Response:
+    """The page of a link that can not be honoured."""
+    return page("verify", problem.kind.status, title="Sorry", text=f"{problem.kind.title}.", token=None)

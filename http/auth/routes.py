@@ -7,7 +7,7 @@ from aiohttp import web
 from fitai.gateways.identity import Identity
 from fitai.http.auth import browser, confirmation
 from fitai.http.auth.devices import DeviceService
-from fitai.http.auth.pages import page, wants_page
+from fitai.http.auth.pages import page, refusal, wants_page
 from fitai.http.auth.passwords import LONGEST, SHORTEST
 from fitai.http.auth.personal import PersonalTokenService
 from fitai.http.auth.recovery import Recovery
@@ -44,6 +44,8 @@ SIGN_IN: web.AppKey[SignInService] = web.AppKey("fitai_sign_in", SignInService)
 RECOVERY: web.AppKey[Recovery] = web.AppKey("fitai_recovery", Recovery)
 TOKENS: web.AppKey[PersonalTokenService] = web.AppKey("fitai_personal_tokens", PersonalTokenService)
 DEVICES: web.AppKey[DeviceService] = web.AppKey("fitai_devices", DeviceService)
+
+BUTTON = "Yes, this is my address"
 
 routes = Routes("auth")
 
@@ -180,7 +182,7 @@ async def verify_email(request: web.Request, query: VerifyQuery) -> Verified | w
         if proof is None:
             return _refused(Problem("invalid_link"), html)
         text = f"Is {proof.email} your address?"
-        return page("verify", title="Verify your address", text=text, token=query.token)
+        return page("verify", title="Verify your address", text=text, token=query.token, button=BUTTON)
     try:
         email = await recovery.verify(query.token, visitor(request))
     except Problem as problem:
@@ -193,7 +195,7 @@ async def verify_email(request: web.Request, query: VerifyQuery) -> Verified | w
 def _refused(problem: Problem, html: bool) -> web.Response:
     if not html:
         raise problem
-    return page("verify", problem.kind.status, title="Sorry", text=f"{problem.kind.title}.", token=None)
+    return refusal(problem)
 
 
 @routes.post("/auth/resend-verification", status=202, limit="mail")
@@ -257,7 +259,7 @@ async def list_tokens(request: web.Request, caller: Identity) -> PersonalTokensO
     "/auth/tokens",
     status=201,
     response=NewPersonalToken,
-    errors=("not_found", "limit", *confirmation.ERRORS),
+    errors=("limit", *confirmation.ERRORS),
     limit="auth",
 )
 async def create_token(request: web.Request, caller: Identity, body: PersonalTokenCreate) -> NewPersonalToken:

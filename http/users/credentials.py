@@ -9,7 +9,7 @@ import structlog
 from fitai.gateways.identity import Identity
 from fitai.gateways.mail.letters import PasswordChanged, TotpChanged
 from fitai.http.auth import otp
-from fitai.http.auth.confirmation import Confirmation, Confirmed
+from fitai.http.auth.confirmation import Confirmation, Confirmed, gone
 from fitai.http.auth.door import Door
 from fitai.http.auth.notices import PASSWORD_PAGE, note, post
 from fitai.http.auth.passwords import Passwords
@@ -104,7 +104,7 @@ class SecondFactorService:
             user = await Users(session).get(caller.user)
             left = await SecondFactors(session, caller.user).codes_left()
         if user is None:
-            raise not_found()
+            raise gone()
         enabled = user.totp_confirmed_at is not None
         return SecondFactor(enabled=enabled, since=user.totp_confirmed_at, recovery_codes_left=left)
 

@@ -16,12 +16,13 @@ from fitai.gateways.jobs.contract import Attempt, Kind
 from fitai.gateways.mail.letters import AccountDeletion
 from fitai.http.auth.confirmation import Confirmation, Confirmed
 from fitai.http.auth.door import Door
-from fitai.http.auth.notices import PASSWORD_PAGE, note, post
+from fitai.http.auth.notices import KEEP_PAGE, note, post
 from fitai.http.auth.visitor import Visitor
-from fitai.http.problems import not_found
+from fitai.http.problems import Problem, not_found
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.erasure import Erasure
 from fitai.persistence.jobs import Jobs
+from fitai.persistence.one_time import OneTimeTokens, Purpose
 from fitai.persistence.sign_ins import SignIn
 from fitai.persistence.users import UserRow, Users
 
@@ -76,7 +77,11 @@ class Leaving:
             await Users(session).delete_after(user.id, moment)
             await Jobs(session).put(ERASE_ACCOUNT, OfUser(user=user.id).model_dump(), now=now, due=moment)
             await note(session, user.id, "deletion_asked", now, by=by, device=caller.device, erased_at=moment)
-            what = AccountDeletion(erased_at=moment, link=PASSWORD_PAGE, name=user.display_name)
+            token = await OneTimeTokens(session).issue(
+                user.id, Purpose.KEEP_ACCOUNT, user.email, now=now, life_ms=max(1, self._grace_ms)
+            )
+            link = f"{KEEP_PAGE}?token={token}"
+            what = AccountDeletion(erased_at=moment, link=link, name=user.display_name)
             await post(session, user, what, now)
             return moment, await self._door.sign_out(session, user.id, keep=caller)
 
@@ -88,14 +93,33 @@ class Leaving:
     async def restore(self, caller: Identity, by: Visitor) -> None:
         """The account stays; so it does when nothing else was said. Raises Problem not_found when its time is
         over: it is being erased."""
-        now = self._now_ms()
         async with self._db.write() as session:
-            user = await Users(session).locked(caller.user)
-            if user is None or (user.delete_after is not None and user.delete_after <= now):
+            if not await self._restored(session, caller.user, by, caller.device):
                 raise not_found()
-            if user.delete_after is not None:
-                await Users(session).delete_after(user.id, None)
-                await note(session, user.id, "deletion_cancelled", now, by=by, device=caller.device)
+
+    async def may_keep(self, token: str) -> bool:
+        """Whether the link of the letter is still good; it is not used by that."""
+        async with self._db.read() as session:
+            proof = await OneTimeTokens(session).find(token, now=self._now_ms())
+        return proof is not None and proof.purpose is Purpose.KEEP_ACCOUNT and not proof.used
+
+    async def keep(self, token: str, by: Visitor) -> None:
+        """The account stays, says who has the letter's link. Raises Problem invalid_link."""
+        async with self._db.write() as session:
+            proof = await OneTimeTokens(session).use(token, Purpose.KEEP_ACCOUNT, now=self._now_ms())
+            if proof is None or not await self._restored(session, proof.user, by, None):
+                raise Problem("invalid_link")
+
+    async def _restored(self, session: WriteSession, id: str, by: Visitor, device: int | None) -> bool:
+        now = self._now_ms()
+        user = await Users(session).locked(id)
+        if user is None or (user.delete_after is not None and user.delete_after <= now):
+            return False
+        if user.delete_after is not None:
+            await Users(session).delete_after(user.id, None)
+            await OneTimeTokens(session).retire(user.id, Purpose.KEEP_ACCOUNT)
+            await note(session, user.id, "deletion_cancelled", now, by=by, device=device)
+        return True
 
 
 def kinds(db: Database) -> Iterable[Kind[OfUser] | Kind[OfStream]]:

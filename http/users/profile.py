@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 
 from fitai.gateways.identity import Identity
+from fitai.http.auth.confirmation import gone
 from fitai.http.frame import Reply, encode
-from fitai.http.problems import not_found
 from fitai.http.users.schemas import LogEntry, LogPage, LogQuery, Profile, ProfileEdit
 from fitai.persistence import cursors
 from fitai.persistence.database import Database, ReadSession
@@ -24,12 +24,12 @@ class ProfileService:
         self._now_ms = now_ms
 
     async def profile(self, caller: Identity) -> Reply:
-        """The caller's profile, with an ETag of what it says; raises Problem not_found."""
+        """The caller's profile, with an ETag of what it says."""
         async with self._db.read() as session:
             return await self._shown(session, caller.user)
 
     async def edit(self, caller: Identity, body: ProfileEdit) -> Reply:
-        """Change what is named; raises Problem not_found."""
+        """Change what is named."""
         named = {field: getattr(body, field) for field in body.model_fields_set}
         async with self._db.write() as session:
             if named:
@@ -60,7 +60,7 @@ class ProfileService:
     async def _shown(self, session: ReadSession, id: str) -> Reply:
         user = await Users(session).get(id)
         if user is None:
-            raise not_found()
+            raise gone()
         profile = Profile(
             id=user.id,
             email=user.email,

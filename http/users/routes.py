@@ -7,8 +7,10 @@ from aiohttp import web
 from fitai.gateways.identity import Identity
 from fitai.http.auth import confirmation
 from fitai.http.auth.confirmation import Confirmed
+from fitai.http.auth.pages import page, refusal, wants_page
 from fitai.http.auth.visitor import visitor
 from fitai.http.frame import Reply, Routes
+from fitai.http.problems import Problem
 from fitai.http.users.credentials import Credentials, SecondFactorService
 from fitai.http.users.leaving import Leaving
 from fitai.http.users.profile import ProfileService
@@ -17,6 +19,8 @@ from fitai.http.users.schemas import (
     EmailChange,
     Enabled,
     FactorCode,
+    KeepQuery,
+    Kept,
     LogPage,
     LogQuery,
     NewFactor,
@@ -35,13 +39,13 @@ LEAVING: web.AppKey[Leaving] = web.AppKey("fitai_leaving", Leaving)
 routes = Routes("users")
 
 
-@routes.get("/users/profile", response=Profile, etag=True, errors=("not_found",), scope="profile:read")
+@routes.get("/users/profile", response=Profile, etag=True, scope="profile:read")
 async def get_profile(request: web.Request, caller: Identity) -> Reply:
     """Show the calling person's profile."""
     return await request.app[PROFILES].profile(caller)
 
 
-@routes.patch("/users/profile", response=Profile, etag=True, errors=("not_found",), scope="profile:write")
+@routes.patch("/users/profile", response=Profile, etag=True, scope="profile:write")
 async def edit_profile(request: web.Request, caller: Identity, body: ProfileEdit) -> Reply:
     """Change the profile.
 
@@ -53,7 +57,7 @@ async def edit_profile(request: web.Request, caller: Identity, body: ProfileEdit
 @routes.post(
     "/users/profile/delete",
     response=Deletion,
-    errors=("not_found", *confirmation.ERRORS),
+    errors=(*confirmation.ERRORS),
     limit="auth",
 )
 async def delete_account(request: web.Request, caller: Identity, body: Confirmed) -> Deletion:
@@ -71,10 +75,33 @@ async def restore_account(request: web.Request, caller: Identity) -> None:
     await request.app[LEAVING].restore(caller, visitor(request))
 
 
+@routes.get(
+    "/users/profile/keep", response=Kept, also=("text/html",), errors=("invalid_link",), limit="auth"
+)
+async def keep_account(request: web.Request, query: KeepQuery) -> Kept | web.Response:
+    """Keep an account that was to be erased, by the link of the letter.
+
+    A program gets JSON, and the account stays. A browser gets a page with a button, which does it.
+    """
+    leaving, html = request.app[LEAVING], wants_page(request)
+    try:
+        if request.method == "HEAD" or (html and not query.confirm):
+            if not await leaving.may_keep(query.token):
+                raise Problem("invalid_link")
+            text, button = "Your account is about to be deleted.", "Keep my account"
+            return page("verify", title="Keep your account?", text=text, token=query.token, button=button)
+        await leaving.keep(query.token, visitor(request))
+    except Problem as problem:
+        if not html:
+            raise
+        return refusal(problem)
+    return page("verify", title="Thank you", text="It stays.", token=None) if html else Kept(kept=True)
+
+
 @routes.post(
     "/users/password",
     status=204,
-    errors=("not_found", "weak_password", *confirmation.ERRORS),
+    errors=("weak_password", *confirmation.ERRORS),
     limit="auth",
 )
 async def change_password(request: web.Request, caller: Identity, body: PasswordChange) -> None:
@@ -86,7 +113,7 @@ async def change_password(request: web.Request, caller: Identity, body: Password
 
 
 @routes.post(
-    "/users/email", status=202, errors=("not_found", "email_taken", *confirmation.ERRORS), limit="mail"
+    "/users/email", status=202, errors=("email_taken", *confirmation.ERRORS), limit="mail"
 )
 async def change_email(request: web.Request, caller: Identity, body: EmailChange) -> None:
     """Ask for another e-mail address.
@@ -96,7 +123,7 @@ async def change_email(request: web.Request, caller: Identity, body: EmailChange
     await request.app[CREDENTIALS].change_email(caller, body, visitor(request))
 
 
-@routes.get("/users/second-factor", response=SecondFactor, errors=("not_found",))
+@routes.get("/users/second-factor", response=SecondFactor)
 async def get_second_factor(request: web.Request, caller: Identity) -> SecondFactor:
     """Show whether a second factor is needed."""
     return await request.app[SECOND_FACTOR].shown(caller)
@@ -106,7 +133,7 @@ async def get_second_factor(request: web.Request, caller: Identity) -> SecondFac
     "/users/second-factor",
     status=201,
     response=NewFactor,
-    errors=("not_found", "already_exists", *confirmation.ERRORS),
+    errors=("already_exists", *confirmation.ERRORS),
     limit="auth",
 )
 async def begin_second_factor(request: web.Request, caller: Identity, body: Confirmed) -> NewFactor:
@@ -135,7 +162,7 @@ async def confirm_second_factor(request: web.Request, caller: Identity, body: Fa
 @routes.post(
     "/users/second-factor/disable",
     status=204,
-    errors=("not_found", *confirmation.ERRORS),
+    errors=(*confirmation.ERRORS),
     limit="auth",
 )
 async def disable_second_factor(request: web.Request, caller: Identity, body: Confirmed) -> None:

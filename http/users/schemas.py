@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fitai.http.auth.confirmation import Confirmed
-from fitai.http.auth.schemas import Email, KnownPassword, Line, Locale, NewPassword, Otp
-from fitai.http.frame import Schema
+from fitai.http.auth.schemas import Email, KnownPassword, Line, Locale, MailedToken, NewPassword, Otp
+from fitai.http.frame import Query, Schema
 from fitai.http.paging import Paged, PageQuery
 
 EVENTS = {
@@ -73,6 +73,19 @@ class EmailChange(Confirmed):
     """Another address, which gets a link that verifies it."""
 
     email: Email
+
+
+class KeepQuery(Query):
+    """The token of the link that was mailed."""
+
+    token: MailedToken
+    confirm: bool = Field(False, description="Set by the button of the page that a browser gets.")
+
+
+class Kept(Schema):
+    """The account stays."""
+
+    kept: Literal[True]
 
 
 class Deletion(Schema):

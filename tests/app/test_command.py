@@ -128,3 +128,31 @@ def test_a_wrong_setting_stops_every_command_with_one_sentence(monkeypatch, name
         assert done.exit_code == 2, command
         assert sentence in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_keys_are_rotated_and_listed():
+    assert run("migrate").exit_code == 0
+    assert run("keys", "list").stdout == ""
+    first = run("keys", "rotate")
+    assert first.exit_code == 0, first.output
+    assert " is published, and signs in 0 minutes" in first.stdout, "nobody had to be told before"
+    second = run("keys", "rotate")
+    assert " is published, and signs in 10 minutes" in second.stdout
+    kids = [done.stdout.split()[0] for done in (first, second)]
+    lines = [line.split() for line in run("keys", "list").stdout.splitlines()]
+    assert [line[:3] for line in lines] == [[kids[0], "EdDSA", "signs"], [kids[1], "EdDSA", "published"]]
+    third = run("keys", "rotate", "--now").stdout.split()[0]
+    lines = [line.split() for line in run("keys", "list").stdout.splitlines()]
+    assert {line[0]: line[2] for line in lines} == {
+        kids[0]: "retired",
+        kids[1]: "retired",
+        third: "signs",
+    }
+
+
+def test_keys_of_another_secret_key_are_shown_as_such(monkeypatch):
+    monkeypatch.setenv("FITAI_SECRET_KEY", "8Yj2-first-installation-key-0000")
+    assert run("migrate").exit_code == 0
+    assert run("keys", "rotate").exit_code == 0
+    monkeypatch.setenv("FITAI_SECRET_KEY", "9Zk3-other-installation-key-1111")
+    assert "of another secret key" in run("keys", "list").stdout

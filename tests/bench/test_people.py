@@ -16,6 +16,7 @@ from fitai.persistence.database import Database
 from fitai.persistence.models import Base
 from fitai.persistence.users import Users
 from tests.bench.test_scenarios import plan
+from tests.system.conftest import now_ms
 
 SECRET = secrets.token_hex(32)
 
@@ -32,13 +33,13 @@ async def rows(db: Database) -> dict[str, int]:
 async def test_people_straight_in_the_database_are_signed_in_and_can_be_taken_away(db, database_url):
     async with db.write() as session:
         await Users(session).create(email="ada@example.com", password_hash="x", display_name=None, now=1)
-    keeper = KeyKeeper(db, SECRET, lambda: 0, life_ms=60_000)
+    keeper = KeyKeeper(db, SECRET, now_ms, life_ms=60_000)
     await keeper.tend()
     before = await rows(db)
     people = InDatabase(database_url, SECRET, 60_000)
     made = await people.make(7, 3)
     assert [len(person.passes) for person in made] == [3] * 7
-    authenticator = Authority(AccessTokens(keeper, lambda: 0), db, lambda: 0)
+    authenticator = Authority(AccessTokens(keeper, now_ms), db, now_ms)
     for person in made:
         for way in person.passes:
             identity = await authenticator.authenticate(way.token)

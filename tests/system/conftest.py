@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil  # type: ignore[import-untyped]
 import pytest
 
@@ -154,6 +155,16 @@ async def make_process(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[
     finally:
         for process in made:
             process.end()
+
+
+async def asked(process: Process, method: str, path: str, token: str = "", **body: Any) -> tuple[int, Any]:
+    """A REST call, as (status, body)."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, process.url + path, json=body or None, headers=headers) as answer,
+    ):
+        return answer.status, await answer.json(content_type=None)
 
 
 async def people(url: str, count: int, devices: int = 1) -> list[tuple[str, list[int]]]:

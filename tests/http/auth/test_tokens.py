@@ -29,6 +29,7 @@ async def refusal(authority: AccessTokens, token: str) -> str:
 def signed(claims: dict[str, Any], ring: Ring = RING) -> str:
     """Claims with a good signature of ours; those that are None are left out."""
     key = ring.signer(NOW)
+    assert key.private is not None
     given = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(given, key.private, key.algorithm, {"kid": key.kid, "typ": TYPE})
 
