@@ -57,7 +57,7 @@ async def edit_profile(request: web.Request, caller: Identity, body: ProfileEdit
 @routes.post(
     "/users/profile/delete",
     response=Deletion,
-    errors=(*confirmation.ERRORS),
+    errors=confirmation.ERRORS,
     limit="auth",
 )
 async def delete_account(request: web.Request, caller: Identity, body: Confirmed) -> Deletion:
@@ -75,9 +75,7 @@ async def restore_account(request: web.Request, caller: Identity) -> None:
     await request.app[LEAVING].restore(caller, visitor(request))
 
 
-@routes.get(
-    "/users/profile/keep", response=Kept, also=("text/html",), errors=("invalid_link",), limit="auth"
-)
+@routes.get("/users/profile/keep", response=Kept, also=("text/html",), errors=("invalid_link",), limit="auth")
 async def keep_account(request: web.Request, query: KeepQuery) -> Kept | web.Response:
     """Keep an account that was to be erased, by the link of the letter.
 
@@ -112,9 +110,7 @@ async def change_password(request: web.Request, caller: Identity, body: Password
     await request.app[CREDENTIALS].change_password(caller, body, visitor(request))
 
 
-@routes.post(
-    "/users/email", status=202, errors=("email_taken", *confirmation.ERRORS), limit="mail"
-)
+@routes.post("/users/email", status=202, errors=("email_taken", *confirmation.ERRORS), limit="mail")
 async def change_email(request: web.Request, caller: Identity, body: EmailChange) -> None:
     """Ask for another e-mail address.
 
@@ -162,7 +158,7 @@ async def confirm_second_factor(request: web.Request, caller: Identity, body: Fa
 @routes.post(
     "/users/second-factor/disable",
     status=204,
-    errors=(*confirmation.ERRORS),
+    errors=confirmation.ERRORS,
     limit="auth",
 )
 async def disable_second_factor(request: web.Request, caller: Identity, body: Confirmed) -> None:

@@ -17,37 +17,18 @@ check that both have all routes). A row is
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from fitai.http.health import HEALTH
 from tests.http.conftest import Person
+from tests.http.contract.row import Row, fixed
+from tests.http.contract.rows_of_accounts import ACCOUNTS, second_factor
 from tests.http.contract.world import Ask, Way, World
 
 PASSWORD = "correct horse"
 PHONE = {"name": "Phone", "platform": "ios", "install_id": "the phone"}
 DEEP: dict[str, Any] = {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {}}}}}}}}}}
 MANY = [{"entry": str(uuid.UUID(int=i)), "exercise": "squat", "position": "V"} for i in range(101)]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A route's part of the contract (see the module)."""
-
-    ask: Way
-    ways: Mapping[str, Way] = field(default_factory=dict)
-    others: Literal["not_found", "own", "all"] | None = None
-
-
-def fixed(path: str, json: Any = None, **headers: str) -> Way:
-    """The same request for everybody."""
-
-    async def way(world: World, person: Person) -> Ask:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Ask(path, json, named, token=person.token)
-
-    return way
 
 
 def on_workout(
@@ -92,6 +73,21 @@ async def a_new_person(world: World, person: Person) -> Ask:
     return Ask("/auth/register", {"email": email, "password": PASSWORD, "device": PHONE})
 
 
+async def a_new_person_with_a_weak_password(world: World, person: Person) -> Ask:
+    ask = await a_new_person(world, person)
+    return ask.but(json={**ask.json, "password": "password1"})
+
+
+async def without_the_second_factor(world: World, person: Person) -> Ask:
+    await second_factor(person)
+    return await back_again(world, person)
+
+
+async def with_a_wrong_code(world: World, person: Person) -> Ask:
+    ask = await without_the_second_factor(world, person)
+    return ask.but(json={**ask.json, "otp": "none"})
+
+
 async def one_who_is_there(world: World, person: Person) -> Ask:
     return Ask("/auth/register", {"email": person.email, "password": PASSWORD, "device": PHONE})
 
@@ -131,12 +127,18 @@ async def a_fork_to_another_device(world: World, person: Person) -> Ask:
 AUTH = {
     "register": Row(
         a_new_person,
-        {"email_taken": one_who_is_there, "origin_refused": browser_of_another_site(a_new_person)},
+        {
+            "email_taken": one_who_is_there,
+            "weak_password": a_new_person_with_a_weak_password,
+            "origin_refused": browser_of_another_site(a_new_person),
+        },
     ),
     "login": Row(
         back_again,
         {
             "invalid_credentials": with_a_wrong_password,
+            "second_factor_required": without_the_second_factor,
+            "second_factor_invalid": with_a_wrong_code,
             "origin_refused": browser_of_another_site(back_again),
         },
         others="all",
@@ -340,4 +342,4 @@ HEALTH_ROWS = {
     "health_ready": Row(fixed("/health/ready"), {"unavailable": while_draining}),
 }
 
-ROWS: dict[str, Row] = {**AUTH, **WORKOUTS, **SYNC, **HEALTH_ROWS}
+ROWS: dict[str, Row] = {**AUTH, **ACCOUNTS, **WORKOUTS, **SYNC, **HEALTH_ROWS}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import inspect, text
 
 from fitai.http.users.leaving import ERASE_ACCOUNT, GRACE_MS
+from tests.gateways.conftest import Wire
 
 DAYS = GRACE_MS / 86_400_000
 
@@ -142,3 +145,42 @@ async def test_nobody_comes_back_while_they_are_being_erased(api, ada):
     login = {"email": ada.email, "password": ada.password, "device": {"name": "x", "platform": "x"}}
     assert (await api.call("POST", "/auth/login", login)).code == "invalid_credentials"
     assert (await back.call("POST", "/users/profile/restore")).status == 404
+
+
+async def test_the_letters_link_keeps_the_account(api, desk, ada):
+    await delete(ada)
+    path = f"/users/profile/keep?token={await desk.token('account_deletion')}"
+
+    scanned = await api.call("GET", path, Accept="text/html")
+    assert (scanned.status, (await ada.call("GET", "/users/profile")).body["delete_after"] is None) == (
+        200,
+        False,
+    )
+    pressed = await api.call("GET", f"{path}&confirm=true", Accept="text/html")
+    assert pressed.status == 200
+    assert (await ada.call("GET", "/users/profile")).body["delete_after"] is None
+    assert (await api.call("GET", path)).code == "invalid_link", "once"
+
+
+async def test_sockets_that_are_open_while_their_person_is_erased_are_closed(api, desk, ada):
+    await delete(ada)
+    api.clock.advance(days=DAYS - 0.001)
+    back = await api.login(ada)
+    server: Any = SimpleNamespace(port=api.client.port, clock=api.clock, tokens=api.tokens)
+    wire = Wire(server, ada.id, back.device)
+    await wire.connect(token=back.token)
+    op = wire.op("workout.create", str(uuid.uuid4()), {"title": "Legs"})
+    assert (await wire.push(op))["ok"]
+
+    api.clock.advance(days=0.001)
+    await desk.work()
+    late = await wire.push(wire.op("workout.create", str(uuid.uuid4()), {"title": "Arms"}))
+    await api.hosts.look()
+    bye = await wire.event("bye")
+    await wire.close()
+
+    assert not late["ok"], "nothing is written any more"
+    assert bye["code"] in ("revoked", "overload")
+    async with api.db.read() as session:
+        left = (await session.execute(text("SELECT count(*) FROM records"))).scalar_one()
+    assert left == 0
