@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fitai.app.command_jobs import jobs, mail
+from fitai.app.command_users import users
 from fitai.app.failures import Refused, shown_url, told
 from fitai.app.settings import Settings, load_settings
 
@@ -33,8 +35,11 @@ class Codec(Enum):
     MSGPACK = "msgpack"
 
 
-users = typer.Typer(no_args_is_help=True, help="Accounts.")
 app.add_typer(users, name="user")
+app.add_typer(jobs, name="jobs")
+app.add_typer(mail, name="mail")
+signing_keys = typer.Typer(no_args_is_help=True, help="Keys that sign access tokens.")
+app.add_typer(signing_keys, name="keys")
 
 # The commands import what they need themselves: `fitai --help` should not wait for a web server's modules.
 
@@ -77,6 +82,20 @@ def serve(
         from fitai.app import serve as server
 
         raise typer.Exit(server.serve(settings, announce=announce, say=_say))
+
+
+@app.command()
+def worker(
+    announce: Annotated[
+        Path | None, typer.Option(help="File to write {pid} to, as JSON, when it is at work.")
+    ] = None,
+) -> None:
+    """Run jobs (letters, erasures, sweeps) in a process of its own, beside those that serve."""
+    with told():
+        settings = load_settings()
+        from fitai.app import worker as process
+
+        process.work(settings, announce=announce, say=_say)
 
 
 @app.command()
@@ -212,37 +231,44 @@ def rebuild() -> None:
         asyncio.run(work(load_settings()))
 
 
-@users.command("create")
-def create_user(
-    email: Annotated[str, typer.Argument(help="The address to sign in with.")],
-    name: Annotated[str | None, typer.Option(help="What to call the person.")] = None,
-    password: Annotated[
-        str | None, typer.Option(help="Without it you are asked (or it is read from stdin).")
-    ] = None,
-) -> None:
-    """Make an account."""
+@signing_keys.command("list")
+def list_keys() -> None:
+    """Show the keys, and what each is good for."""
 
-    async def work(settings: Settings, password: str) -> str:
-        from fitai.app.accounts import create_user
-        from fitai.app.runtime import now_ms
+    async def work(settings: Settings) -> None:
+        from fitai.app.keys import described
+        from fitai.app.runtime import key_keeper, now_ms
         from fitai.app.stores import open_database
 
-        async with open_database(settings, migrate=settings.migrate) as db:
-            return (await create_user(db, email, password, name, now_ms)).id
+        async with open_database(settings, migrate=False) as db:
+            keeper = key_keeper(settings, db)
+            await keeper.read()
+        for line in described(keeper.ring, now_ms()):
+            _say(line)
 
     with told():
-        settings = load_settings()
-        made = asyncio.run(work(settings, _asked_password() if password is None else password))
-        _say(f"Made {email} (user {made}).")
+        asyncio.run(work(load_settings()))
 
 
-def _asked_password() -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    line = sys.stdin.readline().rstrip("\r\n")
-    if not line:
-        raise Refused("Give a password with --password, or on stdin.")
-    return line
+@signing_keys.command("rotate")
+def rotate_keys(
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Sign with it at once, and honour no other: after a key was stolen."),
+    ] = False,
+) -> None:
+    """Make the next key. It is published now and signs in ten minutes; running servers see to that."""
+
+    async def work(settings: Settings) -> str:
+        from fitai.app.keys import rotate
+        from fitai.app.runtime import key_keeper, now_ms
+        from fitai.app.stores import open_database
+
+        async with open_database(settings, migrate=False) as db:
+            return await rotate(key_keeper(settings, db), now_ms, at_once=now)
+
+    with told():
+        _say(asyncio.run(work(load_settings())))
 
 
 def _say(line: str) -> None:

@@ -58,12 +58,25 @@ class Limits(BaseModel):
     ops_per_day: Count = _rate(100_000, "Ops of one user per day.")
     events_per_second: Count = _rate(100, "Socket events of one connection per second, in the long run.")
     events_burst: Count = _rate(500, "Socket events that one connection may send at once after a silence.")
+    requests_per_minute: Count = _rate(
+        1_200, "REST requests of one account per minute, where no other rate of REST is meant."
+    )
+    auth_per_minute: Count = _rate(20, "Requests of one account per minute to sign in and the like.")
+    mail_per_hour: Count = _rate(10, "Requests of one account per hour that send a mail.")
+    heavy_per_minute: Count = _rate(20, "Requests of one account per minute that cost the server much.")
     connects_per_minute: Count = _rate(3_000, "New connections from one address per minute.")
     user_connections: Count = _rate(64, "Open connections of one user.")
     device_connections: Count = _rate(8, "Open connections of one device.")
 
+    address_people: Count = Field(
+        10, description="Accounts' worth of REST requests that may come from one address (of IPv6: a /64)."
+    )
     telemetry_per_second: Count = Field(
         4, description="Telemetry events per second to one receiver; the newest value wins."
+    )
+    keep_alive_seconds: Seconds = Field(
+        75,
+        description="How long an HTTP connection without a request is kept; longer than a load balancer does.",
     )
     auth_seconds: Seconds = Field(10, description="Time that a new connection has to authenticate.")
     expiry_warning_seconds: Seconds = Field(

@@ -23,6 +23,7 @@ _TALKATIVE = (
     "fitai.live",
     "fitai.persistence.engines",  # SQLAlchemy's pool, by the name of our class
     "sqlalchemy",
+    "taskiq",
 )
 
 _SHARED: list[structlog.typing.Processor] = [

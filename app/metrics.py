@@ -46,7 +46,7 @@ class Siblings:
 class Meters:
     """All meters of a node."""
 
-    def __init__(self, node: NodeMeters, siblings: Siblings | None = None) -> None:
+    def __init__(self, node: Collector, siblings: Siblings | None = None) -> None:
         self._node = node
         self._siblings = siblings
 

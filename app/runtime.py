@@ -6,44 +6,48 @@ other, and closed in the opposite one.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import structlog
 from aiohttp import web
 
+from fitai.app.jobs import open_worker
 from fitai.app.metrics import Meters, Siblings
 from fitai.app.settings import Settings
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.redis import RedisBus, Stats
-from fitai.gateways.bus.redis_rate import RedisRate
+from fitai.gateways.bus.redis_counts import RedisCounts
+from fitai.gateways.counts import Counts, MemoryCounts
+from fitai.gateways.jobs.worker import Worker
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
 from fitai.gateways.meters import NodeMeters
+from fitai.gateways.origins import origins
 from fitai.gateways.pulse import Pulse
-from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
-from fitai.http.auth.tokens import AccessTokens, enrolled_in
+from fitai.http.auth.authority import Authority
+from fitai.http.auth.keeper import KeyKeeper
+from fitai.http.auth.tokens import AccessTokens
+from fitai.http.limits.rates import Rates
 from fitai.persistence.append import Appender
-from fitai.persistence.database import Database, Unavailable
-from fitai.persistence.idempotency import Idempotency
-from fitai.persistence.tokens import Tokens
+from fitai.persistence.database import Database
+from fitai.persistence.sealed import Seal
 from fitai.sync.wire import WireLimits
 
 _log = structlog.get_logger(__name__)
 
 VERSION = version("fitai")
 
-HOUSEKEEPING_S = 3600.0
-TOKENS_KEPT_MS = 7 * 86_400_000  # after their end, so that a late reuse is still recognised
-KEYS_KEPT_MS = 2 * 86_400_000  # an Idempotency-Key is honoured for at least a day
+DAY_MS = 86_400_000
+TOTP = "totp"  # the purpose that the secrets of second factors are sealed for
+JOBS_SHARE = 0.2  # of drain_seconds: for jobs to end, after sockets and requests have
 
 
 def now_ms() -> int:
@@ -60,6 +64,7 @@ class Node:
     hosts: Hosts
     live: LiveServer
     meters: Meters
+    jobs: Worker
     app: web.Application
 
 
@@ -80,22 +85,24 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         await (db.migrate() if settings.migrate else db.check())
         limits = live_limits(settings)
         bus = open_bus(settings)
+        jobs = open_worker(settings, db, now_ms)
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
-        life_ms = int(settings.access_token_seconds * 1000)
-        tokens = AccessTokens(settings.signing_key, enrolled_in(db), now_ms, life_ms=life_ms)
-        shared_rate = open_shared_rate(settings)
+        keeper = key_keeper(settings, db)
+        tokens = AccessTokens(keeper, now_ms, life_ms=access_ms(settings))
+        counts = open_counts(settings)
+        await keeper.start()
         await bus.start()
         await appender.start()
         await hosts.start()
         live = LiveServer(
             hosts,
-            tokens,
+            Authority(tokens, db, now_ms),
             limits=limits,
             now_ms=now_ms,
             polling=settings.polling_allowed,
-            origins="*" if "*" in settings.allowed_origins else list(settings.allowed_origins),
-            shared_rate=shared_rate,
+            origins=origins(settings.allowed_origins, settings.public_url),
+            counts=counts if isinstance(counts, RedisCounts) else None,
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
         meters = Meters(NodeMeters(lambda: live.queues, hosts.counts, stats), siblings)
@@ -106,15 +113,21 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
                 hosts=hosts,
                 bus=bus,
                 tokens=tokens,
+                seal=Seal(settings.signing_key, TOTP),
+                public_keys=lambda: keeper.ring.published(now_ms()),
                 now_ms=now_ms,
                 version=VERSION,
                 asyncapi=asyncapi(VERSION),
                 refresh_lifetime_s=int(settings.refresh_token_seconds),
                 devices_per_user=settings.limits.user_devices,
+                grace_ms=int(settings.account_grace_days * DAY_MS),
                 public_url=settings.public_url,
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
                 body_bytes=settings.limits.push_bytes,
+                answer_s=settings.http_seconds,
+                counts=counts,
+                rates=rates(settings),
                 report=meters.report,
                 metrics_token=None if token is None else token.get_secret_value(),
             )
@@ -122,19 +135,18 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         live.attach(app)
         pulse = Pulse(bus)
         pulse.start()
-        closing = asyncio.Event()
-        keeper = spawn("app.housekeeping", _housekeeping(db, closing))
+        await jobs.start()
         try:
-            yield Node(settings, db, hosts, live, meters, app)
+            yield Node(settings, db, hosts, live, meters, jobs, app)
         finally:
-            closing.set()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await jobs.close(settings.limits.drain_seconds * JOBS_SHARE)
             await pulse.close()
             await hosts.close()
             await appender.close()
             await bus.close()
-            if shared_rate is not None:
-                await shared_rate.close()
+            await keeper.close()
+            if isinstance(counts, RedisCounts):
+                await counts.close()
     finally:
         await db.close()
 
@@ -149,25 +161,37 @@ def open_bus(settings: Settings) -> Bus:
     return bus
 
 
-def open_shared_rate(settings: Settings) -> RedisRate | None:
-    """What counts new connections over all nodes, where there are several and they are counted at all."""
-    if settings.redis_url is None or not settings.rates:
+def open_counts(settings: Settings) -> Counts | None:
+    """Where rates and failed sign-ins are counted: Redis, when there is one; nowhere if rates are lifted."""
+    if not settings.rates:
         return None
-    per_min = settings.limits.connects_per_minute
-    return RedisRate(settings.redis_url, prefix=settings.redis_prefix, per_min=per_min)
+    memory = MemoryCounts(now_ms)
+    if settings.redis_url is None:
+        return memory
+    return RedisCounts(settings.redis_url, prefix=settings.redis_prefix, alone=memory)
 
 
-async def _housekeeping(db: Database, closing: asyncio.Event) -> None:
-    """Forget, now and then, what nobody can use any more."""
-    while not closing.is_set():
-        try:
-            async with db.write() as session:
-                await Tokens(session).sweep(now_ms() - TOKENS_KEPT_MS)
-                await Idempotency(session).sweep(now_ms() - KEYS_KEPT_MS)
-        except Unavailable:
-            _log.warning("housekeeping_postponed")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(closing.wait(), HOUSEKEEPING_S)
+def rates(settings: Settings) -> Rates:
+    """The rates of routes as the settings have them."""
+    limits = settings.limits
+    return Rates(
+        default_per_minute=limits.requests_per_minute,
+        auth_per_minute=limits.auth_per_minute,
+        mail_per_hour=limits.mail_per_hour,
+        heavy_per_minute=limits.heavy_per_minute,
+        people=limits.address_people,
+    )
+
+
+def access_ms(settings: Settings) -> int:
+    """Life of an access token, ms."""
+    return int(settings.access_token_seconds * 1000)
+
+
+def key_keeper(settings: Settings, db: Database) -> KeyKeeper:
+    """What keeps the keys of access tokens, as the settings have it."""
+    age_ms = int(settings.signing_key_days * 86_400_000)
+    return KeyKeeper(db, settings.signing_key, now_ms, life_ms=access_ms(settings), age_ms=age_ms)
 
 
 def live_limits(settings: Settings) -> LiveLimits:

@@ -32,7 +32,7 @@ from fitai.app.limits import Limits
 from fitai.app.listen import BACKLOG, Listeners, bound
 from fitai.app.runtime import VERSION, Node, now_ms, open_node
 from fitai.app.settings import Settings, warnings
-from fitai.http import app as rest
+from fitai.http.connections import Runner
 from fitai.http.health import HEALTH
 from fitai.http.metrics import open_application
 
@@ -108,15 +108,15 @@ async def answering(
     async with AsyncExitStack() as stack:
         # Last to go, so that the end can be measured too.
         if own_meters is not None:
-            runner = await _running(stack, web.AppRunner(open_application(node.meters.own), access_log=None))
+            runner = await _running(stack, Runner(open_application(node.meters.own)))
             await web.UnixSite(runner, str(own_meters)).start()
         if listeners.metrics:
-            runner = await _running(
-                stack, web.AppRunner(open_application(node.meters.report), access_log=None)
-            )
+            runner = await _running(stack, Runner(open_application(node.meters.report)))
             await _listen(runner, listeners.metrics)
-        patience_s = node.settings.limits.drain_seconds * REQUEST_SHARE
-        runner = await _running(stack, rest.runner(node.app, access_log=None, shutdown_timeout=patience_s))
+        limits = node.settings.limits
+        patience_s = limits.drain_seconds * REQUEST_SHARE
+        main = Runner(node.app, idle_s=limits.keep_alive_seconds, shutdown_timeout=patience_s)
+        runner = await _running(stack, main)
         await _listen(runner, listeners.main)
         yield runner
 
@@ -137,6 +137,7 @@ async def drain(node: Node, runner: web.AppRunner, limits: Limits) -> None:
     _log.info("draining", connections=len(node.live.connections))
     node.app[HEALTH].draining = True
     await asyncio.sleep(limits.drain_notice_seconds)
+    node.jobs.stop()
     for site in list(runner.sites):
         await site.stop()
     await node.live.drain(RETURN_MS, limits.drain_seconds * GOODBYE_SHARE)

@@ -16,6 +16,7 @@ from sqlalchemy import delete, insert, select
 from fitai.app.failures import Refused
 from fitai.bench import profiles
 from fitai.bench.plan import Pass, Person
+from fitai.http.auth.keeper import KeyKeeper
 from fitai.http.auth.tokens import AccessTokens
 from fitai.persistence.database import Database
 from fitai.persistence.models import Device, RecordRow, Stream, User
@@ -52,6 +53,8 @@ class InDatabase:
         ids = [str(uuid.uuid4()) for _ in range(users)]
         async with self._database() as db:
             await db.migrate()
+            keys = KeyKeeper(db, self._secret, lambda: now, life_ms=self._life_ms)
+            await keys.tend()
             for start in range(0, users, CHUNK):
                 part = list(enumerate(ids))[start : start + CHUNK]
                 async with db.write() as session:
@@ -62,7 +65,7 @@ class InDatabase:
                     for at in range(1, devices + 1):
                         await session.execute(insert(Device), [_device(id_, at, now) for _, id_ in part])
                 self._made += [id_ for _, id_ in part]
-        tokens = AccessTokens(self._secret, _nobody_asks, lambda: now, life_ms=self._life_ms)
+        tokens = AccessTokens(keys, lambda: now, life_ms=self._life_ms)
         return [
             Person(
                 number,
@@ -94,10 +97,6 @@ class InDatabase:
             yield db
         finally:
             await db.close()
-
-
-async def _nobody_asks(user: str, device: int) -> bool:
-    return True
 
 
 def _user(id_: str, name: str, devices: int, now: int) -> dict[str, Any]:

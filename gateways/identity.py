@@ -15,13 +15,14 @@ class Identity:
     """A verified caller: the user, the enrolled device, and until when (Unix ms) the proof holds.
 
     `scopes` are what a personal token may do (`workouts:read`…); None is a person on a device of theirs, who
-    may do everything.
+    may do everything. `sign_in` is the sign-in that the proof is of, None when it names none.
     """
 
     user: str
     device: int
     expires_at: int
     scopes: frozenset[str] | None = None
+    sign_in: str | None = None
 
     def may(self, scope: str | None) -> bool:
         """Whether this caller may use what asks for `scope`; None is for people only."""
@@ -38,10 +39,14 @@ class NotAuthenticated(Exception):
 
 
 class Authenticator(Protocol):
-    """Turns an access token into an identity."""
+    """Turns an access token or a personal token into an identity. Each raises NotAuthenticated, and
+    Unavailable when the database had to be asked and is away."""
 
-    def read(self, token: str) -> Identity:
-        """Verify the token alone, not whether its device is still enrolled; raises NotAuthenticated."""
+    async def read(self, token: str) -> Identity:
+        """Verify the token alone, not whether it may still be used."""
+
+    async def confirm(self, identity: Identity) -> None:
+        """That the device of who was read is still enrolled, and the sign-in has not ended."""
 
     async def authenticate(self, token: str) -> Identity:
-        """Verify the token and that its device is still enrolled; raises NotAuthenticated."""
+        """Read and confirm."""

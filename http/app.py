@@ -15,22 +15,49 @@ from aiohttp import web
 
 from fitai.gateways import meters
 from fitai.gateways.bus.contract import Bus
-from fitai.gateways.identity import Authenticator
+from fitai.gateways.counts import Counts
 from fitai.gateways.live.hosts import Hosts
-from fitai.http import boundary, cors, docs, frame, health, metrics, openapi, proxies
+from fitai.gateways.origins import origins
+from fitai.http import (
+    boundary,
+    cors,
+    docs,
+    error_page,
+    frame,
+    headers,
+    health,
+    metrics,
+    openapi,
+    proxies,
+    reading,
+)
+from fitai.http.auth import browser, jwks
 from fitai.http.auth import routes as auth
+from fitai.http.auth.authority import Authority
+from fitai.http.auth.confirmation import Confirmation
+from fitai.http.auth.devices import DeviceService
+from fitai.http.auth.door import DEVICES_PER_USER, REFRESH_S, Door
 from fitai.http.auth.passwords import Passwords
-from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
+from fitai.http.auth.personal import PersonalTokenService
+from fitai.http.auth.recovery import Recovery
+from fitai.http.auth.second_factor import SecondFactorCheck
+from fitai.http.auth.sign_in import SignInService
 from fitai.http.auth.tokens import AccessTokens
 from fitai.http.health import Check, Health
+from fitai.http.limits.rates import Limiter, Rates
 from fitai.http.sync import routes as sync
 from fitai.http.sync.service import SyncService
 from fitai.http.sync.snapshot import SnapshotService
+from fitai.http.users import routes as users
+from fitai.http.users.credentials import Credentials, SecondFactorService
+from fitai.http.users.leaving import GRACE_MS, Leaving
+from fitai.http.users.profile import ProfileService
 from fitai.http.workouts import routes as workouts
 from fitai.http.workouts.service import WorkoutService
 from fitai.http.workouts.share import ShareService
 from fitai.persistence.database import Database
 from fitai.persistence.readiness import commits
+from fitai.persistence.sealed import Seal
 
 PROBE_S = 1.5  # the longest that a probe over the bus may take
 
@@ -44,6 +71,7 @@ write takes an `Idempotency-Key`. The live surface is described at `/docs/live`.
 
 TAGS = (
     ("auth", "Who you are, and which devices speak for you."),
+    ("users", "The person: profile, password and address, second factor, what happened to the account."),
     ("workouts", "Workouts and what is in them."),
     ("sync", "What a device does over its socket, for those that have none."),
     ("sharing", "Links that show chosen fields of a workout to whoever has them."),
@@ -52,6 +80,8 @@ TAGS = (
 
 ROUTES: Sequence[frame.Route] = (
     *auth.routes.declared,
+    *users.routes.declared,
+    *jwks.routes.declared,
     *workouts.sharing.declared,
     *workouts.routes.declared,
     *sync.routes.declared,
@@ -59,23 +89,34 @@ ROUTES: Sequence[frame.Route] = (
 )
 
 
+SCOPES = frozenset(route.scope for route in ROUTES if route.scope is not None)
+"""What a personal token may be for: what routes ask for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """What the REST surface needs.
 
     db, hosts, bus      open, and closed by whoever opened them
-    tokens              issues access tokens (and honours them, unless `authenticator` is given)
+    tokens              issues and reads access tokens
+    public_keys         the JWKs that they can be verified with
+    seal                seals the secrets of second factors
     now_ms              the clock, Unix ms
     version             the server's
     asyncapi            the live surface's document, for /asyncapi.json and /docs/live
     passwords           how passwords are hashed; argon2id with strong parameters unless given
     refresh_lifetime_s  life of a refresh token from its last use, seconds
     devices_per_user    live devices of one user; beyond them the longest unused is retired
-    public_url          what share links begin with, such as https://fit.example.com; empty: a path
+    grace_ms            how long an account that its person deletes can be restored
+    public_url          what share links begin with, such as https://fit.example.com; empty: a path. With
+                        https, browsers are told to come by TLS only
     allowed_origins     other origins whose pages may call; "*" for all
     trusted_proxies     whose X-Forwarded-For is believed
     body_bytes          the largest request body, after decompression
     body_s              the longest that a request's body may take to arrive
+    answer_s            the longest that a request may be worked on
+    counts              where calls and failed sign-ins are counted; None: nowhere, nothing is refused
+    rates               how often a route may be called
     report              what /metrics answers to who knows `metrics_token`; without both there is no such path
     checks              more readiness checks, by name; `database` and `bus` may be replaced
     """
@@ -84,39 +125,43 @@ class Deps:
     hosts: Hosts
     bus: Bus
     tokens: AccessTokens
+    public_keys: Callable[[], list[dict[str, Any]]]
+    seal: Seal
     now_ms: Callable[[], int]
     version: str
     asyncapi: dict[str, Any]
-    authenticator: Authenticator | None = None
     passwords: Passwords | None = None
     refresh_lifetime_s: int = REFRESH_S
     devices_per_user: int = DEVICES_PER_USER
+    grace_ms: int = GRACE_MS
     public_url: str = ""
     allowed_origins: Sequence[str] = ()
     trusted_proxies: Sequence[proxies.Network] = ()
-    body_bytes: int = frame.BODY_BYTES
-    body_s: float = frame.BODY_S
+    body_bytes: int = reading.BODY_BYTES
+    body_s: float = reading.BODY_S
+    answer_s: float = frame.ANSWER_S
+    counts: Counts | None = None
+    rates: Rates = field(default_factory=Rates)
     report: metrics.Report | None = None
     metrics_token: str | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 
-def runner(app: web.Application, **options: Any) -> web.AppRunner:
-    """What the application runs on. Compressed bodies reach it as they are sent (see `media`)."""
-    return web.AppRunner(app, auto_decompress=False, **options)
-
-
 def build_app(deps: Deps) -> web.Application:
-    """The application with every route, as written and with `/v1` in front."""
+    """The application with every route, as written and with `/v1` in front. It runs on
+    `connections.Runner`."""
     app = web.Application(client_max_size=deps.body_bytes)
     boundary.install(app)
     proxies.install(app, deps.trusted_proxies)
-    cors.install(app, deps.allowed_origins)
+    headers.install(app, public_url=deps.public_url)
+    cors.install(app, origins(deps.allowed_origins, deps.public_url))
     _provide(app, deps)
     frame.install(app, ROUTES)
     if deps.report is not None and deps.metrics_token is not None:
         metrics.install(app, deps.report, deps.metrics_token)
-    docs.install(app, openapi=openapi_document(deps.version), asyncapi=deps.asyncapi)
+    docs.install(
+        app, openapi=openapi_document(deps.version), asyncapi=deps.asyncapi, errors=error_page.render(ROUTES)
+    )
     return app
 
 
@@ -128,17 +173,16 @@ def openapi_document(version: str) -> dict[str, Any]:
 def _provide(app: web.Application, deps: Deps) -> None:
     passwords = deps.passwords or Passwords()
     service = WorkoutService(deps.db, deps.hosts, deps.now_ms)
-    app[frame.AUTHENTICATOR] = deps.authenticator or deps.tokens
-    app[frame.BODY_SECONDS] = deps.body_s
-    app[auth.AUTH] = AuthService(
-        deps.db,
-        deps.bus,
-        passwords,
-        deps.tokens,
-        deps.now_ms,
-        refresh_lifetime_s=deps.refresh_lifetime_s,
-        devices_per_user=deps.devices_per_user,
-    )
+    app[boundary.SITE] = deps.public_url
+    app[frame.AUTHENTICATOR] = Authority(deps.tokens, deps.db, deps.now_ms)
+    app[jwks.JWKS] = deps.public_keys
+    app[browser.ORIGINS] = origins(deps.allowed_origins, deps.public_url)
+    app[browser.LIFETIME_S] = deps.refresh_lifetime_s
+    app[reading.BODY_SECONDS] = deps.body_s
+    app[frame.ANSWER_SECONDS] = deps.answer_s
+    if deps.counts is not None:
+        app[frame.LIMITER] = Limiter(deps.counts, deps.rates)
+    _provide_identity(app, deps, passwords)
     app[workouts.WORKOUTS] = service
     app[workouts.SHARES] = ShareService(deps.db, deps.hosts, service, deps.now_ms, deps.public_url)
     app[sync.SYNC] = SyncService(deps.db, deps.hosts, deps.now_ms)
@@ -146,6 +190,27 @@ def _provide(app: web.Application, deps: Deps) -> None:
     app[health.HEALTH] = Health(deps.version, {**_checks(deps), **deps.checks})
     app.cleanup_ctx.append(_closing(passwords))
     app.on_cleanup.append(lambda app: app[health.HEALTH].close())
+
+
+def _provide_identity(app: web.Application, deps: Deps, passwords: Passwords) -> None:
+    db, now_ms = deps.db, deps.now_ms
+    door = Door(
+        deps.bus,
+        deps.tokens,
+        now_ms,
+        refresh_lifetime_s=deps.refresh_lifetime_s,
+        devices_per_user=deps.devices_per_user,
+    )
+    factor = SecondFactorCheck(deps.seal)
+    confirmation = Confirmation(db, passwords, factor, now_ms)
+    app[auth.SIGN_IN] = SignInService(db, passwords, door, factor, now_ms, deps.counts)
+    app[auth.RECOVERY] = Recovery(db, passwords, door, now_ms)
+    app[auth.TOKENS] = PersonalTokenService(db, confirmation, door, now_ms, SCOPES)
+    app[auth.DEVICES] = DeviceService(db, door, now_ms)
+    app[users.PROFILES] = ProfileService(db, now_ms)
+    app[users.CREDENTIALS] = Credentials(confirmation, passwords, door, now_ms)
+    app[users.SECOND_FACTOR] = SecondFactorService(db, confirmation, factor, now_ms)
+    app[users.LEAVING] = Leaving(db, confirmation, door, now_ms, grace_ms=deps.grace_ms)
 
 
 def _checks(deps: Deps) -> dict[str, Check]:

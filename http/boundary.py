@@ -23,13 +23,11 @@ _log = structlog.get_logger(__name__)
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("fitai_request_id", str)
+SITE: web.AppKey[str] = web.AppKey("fitai_site", str)
+"""What links to this server begin with, such as https://fit.example.com; absent: they are paths."""
 
-# Nothing is sniffed, framed or told to other sites; pages that need more say so themselves.
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+EXTRA: web.RequestKey[dict[str, str]] = web.RequestKey("fitai_extra_headers", dict)
+"""What the answer to a request is to carry besides, whichever it will be."""
 
 
 def install(app: web.Application) -> None:
@@ -42,6 +40,7 @@ def install(app: web.Application) -> None:
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Serve one request inside its log context; whatever it raises becomes a response."""
     request[REQUEST_ID] = request_id(request)
+    request[EXTRA] = {}
     started = time.perf_counter()
     with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
         response = await _answered(request, handler)
@@ -85,7 +84,7 @@ def _problem(request: web.Request, error: Exception) -> web.Response:
         # The traceback is ours alone; the caller gets the request id to tell us.
         _log.exception("request_failed", method=request.method, path=_template(request))
         problem = Problem("internal")
-    return problem.response(request[REQUEST_ID])
+    return problem.response(request[REQUEST_ID], request.app.get(SITE, ""))
 
 
 def _template(request: web.Request) -> str:
@@ -95,5 +94,5 @@ def _template(request: web.Request) -> str:
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id(request)
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in request.get(EXTRA, {}).items():
         response.headers.setdefault(name, value)

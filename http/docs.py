@@ -2,6 +2,7 @@
 
     /openapi.json   the REST surface          /docs        Swagger UI over it
     /asyncapi.json  the live surface          /docs/live   one readable page
+                                              /docs/errors every code of an error
 
 The pages need nothing from other hosts: Swagger UI's files come from the installed `swagger-ui-py`, and a
 content policy that allows this origin alone holds every page to it. The live page is rendered once, at the
@@ -22,11 +23,14 @@ from fitai.http import live_page
 
 Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Swagger UI sets styles from its script and draws its icons from data URLs.
-_CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# Swagger UI draws its icons from data URLs. What it styles from its script needs no permission: only styles
+# in the text of a page do.
+_SHUT = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_REST_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    f"connect-src 'self'; {_SHUT}"
 )
+_LIVE_POLICY = f"default-src 'none'; style-src 'self'; {_SHUT}"
 
 # Of the package's folder only what the page asks for; it holds an editor of many megabytes besides.
 _ASSETS = {
@@ -38,15 +42,17 @@ _ASSETS = {
 _PAGES = Path(__file__).parent / "pages"
 
 
-def install(app: web.Application, *, openapi: dict[str, Any], asyncapi: dict[str, Any]) -> None:
-    """Serve the documents and their pages, as written and with `/v1` in front."""
+def install(app: web.Application, *, openapi: dict[str, Any], asyncapi: dict[str, Any], errors: str) -> None:
+    """Serve the documents and their pages, as written and with `/v1` in front; `errors` is a page."""
     # The pages link by relative paths only, so one rendering serves both prefixes, and any proxy's.
-    live = live_page.render(asyncapi, document="../asyncapi.json").encode()
+    live = live_page.render(asyncapi, document="../asyncapi.json", style="ui/live.css").encode()
     pages = {
         "/openapi.json": _fixed(orjson.dumps(openapi), "application/json"),
         "/asyncapi.json": _fixed(orjson.dumps(asyncapi), "application/json"),
-        "/docs": _fixed((_PAGES / "rest.html").read_bytes(), "text/html", _CONTENT_POLICY),
-        "/docs/live": _fixed(live, "text/html", live_page.CONTENT_POLICY),
+        "/docs": _fixed((_PAGES / "rest.html").read_bytes(), "text/html", _REST_POLICY),
+        "/docs/live": _fixed(live, "text/html", _LIVE_POLICY),
+        "/docs/errors": _fixed(errors.encode(), "text/html", _LIVE_POLICY),
+        "/docs/ui/live.css": _fixed((_PAGES / "live.css").read_bytes(), "text/css"),
         "/docs/ui/initializer.js": _fixed((_PAGES / "initializer.js").read_bytes(), "text/javascript"),
     }
     folder = swagger_folder()

@@ -42,24 +42,28 @@ from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
-from fitai.http import conditional, media
-from fitai.http.problems import CATALOGUE, FieldError, Problem, invalid, not_found, translate
+from fitai.gateways.identity import Authenticator, Identity
+from fitai.http import conditional, media, reading
+from fitai.http.boundary import EXTRA
+from fitai.http.deprecation import Deprecated
+from fitai.http.limits.rates import CLASSES, Limiter
+from fitai.http.problems import CATALOGUE, Problem, forbidden, translate
 
-BODY_BYTES = 1024 * 1024  # the largest request body, after decompression, unless set otherwise
-WIRE_BYTES = 1024 * 1024  # the same for a `wire` route
-BODY_S = 15.0  # the longest that a body may take to arrive
+WIRE_BYTES = 1024 * 1024  # the largest body of a `wire` route
+ANSWER_S = 30.0  # the longest that a request may be worked on, unless set otherwise
 
 AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("fitai_authenticator", Authenticator)
-BODY_SECONDS: web.AppKey[float] = web.AppKey("fitai_body_seconds", float)
+LIMITER: web.AppKey[Limiter] = web.AppKey("fitai_limiter", Limiter)
+ANSWER_SECONDS: web.AppKey[float] = web.AppKey("fitai_answer_seconds", float)
 
 Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
+T = TypeVar("T")
 
 _TAKES = ("request", "caller", "path", "query", "body", "payload", "if_match", "key")
-_JSON = re.compile(r"application/(?:[!#$&^_.+\w-]+\+)?json", re.ASCII | re.IGNORECASE)
+_SCOPE = re.compile(r"[a-z]+:(?:read|write)")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -107,7 +111,8 @@ class Route:
     wire: bool
     also: tuple[str, ...]
     scope: str | None
-    limit: str
+    limit: str | None
+    deprecated: Deprecated | None
 
     @property
     def name(self) -> str:
@@ -115,25 +120,45 @@ class Route:
         return self.handler.__name__
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request: authenticate, read, validate, call, encode. Raises what `problems` knows."""
+        """Answer one request: admit, read, validate, call, encode. Raises what `problems` knows.
+
+        Work that takes too long is called off: what it was writing is stored whole or not at all.
+        """
+        if self.deprecated is not None:
+            request[EXTRA].update(self.deprecated.headers())
         try:
-            arguments = await self._arguments(request)
-            return self._response(request, await self.handler(request, **arguments))
+            caller = await _in_time(request, self._admitted(request))
+            arguments = await self._arguments(request, caller)
+            return self._response(request, await _in_time(request, self.handler(request, **arguments)))
         except Exception as error:
             problem = translate(error) if self.wire else None
             if problem is None:
                 raise
             raise problem.as_answer() from error
 
-    async def _arguments(self, request: web.Request) -> dict[str, Any]:
-        """The handler's arguments. The caller comes first: strangers learn nothing from validation."""
+    async def _admitted(self, request: web.Request) -> Identity | None:
+        """The caller, when it may call this now; None for one that has no token and needs none."""
+        limiter = None if self.limit is None else request.app.get(LIMITER)
+        if limiter is not None and self.limit is not None:
+            await limiter.from_address(request, self.limit)
+        if "caller" not in self.takes or (self.caller_optional and "Authorization" not in request.headers):
+            return None
+        caller = await request.app[AUTHENTICATOR].authenticate(reading.bearer(request))
+        if not caller.may(self.scope):
+            raise forbidden(self.scope)
+        if limiter is not None and self.limit is not None:
+            await limiter.by_account(request, self.limit, caller.user)
+        return caller
+
+    async def _arguments(self, request: web.Request, caller: Identity | None) -> dict[str, Any]:
+        """The handler's arguments. The caller came first: strangers learn nothing from validation."""
         arguments: dict[str, Any] = {}
         if "caller" in self.takes:
-            arguments["caller"] = await self._caller(request)
+            arguments["caller"] = caller
         if self.path_model is not None:
-            arguments["path"] = _named(self.path_model, request.match_info)
+            arguments["path"] = reading.named(self.path_model, request.match_info)
         if self.query_model is not None:
-            arguments["query"] = _validated(self.query_model, _flat(request), "query")
+            arguments["query"] = reading.validated(self.query_model, reading.flat_query(request), "query")
         if "if_match" in self.takes:
             arguments["if_match"] = conditional.if_match(request)
         raw = await self._body(request)
@@ -141,23 +166,18 @@ class Route:
             arguments["payload"] = (
                 media.parse_msgpack(raw)
                 if media.is_msgpack(request)
-                else parse_json(request, raw, f"{media.JSON}, {media.MSGPACK}")
+                else reading.parse_json(request, raw, f"{media.JSON}, {media.MSGPACK}")
             )
         elif self.body_model is not None:
-            arguments["body"] = _validated(self.body_model, parse_json(request, raw), "body")
+            arguments["body"] = reading.validated(self.body_model, reading.parse_json(request, raw), "body")
         if "key" in self.takes:
             arguments["key"] = conditional.idempotency_key(request, raw)
         return arguments
 
     async def _body(self, request: web.Request) -> bytes:
         if "payload" in self.takes:
-            return await read_body(request, WIRE_BYTES)
-        return await read_body(request) if self.takes & {"body", "key"} else b""
-
-    async def _caller(self, request: web.Request) -> Identity | None:
-        if self.caller_optional and "Authorization" not in request.headers:
-            return None
-        return await request.app[AUTHENTICATOR].authenticate(bearer(request))
+            return await reading.read_body(request, WIRE_BYTES)
+        return await reading.read_body(request) if "body" in self.takes else b""
 
     def _response(self, request: web.Request, answer: Any) -> web.StreamResponse:
         if isinstance(answer, web.StreamResponse):
@@ -175,9 +195,8 @@ class Route:
             return web.Response(status=status, headers=headers)
         if self.wire:
             return media.wire_response(request, reply.body, status, headers)
-        return web.Response(
-            status=status, body=encode(reply.body), content_type="application/json", headers=headers
-        )
+        # What holds tokens is never compressed beside what somebody else may have put in (BREACH).
+        return media.json_response(request, encode(reply.body), status, headers, plain=self.limit == "auth")
 
 
 class Routes:
@@ -220,13 +239,19 @@ class Routes:
         accepts: type[BaseModel] | None = None,
         also: Iterable[str] = (),
         scope: str | None = None,
-        limit: str = "default",
+        limit: str | None = "default",
+        deprecated: Deprecated | None = None,
     ) -> Callable[[H], H]:
         """Declare a route. `errors` are the codes that the handler itself may answer, `etag` says that the
-        answer carries one; those that follow from the signature (401, 404, 422…) are added. `wire` routes
-        see the module; `accepts` describes what such a handler takes as `payload`, `also` names further
-        media types of the answer. Raises TypeError for a handler that the frame cannot serve, when its module
-        is imported.
+        answer carries one; those that follow from the signature (401, 404, 422…) are added.
+
+        scope       what a personal token must have to call it; None: only people may
+        limit       its class of rates (`limits.rates`); None: it is not counted
+        deprecated  it should not be used any more
+        wire        see the module; `accepts` describes what such a handler takes as `payload`, `also` names
+                    further media types of the answer
+
+        Raises TypeError for a handler that the frame cannot serve, when its module is imported.
         """
 
         def declare(handler: H) -> H:
@@ -245,6 +270,7 @@ class Routes:
                     also=tuple(also),
                     scope=scope,
                     limit=limit,
+                    deprecated=deprecated,
                 )
             )
             return handler
@@ -274,6 +300,7 @@ def _compiled(
     unknown = set(takes) - set(_TAKES)
     if unknown or takes[:1] != ["request"]:
         raise TypeError(f"{handler.__name__} must take request, then only {', '.join(_TAKES[1:])}")
+    _check_access(handler, takes, declared["scope"], declared["limit"])
     hints = typing.get_type_hints(handler)
     models = {name: _model(handler, hints, name) for name in ("path", "query", "body")}
     parameters = set(models["path"].model_fields) if models["path"] else set()
@@ -287,7 +314,7 @@ def _compiled(
         path=path,
         summary=" ".join(summary.split()).removesuffix("."),
         description=description,
-        errors=_all_errors(frozenset(takes), errors),
+        errors=_all_errors(frozenset(takes), errors, counted=declared["limit"] is not None),
         takes=frozenset(takes),
         caller_optional=hints.get("caller") != Identity,
         path_model=models["path"],
@@ -295,6 +322,13 @@ def _compiled(
         body_model=models["body"] or accepts,
         **declared,
     )
+
+
+def _check_access(handler: Handler, takes: list[str], scope: str | None, limit: str | None) -> None:
+    if limit is not None and limit not in CLASSES:
+        raise TypeError(f"{handler.__name__}: a limit is one of {', '.join(CLASSES)}, or None")
+    if scope is not None and ("caller" not in takes or _SCOPE.fullmatch(scope) is None):
+        raise TypeError(f"{handler.__name__}: a scope is like `workouts:read`, and takes a caller")
 
 
 def _model(handler: Handler, hints: dict[str, Any], name: str) -> type[BaseModel] | None:
@@ -305,7 +339,7 @@ def _model(handler: Handler, hints: dict[str, Any], name: str) -> type[BaseModel
 
 
 _FOLLOWING: Mapping[str, tuple[str, ...]] = {
-    "caller": ("unauthorized", "token_expired", "device_revoked"),
+    "caller": ("unauthorized", "token_expired", "device_revoked", "forbidden"),
     "path": ("not_found",),
     "query": ("validation_failed",),
     "body": ("bad_request", "request_timeout", "too_large", "unsupported_media_type", "validation_failed"),
@@ -315,95 +349,28 @@ _FOLLOWING: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _all_errors(takes: frozenset[str], own: tuple[str, ...]) -> tuple[str, ...]:
-    """The handler's own codes and those that its arguments bring, in the order of the catalogue."""
+def _all_errors(takes: frozenset[str], own: tuple[str, ...], *, counted: bool) -> tuple[str, ...]:
+    """The handler's own codes and those that its declaration brings, in the order of the catalogue."""
     following = {code for name in takes for code in _FOLLOWING.get(name, ())}
+    following |= {"unavailable", "later"} if counted else set()
     unknown = set(own) - set(CATALOGUE)
     if unknown:
         raise TypeError(f"no such problem: {', '.join(sorted(unknown))}")
-    return tuple(code for code in CATALOGUE if code in following | set(own) | {"unavailable"})
+    return tuple(code for code in CATALOGUE if code in following | set(own))
 
 
-def bearer(request: web.Request) -> str:
-    """The token of `Authorization: Bearer …`; raises NotAuthenticated without one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise NotAuthenticated("unauthorized", "An access token is needed.")
-    return token.strip()
-
-
-async def read_body(request: web.Request, limit: int | None = None) -> bytes:
-    """The whole body, inflated, bounded in size (before and after) and time; raises Problem."""
-    limit = limit or request.client_max_size
-    if (request.content_length or 0) > limit:
-        raise media.too_large(limit)
-    raw = bytearray()
+async def _in_time(request: web.Request, work: Awaitable[T]) -> T:
+    """The work's result; raises Problem unavailable when it takes longer than a request may."""
+    seconds = request.app.get(ANSWER_SECONDS, ANSWER_S)
     try:
-        async with asyncio.timeout(request.app[BODY_SECONDS]):
-            while chunk := await request.content.readany():
-                raw += chunk
-                if len(raw) > limit:
-                    raise media.too_large(limit)
+        async with asyncio.timeout(seconds) as clock:
+            return await work
     except TimeoutError:
-        raise Problem("request_timeout", headers={"Connection": "close"}) from None
-    except web.RequestPayloadError as error:
-        raise Problem("bad_request", f"The body cannot be read: {error}") from None
-    return media.inflated(request, bytes(raw), limit)
-
-
-def parse_json(request: web.Request, raw: bytes, accepted: str = media.JSON) -> Any:
-    """The body as plain values, strictly by RFC 8259 (no NaN, no lone surrogate, at most 1,024 levels).
-
-    An empty body is an empty object, whatever its type. Raises bad_request, or unsupported_media_type with
-    the types that are `accepted`.
-    """
-    if not raw:
-        return {}
-    if _JSON.fullmatch(request.content_type) is None or (request.charset or "utf-8").lower() not in (
-        "utf-8",
-        "utf8",
-        "us-ascii",
-    ):
-        raise Problem("unsupported_media_type", headers={"Accept": accepted})
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Problem("bad_request", f"The body is not JSON: {error}.") from None
+        if not clock.expired():
+            raise
+        raise Problem("unavailable", f"No answer in {seconds:g} s.", headers={"Retry-After": "1"}) from None
 
 
 def encode(body: BaseModel | Mapping[str, Any]) -> bytes:
     """A model or a plain document as JSON."""
-    if isinstance(body, BaseModel):
-        body = body.model_dump(mode="json")
-    return orjson.dumps(body)
-
-
-def _flat(request: web.Request) -> dict[str, str]:
-    """The query as one value per name; raises validation_failed for a name that comes twice."""
-    query = request.query
-    twice = sorted({name for name in query if len(query.getall(name)) > 1})
-    if twice:
-        raise invalid(FieldError("query", name, "repeated", "may come once only") for name in twice)
-    return dict(query)
-
-
-def _named(model: type[BaseModel], parameters: Mapping[str, str]) -> BaseModel:
-    try:
-        return model.model_validate(dict(parameters))
-    except ValidationError:
-        raise not_found() from None
-
-
-def _validated(model: type[BaseModel], value: Any, where: str) -> BaseModel:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise invalid(_field_errors(error, where)) from None
-
-
-def _field_errors(error: ValidationError, where: str) -> list[FieldError]:
-    """pydantic's errors without its links and without the value: a password must not come back in print."""
-    return [
-        FieldError(where, ".".join(map(str, item["loc"])), item["type"], item["msg"])
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    return body.model_dump_json().encode() if isinstance(body, BaseModel) else orjson.dumps(body)

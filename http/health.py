@@ -122,7 +122,7 @@ HEALTH: web.AppKey[Health] = web.AppKey("fitai_health", Health)
 routes = Routes("health")
 
 
-@routes.get("/health", response=Summary)
+@routes.get("/health", response=Summary, limit=None)
 async def health(request: web.Request) -> Summary:
     """Sum up how the server is."""
     health = request.app[HEALTH]
@@ -137,13 +137,13 @@ async def health(request: web.Request) -> Summary:
     )
 
 
-@routes.get("/health/live", response=Liveness)
+@routes.get("/health/live", response=Liveness, limit=None)
 async def health_live(request: web.Request) -> Liveness:
     """Tell that the process answers."""
     return Liveness(status="ok")
 
 
-@routes.get("/health/ready", response=Readiness, errors=("unavailable",))
+@routes.get("/health/ready", response=Readiness, errors=("unavailable",), limit=None)
 async def health_ready(request: web.Request) -> Readiness:
     """Tell whether requests can be served.
 

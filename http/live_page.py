@@ -15,13 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 Document = Mapping[str, Any]
 
-CONTENT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
-
 _WAYS = {"send": "server → client", "receive": "client → server"}
-_DEEPEST = 8  # levels of a payload that are told; deeper ones are in the document itself
+_DEEPEST = 8  # levels of a payload that are told, and that live.css indents; the document itself has all
 
 
 class Field(NamedTuple):
@@ -47,14 +42,15 @@ class Event(NamedTuple):
     reply: str | None
 
 
-def render(asyncapi: Document, *, document: str) -> str:
-    """The page; `document` is where the AsyncAPI document itself is served."""
+def render(asyncapi: Document, *, document: str, style: str) -> str:
+    """The page; `document` is where the AsyncAPI document itself is served, `style` where live.css is."""
     info = asyncapi.get("info", {})
-    return _TEMPLATES.get_template("live.html").render(
+    return TEMPLATES.get_template("live.html").render(
         title=info.get("title", "Live"),
         version=info.get("version", ""),
         description=info.get("description", ""),
         document=document,
+        style=style,
         servers=list(_servers(asyncapi)),
         channels=list(_channels(asyncapi)),
         events=list(events(asyncapi)),
@@ -218,7 +214,7 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "pages"),
     autoescape=True,
     undefined=StrictUndefined,

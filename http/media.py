@@ -118,11 +118,34 @@ def wire_response(request: web.Request, body: Any, status: int, headers: dict[st
     kind = preferred(request.headers.getall("Accept", ()), offers) or offers[0]
     encoded: bytes = orjson.dumps(body) if kind == JSON else msgpack.packb(body)
     headers = {**headers, "Vary": "Accept, Accept-Encoding"}
+    return web.Response(
+        status=status, body=_shortened(request, encoded, headers), content_type=kind, headers=headers
+    )
+
+
+def json_response(
+    request: web.Request, encoded: bytes, status: int, headers: dict[str, str], *, plain: bool = False
+) -> web.Response:
+    """A JSON body as the client wants it, or `plain`: never compressed.
+
+    Its entity tag names the state, not the bytes, and is the same for each coding: a write must be able to
+    name it whichever way it was read, and nobody asks for ranges.
+    """
+    if not plain:
+        headers = {**headers, "Vary": "Accept-Encoding"}
+        encoded = _shortened(request, encoded, headers)
+    return web.Response(status=status, body=encoded, content_type=JSON, headers=headers)
+
+
+def _shortened(request: web.Request, encoded: bytes, headers: dict[str, str]) -> bytes:
+    """Compressed, and said so in `headers`, when the client takes that and it is worth it."""
+    if len(encoded) < COMPRESSED_FROM:
+        return encoded
     coding = preferred(request.headers.getall("Accept-Encoding", ()), ("zstd", "gzip"), silence=False)
-    if coding is not None and len(encoded) >= COMPRESSED_FROM:
-        encoded = _compressed(encoded, coding)
-        headers["Content-Encoding"] = coding
-    return web.Response(status=status, body=encoded, content_type=kind, headers=headers)
+    if coding is None:
+        return encoded
+    headers["Content-Encoding"] = coding
+    return _compressed(encoded, coding)
 
 
 def _compressed(body: bytes, coding: str) -> bytes:

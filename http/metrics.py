@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from fitai.http import headers
 from fitai.http.problems import Problem
 
 Report = Callable[[], Awaitable[bytes]]
@@ -41,6 +42,7 @@ def open_application(report: Report) -> web.Application:
         return await _answer(report)
 
     app = web.Application()
+    headers.install(app)
     app.router.add_get(PATH, metrics)
     return app
 

@@ -14,7 +14,22 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from fitai.http import media
 from fitai.http.frame import Route
-from fitai.http.problems import CATALOGUE, CONTENT_TYPE
+from fitai.http.problems import CATALOGUE, CONTENT_TYPE, type_of
+
+_SCHEMES = {
+    "access_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "What a signed-in device has: it may do all that its person may.",
+    },
+    "personal_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What a person has made for an integration. It may do what its scopes say, and nothing"
+        " that names no scope.",
+    },
+}
 
 _REF = "#/components/schemas/{model}"
 
@@ -37,7 +52,7 @@ class ProblemDocument(BaseModel):
 
     model_config = ConfigDict(extra="allow", title="Problem")
 
-    type: str = Field(examples=["urn:fitai:problem:not_found"])
+    type: str = Field(examples=[type_of("not_found")])
     title: str
     status: int
     code: str
@@ -63,9 +78,7 @@ def document(
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An access token."}
-            },
+            "securitySchemes": _SCHEMES,
             "headers": {
                 "X-Request-Id": {
                     "description": "Names this request in the server's log.",
@@ -104,14 +117,24 @@ def _operation(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     }
     if route.description:
         operation["description"] = route.description
+    if route.deprecated is not None:
+        operation["deprecated"] = True
     if "caller" in route.takes:
-        operation["security"] = [{"bearer": []}, {}] if route.caller_optional else [{"bearer": []}]
+        operation["security"] = _security(route)
     if route.body_model is not None:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in route.body_model.model_fields.values()),
             "content": _content(route, references[route.body_model, "validation"]),
         }
     return operation
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """The ways in, each of which is enough, with the scope that a personal token needs."""
+    ways: list[dict[str, list[str]]] = [{"access_token": []}]
+    if route.scope is not None:
+        ways.append({"personal_token": [route.scope]})
+    return [*ways, {}] if route.caller_optional else ways
 
 
 def _content(route: Route, schema: Any) -> dict[str, Any]:
@@ -185,9 +208,11 @@ def _responses(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     }
     if route.response_etag:
         success["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
+    if route.response is not None or route.also:
+        success["content"] = {}
     if route.response is not None:
-        schema = references[route.response, "serialization"]
-        success["content"] = _content(route, schema)
+        success["content"] |= _content(route, references[route.response, "serialization"])
+    if route.also:
         success["content"] |= {kind: {"schema": {"type": "string"}} for kind in route.also}
     responses = {str(route.status): success}
     if route.response_etag and route.method == "GET":
@@ -220,7 +245,7 @@ def _problems(route: Route, schema: dict[str, Any]) -> dict[str, Any]:
 def _example(code: str) -> dict[str, Any]:
     kind = CATALOGUE[code]
     return {
-        "type": f"urn:fitai:problem:{code}",
+        "type": type_of(code),
         "title": kind.title,
         "status": kind.status,
         "code": code,

@@ -24,10 +24,12 @@ from fitai.engine.machine import IllegalEdge
 from fitai.gateways.identity import NotAuthenticated
 from fitai.gateways.live.hosts import UnknownUser
 from fitai.gateways.live.jobs import KeyReuse, RevClash
+from fitai.persistence.cursors import BadCursor
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal
 
 CONTENT_TYPE = "application/problem+json"
+PAGE = "/docs/errors"  # where the catalogue is shown to people
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,32 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "token_expired": ProblemKind(401, "The access token has expired", "Refresh the tokens and try again."),
     "device_revoked": ProblemKind(401, "This device was revoked", "Sign in again."),
     "invalid_credentials": ProblemKind(401, "E-mail or password is wrong", "Ask the person again."),
+    "second_factor_required": ProblemKind(
+        401, "A second factor is needed", "Ask the person for a code of their app and send it as `otp`."
+    ),
+    "second_factor_invalid": ProblemKind(
+        401, "The code is wrong or was used before", "Ask the person for the next code."
+    ),
     "invalid_refresh_token": ProblemKind(401, "The refresh token is not valid", "Sign in again."),
     "refresh_token_reused": ProblemKind(
         401,
         "The refresh token was used before",
         "All tokens of this sign-in are revoked, since a copy may be in other hands. Sign in again.",
+    ),
+    "confirmation_failed": ProblemKind(
+        403,
+        "The person could not be confirmed",
+        "`failed` names what is wrong or missing, `password` or `otp`: ask for it.",
+    ),
+    "forbidden": ProblemKind(
+        403,
+        "This token may not do that",
+        "`scope` is what it lacks; without one it takes a person who has signed in. A retry cannot help.",
+    ),
+    "origin_refused": ProblemKind(
+        403,
+        "This page may not sign in with cookies",
+        "Browser mode is for our own pages and for those of origins that FITAI_ALLOWED_ORIGINS names.",
     ),
     "not_found": ProblemKind(404, "Not found", "It does not exist, or it is not yours."),
     "method_not_allowed": ProblemKind(405, "Method not allowed", "Use a method of the `Allow` header."),
@@ -67,7 +90,9 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "equivocation": ProblemKind(409, "This number was used for another operation", "Fork the device."),
     "base_ahead": ProblemKind(409, "The base lies beyond the log", "Start over from a snapshot."),
     "epoch": ProblemKind(409, "The stream has a new epoch", "Start over from a snapshot."),
-    "deferred": ProblemKind(409, "What it refers to is not known yet", "Read the workout again."),
+    "invalid_link": ProblemKind(
+        410, "The link is not valid any more", "It was used, or a newer one was sent, or it is too old."
+    ),
     "precondition_failed": ProblemKind(
         412, "It has changed meanwhile", "`current` is the state now; decide again and send its ETag."
     ),
@@ -80,6 +105,11 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     ),
     "validation_failed": ProblemKind(
         422, "Some fields are not valid", "`errors` names each field and reason."
+    ),
+    "weak_password": ProblemKind(
+        422,
+        "The password can be guessed too easily",
+        "`warning` says why, `suggestions` what would help.",
     ),
     "bad_value": ProblemKind(422, "A value is not valid", "`field` and `reason` say which and why."),
     "limit": ProblemKind(422, "A limit is reached", "`limit` names it, `max` is its bound."),
@@ -124,11 +154,13 @@ class Problem(Exception):
         extra = {"ok": False, "message": message, **self.extra}
         return Problem(self.code, self.detail, extra=extra, headers=self.headers)
 
-    def document(self, request_id: str) -> dict[str, Any]:
-        """The problem+json members; the reserved ones win over `extra`."""
+    def document(self, request_id: str, site: str = "") -> dict[str, Any]:
+        """The problem+json members; the reserved ones win over `extra`. `type` leads to where people read
+        what the code means, at `site` (such as https://fit.example.com), else at wherever the answer came
+        from."""
         document = {
             **self.extra,
-            "type": f"urn:fitai:problem:{self.code}",
+            "type": type_of(self.code, site),
             "title": self.kind.title,
             "status": self.kind.status,
             "code": self.code,
@@ -138,14 +170,14 @@ class Problem(Exception):
             document["detail"] = self.detail
         return document
 
-    def response(self, request_id: str) -> web.Response:
-        """The problem as a response; a 401 carries the challenge that RFC 6750 asks for."""
+    def response(self, request_id: str, site: str = "") -> web.Response:
+        """The problem as a response; a 401 or 403 carries the challenge that RFC 6750 asks for."""
         headers = {"Cache-Control": "no-store", **self.headers}
-        if self.kind.status == 401:
-            headers.setdefault("WWW-Authenticate", challenge(self.code))
+        if self.kind.status in (401, 403):
+            headers.setdefault("WWW-Authenticate", challenge(self.code, self.extra.get("scope")))
         return web.Response(
             status=self.kind.status,
-            body=orjson.dumps(self.document(request_id)),
+            body=orjson.dumps(self.document(request_id, site)),
             content_type=CONTENT_TYPE,
             headers=headers,
         )
@@ -173,9 +205,19 @@ class NotReady(Exception):
         self.checks = dict(checks)
 
 
+def type_of(code: str, site: str = "") -> str:
+    """A problem's type by RFC 9457: where people read what it means. Programs go by `code`."""
+    return f"{site}{PAGE}#{code}"
+
+
 def invalid(errors: Iterable[FieldError]) -> Problem:
     """validation_failed with each field's error."""
     return Problem("validation_failed", extra={"errors": [error.document() for error in errors]})
+
+
+def forbidden(scope: str | None) -> Problem:
+    """The answer to a token that lacks `scope`; None: what only a person may do."""
+    return Problem("forbidden", extra={} if scope is None else {"scope": scope})
 
 
 def not_found() -> Problem:
@@ -183,9 +225,14 @@ def not_found() -> Problem:
     return Problem("not_found")
 
 
-def challenge(code: str) -> str:
+def challenge(code: str, scope: str | None = None) -> str:
     """The WWW-Authenticate value: an error is named only where a token was sent (RFC 6750, 3.1)."""
-    return 'Bearer realm="fitai"' + ("" if code == "unauthorized" else ', error="invalid_token"')
+    told = 'Bearer realm="fitai"'
+    if code == "forbidden":
+        told += ', error="insufficient_scope"'
+    elif code != "unauthorized":
+        told += ', error="invalid_token"'
+    return told if scope is None else f'{told}, scope="{scope}"'
 
 
 def translate(error: Exception) -> Problem | None:
@@ -232,6 +279,7 @@ _TRANSLATIONS: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
     (UnknownUser, lambda error: not_found()),
     (Refusal, _refusal),
     (Unavailable, lambda error: Problem("unavailable", headers={"Retry-After": "1"})),
+    (BadCursor, lambda error: invalid([FieldError("query", "cursor", "unknown", str(error))])),
     (NotReady, lambda error: Problem("unavailable", "Not all parts answer.", extra={"checks": error.checks})),
     (web.HTTPException, _framework),
 )

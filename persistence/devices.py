@@ -9,15 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import cast
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, literal, or_, select, update
 
-from fitai.persistence.database import ReadSession
+from fitai.persistence import sign_ins
+from fitai.persistence.database import ReadSession, WriteSession
+from fitai.persistence.identity_models import EndedSignIn, PersonalToken
 from fitai.persistence.models import Device, RefreshToken, User, clean
+from fitai.persistence.users import email_key
 
 SERVER = 0  # the server's own device in every stream; not a row
 DEVICE = "device"
 API = "api"
+TOKEN = "token"  # the device of a personal token
+INTEGRATION = "integration"  # its platform
+
+
+class Standing(StrEnum):
+    """Whether who holds an access token may speak now."""
+
+    LIVE = "live"
+    REVOKED = "revoked"  # its device is not enrolled, or not any more
+    SIGNED_OUT = "signed_out"
 
 
 class InstallTaken(Exception):
@@ -26,8 +41,8 @@ class InstallTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """An enrolled writer. `kind` is `device` or `api`; times in Unix ms; `revoked_at` None while live; a
-    fork has parted from `parent` before the op `forked_at`."""
+    """An enrolled writer. `kind` is `device`, `api` or `token`; times in Unix ms; `revoked_at` None while
+    live; a fork has parted from `parent` before the op `forked_at`."""
 
     user: str
     id: int
@@ -62,10 +77,31 @@ class Devices:
         """One device, revoked or not."""
         return _row(await self._session.get(Device, (user, device)))
 
-    async def is_live(self, user: str, device: int) -> bool:
-        """Whether the device is enrolled and not revoked: the check of every access token."""
-        found = await self._session.execute(_IS_LIVE, {"user": user, "device": device})
-        return found.scalar_one_or_none() is not None
+    async def standing(self, user: str, device: int, sign_in: str | None) -> Standing:
+        """Whether a device is enrolled, and a sign-in of it (if one is named) has not ended: what is asked at
+        each use of an access token."""
+        if sign_in is None:
+            found = await self._session.execute(_IS_LIVE, {"user": user, "device": device})
+        else:
+            asked = {"user": user, "device": device, "sign_in": sign_in}
+            found = await self._session.execute(_IS_SIGNED_IN, asked)
+        row = found.one_or_none()
+        if row is None:
+            return Standing.REVOKED
+        return Standing.LIVE if row[0] else Standing.SIGNED_OUT
+
+    async def is_installed(self, email: str, install_id: str) -> bool:
+        """Whether the account of this e-mail address has this installation among its live devices."""
+        query = (
+            select(Device.id)
+            .join(User, User.id == Device.user_id)
+            .where(
+                User.email_key == email_key(email),
+                Device.install_id == clean(install_id),
+                Device.revoked_at.is_(None),
+            )
+        )
+        return (await self._session.execute(query)).first() is not None
 
     async def name(self, user: str, device: int) -> str | None:
         """What the person calls a device, revoked or not."""
@@ -74,13 +110,13 @@ class Devices:
 
     async def revoked_since(self, moment: int) -> Sequence[tuple[str, int]]:
         """(user, device) of all that were revoked after a moment (Unix ms) and are not back."""
-        query = select(Device.user_id, Device.id).where(Device.revoked_at > moment, Device.kind == DEVICE)
+        query = select(Device.user_id, Device.id).where(Device.revoked_at > moment, Device.kind != API)
         return [(user, device) for user, device in (await self._session.execute(query)).all()]
 
     async def list(self, user: str, *, revoked: bool = False) -> list[DeviceRow]:
-        """The devices that a person enrolled (no API devices), in the order of their numbers: the live ones,
-        with `revoked` all that there ever were."""
-        whose = (Device.user_id == user, Device.kind == DEVICE) if revoked else _live(user)
+        """The devices that a person enrolled and those of personal tokens (no API devices), in the order of
+        their numbers: the live ones, with `revoked` all that there ever were."""
+        whose = (Device.user_id == user, Device.kind != API) if revoked else _listed(user)
         query = select(Device).where(*whose).order_by(Device.id)
         rows = (await self._session.execute(query)).scalars()
         return [_as_row(device) for device in rows]
@@ -108,6 +144,14 @@ class Devices:
             device.name, device.platform, device.last_used_at = name, platform, now
             await self._revive(device)
         return await self._enrolled(device, known, limit, now)
+
+    async def enrol_integration(self, user: str, name: str, now: int) -> int:
+        """The number of a new device for a personal token. It neither retires another device nor is retired
+        to make room for one."""
+        await self._lock(user)
+        device = await self._add(user, TOKEN, name, INTEGRATION, None, None, now)
+        await self._session.flush()
+        return device.id
 
     async def fork(
         self, user: str, parent: int, at: int, *, name: str | None, install_id: str, now: int, limit: int
@@ -160,7 +204,8 @@ class Devices:
         return _as_row(found)
 
     async def revoke(self, user: str, device: int, now: int) -> bool:
-        """Revoke a live device, its API device and its refresh tokens; False when there is no such one."""
+        """Revoke a live device, its API device, its sign-ins and its personal token; False when there is no
+        such one."""
         await self._lock(user)
         found = await self._live_one(user, device)
         if found is None:
@@ -187,7 +232,7 @@ class Devices:
         return (await self._session.execute(query)).scalar_one_or_none()
 
     async def _live_one(self, user: str, device: int) -> Device | None:
-        query = select(Device).where(*_live(user), Device.id == device)
+        query = select(Device).where(*_listed(user), Device.id == device)
         return (await self._session.execute(query)).scalar_one_or_none()
 
     async def _add(
@@ -248,17 +293,23 @@ class Devices:
             update(Device).where(Device.user_id == user, theirs).values(revoked_at=now)
         )
         await self._session.execute(
-            update(RefreshToken)
-            .where(RefreshToken.user_id == user, RefreshToken.device.in_(devices))
-            .where(RefreshToken.revoked_at.is_(None))
+            update(PersonalToken)
+            .where(PersonalToken.user_id == user, PersonalToken.device.in_(devices))
+            .where(PersonalToken.revoked_at.is_(None))
             .values(revoked_at=now)
         )
+        whose = (RefreshToken.user_id == user, RefreshToken.device.in_(devices))
+        # An installation may come back, but not the sign-ins that it had.
+        await sign_ins.end(cast("WriteSession", self._session), now, *whose)
 
 
 # Asked for each connection and each request: built once.
 _ONE = (Device.user_id == bindparam("user"), Device.id == bindparam("device"))
 _NAME = select(Device.name).where(*_ONE)
-_IS_LIVE = select(Device.id).where(*_ONE, Device.revoked_at.is_(None))
+_IS_LIVE = select(literal(True)).where(*_ONE, Device.revoked_at.is_(None))
+_IS_SIGNED_IN = select(~exists().where(EndedSignIn.id == bindparam("sign_in"))).where(
+    *_ONE, Device.revoked_at.is_(None)
+)
 
 
 def _of(user: str, device: int) -> tuple[ColumnElement[bool], ...]:
@@ -267,6 +318,10 @@ def _of(user: str, device: int) -> tuple[ColumnElement[bool], ...]:
 
 def _live(user: str) -> tuple[ColumnElement[bool], ...]:
     return Device.user_id == user, Device.kind == DEVICE, Device.revoked_at.is_(None)
+
+
+def _listed(user: str) -> tuple[ColumnElement[bool], ...]:
+    return Device.user_id == user, Device.kind != API, Device.revoked_at.is_(None)
 
 
 def _row(device: Device | None) -> DeviceRow | None:

@@ -2,6 +2,7 @@
 
     users ─┬─ one_time_tokens       proofs that were mailed: of an address, of the right to a new password
            ├─ recovery_codes        the way in without the second factor, once each
+           ├─ ended_sign_ins        whose access tokens may not have expired yet
            ├─ personal_tokens       what integrations sign in with; each speaks for a device of its own
            └─ security_events       what the person should know of
     signing_keys                    what access tokens are signed with, for all nodes
@@ -33,7 +34,9 @@ from fitai.persistence.models import Base, Id, Json, Serial, Words
 
 class SigningKey(Base):
     """A pair of keys. It signs from `signs_from` to `signs_until` (empty: until another one takes over), and
-    what it signed is honoured until `honoured_until`. `public` is a JWK, `private` is encrypted."""
+    what it signed is honoured until `honoured_until`. `public` is a JWK, `private` is encrypted.
+
+    One row may have neither: it stands for the secret key itself, with which the release before signed."""
 
     __tablename__ = "signing_keys"
 
@@ -45,6 +48,18 @@ class SigningKey(Base):
     signs_from: Mapped[int] = mapped_column(BigInteger)
     signs_until: Mapped[int | None] = mapped_column(BigInteger)
     honoured_until: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class EndedSignIn(Base):
+    """A sign-in (a family of refresh tokens) that has ended, kept while an access token of it might live."""
+
+    __tablename__ = "ended_sign_ins"
+    __table_args__ = (Index("ix_ended_sign_ins_ended", "ended_at"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    device: Mapped[int] = mapped_column(Integer)
+    ended_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class OneTimeToken(Base):
@@ -115,6 +130,7 @@ class SecurityEvent(Base):
 
 
 IS_PENDING = text("done_at IS NULL AND dead_at IS NULL")
+IS_DEAD = text("dead_at IS NOT NULL")
 
 
 class JobRow(Base):
@@ -125,6 +141,7 @@ class JobRow(Base):
     __table_args__ = (
         UniqueConstraint("key"),
         Index("ix_jobs_due", "due_at", sqlite_where=IS_PENDING, postgresql_where=IS_PENDING),
+        Index("ix_jobs_dead", "dead_at", sqlite_where=IS_DEAD, postgresql_where=IS_DEAD),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

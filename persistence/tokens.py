@@ -13,21 +13,23 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select
 
+from fitai.persistence import sign_ins
 from fitai.persistence.database import WriteSession
-from fitai.persistence.models import Device, RefreshToken
+from fitai.persistence.models import Device, RefreshToken, User
+from fitai.persistence.sign_ins import SignIn
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
-    """The token was good and is spent now; `token` is the next one of its family."""
+class Issued:
+    """A refresh token and the sign-in that it is of."""
 
-    user: str
-    device: int
+    sign_in: SignIn
     token: str
 
 
@@ -46,17 +48,17 @@ class Tokens:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def issue(self, user: str, device: int, *, now: int, ttl: int) -> str:
+    async def issue(self, user: str, device: int, *, now: int, ttl: int) -> Issued:
         """The first token of a new family."""
-        return await self._add(user, device, str(uuid.uuid4()), now, ttl)
+        return await self._add(SignIn(user, device, str(uuid.uuid4())), now, ttl)
 
-    async def renew(self, token: str, *, now: int, ttl: int) -> Renewed | Rejected:
+    async def renew(self, token: str, *, now: int, ttl: int) -> Issued | Rejected:
         """Spend a token and give the next one. Two requests with one token are serial: one of them reuses.
 
         The device is locked before its token, as revoking does it: a renewal under way can neither block
         a revocation for good nor leave a token behind that it has not seen.
         """
-        found = await self._session.get(RefreshToken, _hash(token))
+        found = await self._session.get(RefreshToken, hashed(token))
         if found is None:
             return Rejected.UNKNOWN
         device = await self._locked_device(found.user_id, found.device)
@@ -71,27 +73,36 @@ class Tokens:
         if device is None or device.revoked_at is not None:
             return Rejected.REVOKED
         found.used_at = now
-        token = await self._add(found.user_id, found.device, found.family, now, ttl)
-        return Renewed(found.user_id, found.device, token)
+        return await self._add(SignIn(found.user_id, found.device, found.family), now, ttl)
 
-    async def end(self, token: str, *, now: int) -> bool:
-        """End the token's family (logout); False when the token is unknown."""
-        found = await self._session.get(RefreshToken, _hash(token))
+    async def owner(self, token: str) -> tuple[str, int] | None:
+        """(user, device) that a token was given to, good or not; None for an unknown one."""
+        found = await self._session.get(RefreshToken, hashed(token))
+        return None if found is None else (found.user_id, found.device)
+
+    async def end(self, token: str, *, now: int) -> SignIn | None:
+        """End the token's family (logout); None when the token is unknown."""
+        found = await self._session.get(RefreshToken, hashed(token))
         if found is None:
-            return False
+            return None
         await self._locked_device(found.user_id, found.device)
         await self._end(found.family, now)
-        return True
+        return SignIn(found.user_id, found.device, found.family)
 
-    async def end_device(self, user: str, device: int, *, now: int) -> None:
-        """End every family of one device."""
+    async def end_device(self, user: str, device: int, *, now: int) -> Sequence[SignIn]:
+        """End every family of one device; returns those that had not ended."""
         await self._locked_device(user, device)
-        await self._session.execute(
-            update(RefreshToken)
-            .where(RefreshToken.user_id == user, RefreshToken.device == device)
-            .where(RefreshToken.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
+        theirs = (RefreshToken.user_id == user, RefreshToken.device == device)
+        return await sign_ins.end(self._session, now, *theirs)
+
+    async def end_user(self, user: str, *, now: int, keep: str | None = None) -> Sequence[SignIn]:
+        """End every family of a user but `keep`; returns those that had not ended."""
+        # As those do that revoke devices: the user first, then the devices.
+        await self._session.execute(select(User.id).where(User.id == user).with_for_update())
+        devices = select(Device.id).where(Device.user_id == user).order_by(Device.id).with_for_update()
+        await self._session.execute(devices)
+        others = () if keep is None else (RefreshToken.family != keep,)
+        return await sign_ins.end(self._session, now, RefreshToken.user_id == user, *others)
 
     async def sweep(self, before: int) -> int:
         """Delete tokens that expired before `before`; returns how many."""
@@ -103,28 +114,25 @@ class Tokens:
         return await self._session.get(Device, (user, device), with_for_update=True, populate_existing=True)
 
     async def _end(self, family: str, now: int) -> None:
-        await self._session.execute(
-            update(RefreshToken)
-            .where(RefreshToken.family == family, RefreshToken.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
+        await sign_ins.end(self._session, now, RefreshToken.family == family)
 
-    async def _add(self, user: str, device: int, family: str, now: int, ttl: int) -> str:
+    async def _add(self, sign_in: SignIn, now: int, ttl: int) -> Issued:
         token = secrets.token_urlsafe(32)
         self._session.add(
             RefreshToken(
-                hash=_hash(token),
-                family=family,
-                user_id=user,
-                device=device,
+                hash=hashed(token),
+                family=sign_in.id,
+                user_id=sign_in.user,
+                device=sign_in.device,
                 created_at=now,
                 expires_at=now + ttl,
             )
         )
         await self._session.flush()
-        return token
+        return Issued(sign_in, token)
 
 
-def _hash(token: str) -> bytes:
+def hashed(token: str) -> bytes:
+    """What is stored of a token."""
     # A token has 256 random bits, so a plain hash hides it; a slow one would only help the guessable.
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

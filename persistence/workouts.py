@@ -6,13 +6,11 @@ asked of the session host instead.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import (
     BigInteger,
     BindParameter,
@@ -31,6 +29,7 @@ from sqlalchemy.orm import aliased
 
 from fitai.engine import combine
 from fitai.engine.timers import IDLE_MS
+from fitai.persistence import cursors
 from fitai.persistence.database import ReadSession
 from fitai.persistence.models import (
     HAS_TEMPLATE,
@@ -46,10 +45,6 @@ from fitai.persistence.models import (
 from fitai.persistence.snapshots import mark
 
 _DAY_MS = 86_400_000  # as in IS_LONG
-
-
-class BadCursor(ValueError):
-    """The cursor is none that `Workouts.list` gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +116,7 @@ class Workouts:
 
         status, exercise  only those in this status, with a set of this exercise
         since, until      only those with since <= happened_at < until, Unix ms
-        Raises BadCursor.
+        Raises cursors.BadCursor.
         """
         parts = await self._parts(stream)
         query = _SUMMARY.where(
@@ -306,17 +301,13 @@ def _has_set_of(stream: int, exercise: str) -> Any:
 
 
 def _cursor(last: WorkoutSummary) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([last.happened_at, last.id])).decode().rstrip("=")
+    return cursors.write(last.happened_at, last.id)
 
 
 def _read_cursor(cursor: str) -> Tuple:
-    try:
-        place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        raise BadCursor("this cursor is none of ours") from None
-    match place:
+    match cursors.read(cursor):
         case [int() as happened_at, str() as workout] if abs(happened_at) < 2**62 and _UUID.fullmatch(
             workout
         ):
             return tuple_(literal(happened_at, BigInteger), literal(workout, Id))
-    raise BadCursor("this cursor is none of ours")
+    raise cursors.BadCursor

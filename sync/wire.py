@@ -39,8 +39,9 @@ Schema = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 class Refusal(Exception):
     """A request that was refused whole; nothing of it was stored.
 
-    `code` is one of the protocol's: bad_request, too_large, too_many, gap, equivocation, base_ahead,
-    epoch, later, not_found, unavailable. `extra` holds what the code promises (`next_n`, `retry_after_ms`…).
+    `code` is one of the protocol's: bad_request, forbidden, too_large, too_many, gap, equivocation,
+    base_ahead, epoch, later, not_found, unavailable. `extra` holds what the code promises (`next_n`,
+    `retry_after_ms`…).
     """
 
     def __init__(self, code: str, message: str, **extra: Any) -> None:

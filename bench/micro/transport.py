@@ -38,7 +38,7 @@ from fitai.gateways.identity import Identity
 from fitai.gateways.live.frames import Frame
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
-from fitai.http.app import runner
+from fitai.http.connections import Runner
 
 DEVICES = 50
 WINDOW = 8  # clock events on the way from each device
@@ -51,8 +51,11 @@ class One:
     def __init__(self, user: str, device: int) -> None:
         self._identity = Identity(user, device, NOW * 2)
 
-    def read(self, token: str) -> Identity:
+    async def read(self, token: str) -> Identity:
         return self._identity
+
+    async def confirm(self, identity: Identity) -> None:
+        pass
 
     async def authenticate(self, token: str) -> Identity:
         return self._identity
@@ -70,7 +73,7 @@ async def _served(pipe: Pipe) -> None:
         live = LiveServer(server.hosts, One(who.user, who.device), limits=limits, now_ms=lambda: NOW)
         app = web.Application()
         live.attach(app)
-        running = runner(app, access_log=None)
+        running = Runner(app)
         await running.setup()
         site = web.TCPSite(running, "127.0.0.1", 0)
         await site.start()

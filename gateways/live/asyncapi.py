@@ -9,6 +9,7 @@ import msgspec
 from fitai.engine.kinds import KINDS
 from fitai.gateways.live import schemas
 from fitai.gateways.live.connection import BYES
+from fitai.gateways.live.events import SCOPES
 from fitai.gateways.live.frames import NAMESPACE
 
 # event -> (payload sent by the client, acknowledgement or None, what it is for)
@@ -70,7 +71,8 @@ def asyncapi(version: str) -> dict[str, Any]:
     operations: dict[str, Any] = {}
     for event, (payload, ack, summary) in FROM_CLIENT.items():
         messages[f"client.{event}"] = _message(event, payload, summary, EXAMPLES[event])
-        operations[f"receive {event}"] = _operation("receive", f"client.{event}", summary)
+        needs = f"{summary} A personal token needs `{SCOPES[event]}`, or is told `forbidden`."
+        operations[f"receive {event}"] = _operation("receive", f"client.{event}", needs)
         if ack is not None:
             messages[f"ack.{event}"] = _message(
                 f"{event} (ack)", ack, "Or a refusal: {ok: false, code, message, …}."

@@ -28,6 +28,8 @@ from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.web_socket import Turn, WebSocket, accept, begin
 from fitai.gateways.tasks import spawn
 
+BODY_S = 15.0  # the longest that the body of a POST may take to arrive
+
 _PROBE, _PROBED, _UPGRADE = "2probe", Packet(PONG, data="probe"), "5"
 _KINDS = frozenset("1235")  # close, ping, pong, upgrade: what a client may say besides messages
 
@@ -97,7 +99,11 @@ class Socket(AsyncSocket):  # type: ignore[misc]  # the library ships no types
             raise UnknownPacketError
         if int(length) > self.server.max_http_buffer_size:
             raise ContentTooLongError
-        body: bytes = await environ["wsgi.input"].read(int(length))
+        try:
+            async with asyncio.timeout(BODY_S):
+                body: bytes = await environ["wsgi.input"].read(int(length))
+        except TimeoutError:
+            raise UnknownPacketError from None
         return body
 
     # -- the WebSocket ----------------------------------------------------------------------------

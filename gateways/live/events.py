@@ -24,6 +24,17 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _DEPTH = 4  # of every payload but a push
 
+JOIN_SCOPE = "sync:read"  # to be connected at all: whoever is hears what happens
+SCOPES = {
+    "push": "sync:write",
+    "pull": "sync:read",
+    "workout:get": "sync:read",
+    "telemetry": "sync:write",
+    "clock": JOIN_SCOPE,
+    "auth": JOIN_SCOPE,
+}
+"""What a personal token has to be allowed to send an event. Who has signed in may send them all."""
+
 
 class Events:
     """Handles the events of all connections; called with one event of a connection after another."""
@@ -40,6 +51,7 @@ class Events:
             "clock": self._clock,
             "auth": self._auth,
         }
+        assert self._known.keys() == SCOPES.keys(), "each event has its scope"
 
     def handle(self, connection: Connection, event: str, args: list[Any], ack: int | None) -> Any:
         """The acknowledgement's payload, PENDING when it will leave at its place in the order, or a coroutine
@@ -49,6 +61,8 @@ class Events:
             self._allow(connection, event)
             if known is None:
                 raise Refusal("bad_request", f"there is no event {event[:64]!r}")
+            if not connection.identity.may(SCOPES[event]):
+                raise Refusal("forbidden", f"this token lacks the scope {SCOPES[event]}", scope=SCOPES[event])
             answer = known(connection, args[0] if args else None, ack)
             return self._awaited(answer) if isinstance(answer, CoroutineType) else answer
         except Refusal as refusal:
@@ -113,6 +127,7 @@ class Events:
                 "code": "unauthorized",
                 "message": "this token is another user's or device's",
             }
+        connection.identity = identity  # of another sign-in, maybe
         connection.expires(identity.expires_at)
         return {"ok": True, "expires_at": identity.expires_at}
 

@@ -20,6 +20,7 @@ from fitai.gateways.live.host import Host
 from fitai.gateways.live.jobs import Key, KeyReuse
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.nodes import Nodes
+from fitai.gateways.live.revocations import Revocations
 from fitai.gateways.live.timers import TimerWheel
 from fitai.gateways.meters import HostCounts
 from fitai.gateways.tasks import spawn
@@ -40,7 +41,6 @@ _log = structlog.get_logger(__name__)
 
 IDLE_MS = 60_000  # a host with nothing to do is kept this long
 LOOK_GAP_S = 0.2  # the shortest time between two looks at the heads
-REVOKED_MS = 5 * 60_000  # how far nodes' clocks may differ for a revocation to be found
 ANEW = 200  # users told anew at once after this node was away,
 ANEW_S = 0.02  # and the pause before the next ones
 RENEW_S = 30.0  # how often projections are searched for what an older version of the fold wrote
@@ -125,7 +125,7 @@ class Hosts:
         self._opening: dict[str, asyncio.Future[Host | UnknownUser | Unavailable]] = {}
         self._nodes: Nodes | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._looked_at = now_ms()
+        self.revocations = Revocations(self)
         self._look = asyncio.Event()
         self._stale = False  # what is known of other nodes may be
         self._renewer: asyncio.Task[None] | None = None
@@ -138,6 +138,7 @@ class Hosts:
         if not self.alone:
             self._nodes = Nodes(self)
             self._nodes.start()
+        self.revocations.start()
         self._watcher = spawn("live.watch", self._watch())
         self._renewer = spawn("live.renew", self._renew())
 
@@ -146,6 +147,7 @@ class Hosts:
         self._closing.set()
         self._look.set()
         await self.timers.close()
+        await self.revocations.close()
         if self._nodes is not None:
             await self._nodes.close()
         if self._watcher is not None:
@@ -208,24 +210,18 @@ class Hosts:
 
     async def look(self) -> None:
         """Compare what this node believes with the database, in case that a hint was lost: the heads and
-        epochs of its streams, and which devices may still be here. A host whose log is another one now (it
+        epochs of its streams. A host whose log is another one now (it
         was restored, or lost its end with a database), or whose user is gone, is forgotten."""
         hosts = {host.stream: (host, host.head) for host in self._hosts.values()}
-        now = self.now_ms()
         if hosts:
             async with self.db.read() as session:
                 standings = await Log(session).standings(hosts)
-                revoked = await Devices(session).revoked_since(self._looked_at - REVOKED_MS)
             for stream, (host, head) in hosts.items():
                 epoch, there = standings.get(stream, ("", 0))
                 if epoch != host.epoch or there < head:
                     self._forget(host)
                 else:
                     host.heard_of(there)
-            for user, device in revoked:
-                if user in self._hosts:
-                    self._hosts[user].neighbours.revoked(device)
-        self._looked_at = now
 
     def look_soon(self) -> None:
         """Something is not as this node believes: look at once."""

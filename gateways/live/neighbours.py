@@ -4,8 +4,8 @@
     presence   {n, devices}         who is connected there
     who        –                    tell who is connected there
     telemetry  {device, payload}
-    revoked    {device}             a device may no longer be here      (said by fitai.http.auth)
-    named      {device, name}       a device has another name           (said by fitai.http.auth)
+    revoked    {device, sign_in?}   a device, or a sign-in of it, is out (said by fitai.http.auth)
+    named      {device, name}       a device has another name            (said by fitai.http.auth)
 
 Each hint of a host says `node`, `at`, `epoch` and `head` too. **Any of them may be lost, late, doubled or out
 of order.** Records are taken by position: those that follow on the host's head, in its worker's turn; what is
@@ -94,7 +94,7 @@ class Neighbours:
     def _heard(self, message: Message) -> None:
         kind, host = message["kind"], self._host
         if kind == "revoked":
-            self.revoked(message["device"])
+            self.revoked(message["device"], message.get("sign_in"))
         elif kind == "named":
             host.presence.named(message["device"], message["name"])
         elif message["node"] != self._hosts.node:
@@ -116,10 +116,11 @@ class Neighbours:
         if message["head"] > host.head:
             host.heard_of(message["head"])
 
-    def revoked(self, device: int) -> None:
-        """A device may no longer be here."""
+    def revoked(self, device: int, sign_in: str | None = None) -> None:
+        """A device may no longer be here, or only who has this sign-in of it (or a token that names none)."""
         for connection in list(self._host.connections):
-            if connection.identity.device == device:
+            who = connection.identity
+            if who.device == device and (sign_in is None or who.sign_in in (sign_in, None)):
                 connection.bye("revoked")
 
     def _keep(self, first: int, rows: Sequence[Sequence[Any]]) -> None:

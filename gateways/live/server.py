@@ -27,12 +27,13 @@ from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
 from fitai.gateways import meters
+from fitai.gateways.counts import Counts
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
-from fitai.gateways.live.arrivals import Arrivals, SharedRate
+from fitai.gateways.live.arrivals import Arrivals
 from fitai.gateways.live.connection import Connection
 from fitai.gateways.live.drain import say_goodbye
 from fitai.gateways.live.engine_io import Engine
-from fitai.gateways.live.events import Events
+from fitai.gateways.live.events import JOIN_SCOPE, Events
 from fitai.gateways.live.frames import CODECS, NAMESPACE, Frame, Message, Unreadable
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts, UnknownUser
@@ -40,6 +41,7 @@ from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.schemas import Cursor
 from fitai.gateways.live.session import Session
+from fitai.gateways.origins import Origins
 from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal
@@ -63,8 +65,8 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         limits: LiveLimits,
         now_ms: Callable[[], int],
         polling: bool = True,
-        origins: list[str] | str = "*",
-        shared_rate: SharedRate | None = None,
+        origins: Origins = Origins(),
+        counts: Counts | None = None,
     ) -> None:
         super().__init__(
             async_mode="aiohttp",
@@ -76,7 +78,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             ping_timeout=limits.ping_timeout_s,
             max_http_buffer_size=limits.packet_bytes,
             http_compression=False,
-            cors_allowed_origins=origins,
+            cors_allowed_origins=[],  # not the library's business: see `_serve`, and http/cors.py
             logger=logging.getLogger("fitai.live"),
             engineio_logger=logging.getLogger("fitai.live.engine"),
         )
@@ -87,9 +89,10 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._limits = limits
         self._now_ms = now_ms
         self._polling = polling
+        self._origins = origins
         self._events = Events(authenticator, limits, now_ms)
         self._sessions: dict[str, Session] = {}
-        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, shared_rate)
+        self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, counts)
         self._draining = False
         self._door = asyncio.Semaphore(AT_ONCE)
         self._empty = asyncio.Event()
@@ -99,7 +102,6 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         path = f"/{socketio_path}/"
         app.router.add_get(path, self._serve)
         app.router.add_post(path, self._serve)
-        app.router.add_route("OPTIONS", path, self._serve)
         app.on_shutdown.append(self._cut_all)
 
     @property
@@ -141,6 +143,11 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
     # -- HTTP --------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if not self._origins.admits(request.headers.get("Origin"), request.headers.get("Host", "")):
+            body = {"code": "origin_not_allowed", "message": "pages of this origin may not connect here"}
+            return web.json_response(body, status=403)
+        if "j" in request.query:  # the library would answer with a script, which any page could run
+            return web.json_response({"code": "bad_request", "message": "no JSONP"}, status=400)
         if not self._polling and request.query.get("transport", "polling") == "polling":
             body = {"code": "websocket_only", "message": "connect with transports: ['websocket']"}
             return web.json_response(body, status=400)
@@ -288,26 +295,33 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         if not isinstance(token, str):
             return "unauthorized", "connect with auth: {token}", False
         try:
-            identity = self._authenticator.read(token)
+            identity = await self._authenticator.read(token)
+            if not identity.may(JOIN_SCOPE):
+                return "forbidden", f"this token lacks the scope {JOIN_SCOPE}", False
             name = await self._hosts.device_name(identity.user, identity.device)
             host = await self._hosts.open(identity.user)
             if cursor is not None and cursor.epoch == host.epoch:
                 await host.reach(cursor.seq)
             # Last: a revocation that came meanwhile was told to connections, and this was none.
-            identity = await self._authenticator.authenticate(token)
+            await self._authenticator.confirm(identity)
         except NotAuthenticated as error:
             return error.code, error.message, error.code == "token_expired"
         except UnknownUser:
             return "unauthorized", "this account is no longer here", False
         if host.ended:
             return "unavailable", "this log is being opened anew", True
-        mine = [c for c in host.connections if c.identity.device == identity.device]
+        refusal = self._full(host, identity.device)
+        if refusal is None and not session.gone:
+            self._join(session, identity, name, host, cursor)
+        return refusal
+
+    def _full(self, host: Host, device: int) -> tuple[str, str, bool] | None:
+        """Why there is no room for one more connection of a device, if there is none."""
+        mine = [c for c in host.connections if c.identity.device == device]
         if len(mine) >= self._limits.connections_per_device:
             return "too_many", "too many connections of this device", True
         if len(host.connections) >= self._limits.connections_per_user:
             return "too_many", "too many connections of this user", True
-        if not session.gone:
-            self._join(session, identity, name, host, cursor)
         return None
 
     def _join(

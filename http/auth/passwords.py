@@ -1,4 +1,4 @@
-"""Passwords: argon2id, off the event loop, a bounded number at a time.
+"""Passwords: argon2id, off the event loop, a bounded number at a time; new ones must not be guessable.
 
 One hash costs tens of milliseconds and tens of megabytes on purpose, so a crowd at the door must not be
 able to take the machine: `workers` hashes run at once, `waiting` more may queue, others are told to come
@@ -12,13 +12,14 @@ import asyncio
 import secrets
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from fitai.http.auth.strength import weakness
 from fitai.http.problems import Problem
 
 T = TypeVar("T")
@@ -43,6 +44,16 @@ class Passwords:
     async def hash(self, password: str) -> str:
         """The encoded argon2id hash with its salt and parameters; raises Problem `later`."""
         return await self._run(lambda: self._hasher.hash(normalised(password)))
+
+    async def accept(self, password: str, about: Iterable[str | None]) -> str:
+        """The hash of a new password; raises Problem `weak_password` for one that is guessed too easily by
+        who knows `about` (the person's address and name), `later`."""
+        told = list(about)
+        weak = await self._run(lambda: weakness(normalised(password), told))
+        if weak is not None:
+            extra = {"warning": weak.warning, "suggestions": weak.suggestions}
+            raise Problem("weak_password", weak.warning, extra=extra)
+        return await self.hash(password)
 
     async def verify(self, encoded: str | None, password: str) -> bool:
         """Whether the password is the one that was hashed; None (nobody registered) takes as long and is

@@ -7,22 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from fitai.http.auth.addresses import LONGEST_EMAIL, normal_address
 from fitai.http.auth.passwords import LONGEST, SHORTEST
 from fitai.http.frame import Query, Schema
 
-_EMAIL = re.compile(r"[^\s@\"(),:;<>\[\]\\]+@(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W_](?:[\w-]*[^\W_])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
-LONGEST_EMAIL = 254  # RFC 5321's path, without its angle brackets
-
-
-def _email(text: str) -> str:
-    """A plausible address; whether it exists only a mail can tell."""
-    text = text.strip()
-    local, _, _ = text.rpartition("@")
-    if _EMAIL.fullmatch(text) is None or len(local) > 64 or ".." in text or text.startswith("."):
-        raise ValueError("is not an e-mail address")
-    return text
+_UUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
 def _line(text: str) -> str:
@@ -32,8 +24,39 @@ def _line(text: str) -> str:
     return text
 
 
-Email = Annotated[str, Field(max_length=LONGEST_EMAIL, examples=["ada@example.com"]), AfterValidator(_email)]
+def _language(tag: str) -> str:
+    if _TAG.fullmatch(tag) is None:
+        raise ValueError("must be a language tag such as de or pt-BR")
+    return tag
+
+
+Email = Annotated[
+    str, Field(max_length=LONGEST_EMAIL, examples=["ada@example.com"]), AfterValidator(normal_address)
+]
 Line = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_line)]
+Locale = Annotated[
+    str, Field(min_length=2, max_length=35, examples=["en", "pt-BR"]), AfterValidator(_language)
+]
+NewPassword = Annotated[
+    str,
+    Field(
+        min_length=SHORTEST,
+        max_length=LONGEST,
+        description="Any characters, compared in NFKC; one that is guessed too easily is refused.",
+        examples=["seven lazy barbells"],
+    ),
+]
+KnownPassword = Annotated[str, Field(max_length=LONGEST)]
+Otp = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="Where there is a second factor: a code of the app, or a recovery code. Each works once.",
+        examples=["287082"],
+    ),
+]
+MailedToken = Annotated[str, Field(min_length=1, max_length=128, examples=["7mB0cX2n…"])]
 
 
 class DeviceIn(Schema):
@@ -52,8 +75,9 @@ class Register(Schema):
     """A new user on a first device."""
 
     email: Email
-    password: str = Field(min_length=SHORTEST, max_length=LONGEST)
+    password: NewPassword
     display_name: Line | None = None
+    locale: Locale | None = None
     device: DeviceIn
 
 
@@ -61,20 +85,62 @@ class Login(Schema):
     """A known user on a device. Nothing here is checked that would tell a known address from another."""
 
     email: str = Field(max_length=LONGEST_EMAIL)
-    password: str = Field(max_length=LONGEST)
+    password: KnownPassword
+    otp: Otp | None = None
     device: DeviceIn
 
 
 class Refresh(Schema):
-    """A refresh token, to be exchanged for new tokens."""
+    """A refresh token, to be exchanged for new tokens. In browser mode it is in the cookie instead."""
 
-    refresh_token: str = Field(min_length=1, max_length=512)
+    refresh_token: str | None = Field(None, min_length=1, max_length=512)
 
 
 class Logout(Schema):
-    """The sign-in to end: the one of this refresh token, or without it all of the calling device."""
+    """The sign-in to end: the one of this refresh token, or without it all of the calling device; with `all`
+    those of every device."""
 
     refresh_token: str | None = Field(None, min_length=1, max_length=512)
+    all: bool = Field(False, description="Sign out everywhere; needs an access token.")
+
+
+class Forgotten(Schema):
+    """Whose password was forgotten."""
+
+    email: str = Field(max_length=LONGEST_EMAIL, examples=["ada@example.com"])
+
+
+class LinkQuery(Query):
+    """The token of the link that was mailed, if it was that."""
+
+    token: MailedToken | None = None
+
+
+class Reset(Schema):
+    """A new password, and the token of the link that was mailed."""
+
+    token: MailedToken
+    password: NewPassword
+
+
+class Unverified(Schema):
+    """The address that the link is to be sent to once more."""
+
+    email: str = Field(max_length=LONGEST_EMAIL, examples=["ada@example.com"])
+
+
+class VerifyQuery(Query):
+    """The token of the link that was mailed."""
+
+    token: MailedToken
+    confirm: bool = Field(False, description="Set by the button of the page that a browser gets.")
+
+
+class Verified(Schema):
+    """The address that is known now to be its account's."""
+
+    email: str
+    email_verified: Literal[True]
 
 
 class DeviceName(Schema):
@@ -102,11 +168,14 @@ class DevicePath(BaseModel):
 
 
 class UserOut(Schema):
-    """The user."""
+    """The user. While `email_verified` is false the app reminds of the mail; `delete_after` (Unix ms) is when
+    the account will be erased, unless it is restored."""
 
     id: str
     email: str
+    email_verified: bool
     display_name: str | None
+    delete_after: int | None
 
 
 class DeviceRef(Schema):
@@ -117,12 +186,13 @@ class DeviceRef(Schema):
 
 
 class Session(Schema):
-    """A signed-in device: who, on what, and the tokens. `expires_in`: the access token's life, seconds."""
+    """A signed-in device: who, on what, and the tokens. `expires_in`: the access token's life, seconds.
+    `refresh_token` is null in browser mode, where it is a cookie."""
 
     user: UserOut
     device: DeviceRef
     access_token: str
-    refresh_token: str
+    refresh_token: str | None
     token_type: Literal["Bearer"]
     expires_in: int
 
@@ -157,3 +227,48 @@ class Devices(Schema):
     """The user's devices, the last used first."""
 
     devices: list[DeviceOut]
+
+
+Scope = Annotated[str, Field(pattern=r"^[a-z]{1,32}:(read|write)$", examples=["workouts:read"])]
+
+
+class PersonalTokenCreate(Schema):
+    """A token for an integration: what it may do, and for how many days (null: until it is revoked). The
+    person's password and, where there is one, second factor are needed, since it outlives sign-ins."""
+
+    name: Line = Field(examples=["Spreadsheet"])
+    scopes: list[Scope] = Field(min_length=1, max_length=32)
+    days: int | None = Field(365, ge=1, le=3650)
+    password: KnownPassword
+    otp: Otp | None = None
+
+
+class PersonalTokenPath(BaseModel):
+    """A personal token's id."""
+
+    id: Annotated[str, Field(pattern=_UUID), AfterValidator(str.lower)]
+
+
+class PersonalTokenOut(Schema):
+    """A personal token; `device` is the one that it speaks for. Times in Unix ms, `expires_at` null:
+    never."""
+
+    id: str
+    name: str
+    device: int
+    scopes: list[str]
+    created_at: int
+    expires_at: int | None
+    last_used_at: int | None
+
+
+class NewPersonalToken(PersonalTokenOut):
+    """A new personal token. `token` is shown this once."""
+
+    token: str
+
+
+class PersonalTokensOut(Schema):
+    """The person's tokens, the newest first."""
+
+    tokens: list[PersonalTokenOut]

@@ -36,6 +36,7 @@ routes = Routes("sync")
     wire=True,
     accepts=PushBody,
     errors=("too_many", "gap", "equivocation", "base_ahead", "epoch", "later"),
+    scope="sync:write",
 )
 async def push_ops(request: web.Request, caller: Identity, payload: Any) -> Reply:
     """Push ops of the calling device.
@@ -47,7 +48,7 @@ async def push_ops(request: web.Request, caller: Identity, payload: Any) -> Repl
     return Reply(await request.app[SYNC].push(caller, payload))
 
 
-@routes.get("/sync/pull", response=PullAnswer, wire=True, errors=("bad_request", "epoch"))
+@routes.get("/sync/pull", response=PullAnswer, wire=True, errors=("bad_request", "epoch"), scope="sync:read")
 async def pull_records(request: web.Request, caller: Identity, query: PullQuery) -> Reply:
     """Pull records after a position.
 
@@ -56,7 +57,9 @@ async def pull_records(request: web.Request, caller: Identity, query: PullQuery)
     return Reply(await request.app[SYNC].pull(caller, query))
 
 
-@routes.get("/sync/snapshot", response=SnapshotPage, wire=True, errors=("bad_request", "epoch"))
+@routes.get(
+    "/sync/snapshot", response=SnapshotPage, wire=True, errors=("bad_request", "epoch"), scope="sync:read"
+)
 async def snapshot(request: web.Request, caller: Identity, query: SnapshotQuery) -> Reply:
     """Load every workout's state as it was at one position.
 
@@ -67,7 +70,7 @@ async def snapshot(request: web.Request, caller: Identity, query: SnapshotQuery)
     return Reply(await request.app[SNAPSHOTS].page(caller, query))
 
 
-@routes.get("/sync/void", response=VoidPage, wire=True, also=(CSV,))
+@routes.get("/sync/void", response=VoidPage, wire=True, also=(CSV,), scope="sync:read")
 async def list_void(request: web.Request, caller: Identity, query: VoidQuery) -> Reply | web.Response:
     """List what was refused.
 

@@ -7,7 +7,6 @@ takes over what it has loaded, then pulls the tail after `at`.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import OrderedDict
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts
 from fitai.http.sync.schemas import SnapshotQuery
 from fitai.http.sync.service import check_epoch
+from fitai.persistence import cursors
 from fitai.persistence.database import Database, ReadSession
 from fitai.persistence.log import Log
 from fitai.persistence.projections import happened_at
@@ -125,13 +125,13 @@ def _pin(host: Host, query: SnapshotQuery) -> _Pin:
 
 
 def _cursor(epoch: str, at: int, place: Place) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([epoch, at, *place])).decode().rstrip("=")
+    return cursors.write(epoch, at, *place)
 
 
 def _read_cursor(cursor: str) -> tuple[str, _Pin]:
     try:
-        parts = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
+        parts = cursors.read(cursor)
+    except cursors.BadCursor:
         raise _strange() from None
     match parts:
         case [str() as epoch, int() as at, int() as happened, str() as workout] if (

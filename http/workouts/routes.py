@@ -50,7 +50,7 @@ def _answer(done: Done, status: int | None = None) -> Reply:
 # -- sharing: before `/workouts/{id}`, so that `shared` is never read as an id ------------------------
 
 
-@sharing.get("/workouts/shared", response=Shares)
+@sharing.get("/workouts/shared", response=Shares, scope="workouts:read")
 async def list_shares(request: web.Request, caller: Identity) -> Shares:
     """List the links that you gave and that are still open."""
     return Shares(shares=await request.app[SHARES].mine(caller.user))
@@ -65,13 +65,13 @@ async def open_share(request: web.Request, path: SharePath) -> Reply:
     return Reply(await request.app[SHARES].open(path.share))
 
 
-@sharing.delete("/workouts/shared/{share}", status=204)
+@sharing.delete("/workouts/shared/{share}", status=204, scope="workouts:write")
 async def revoke_share(request: web.Request, caller: Identity, path: SharePath) -> None:
     """Revoke a link by its id."""
     await request.app[SHARES].revoke(caller.user, path.share)
 
 
-@sharing.post("/workouts/{id}/share", status=201, response=ShareLink)
+@sharing.post("/workouts/{id}/share", status=201, response=ShareLink, scope="workouts:write")
 async def share_workout(
     request: web.Request, caller: Identity, path: WorkoutPath, body: ShareCreate, key: Key | None
 ) -> ShareLink:
@@ -82,14 +82,19 @@ async def share_workout(
 # -- workouts ----------------------------------------------------------------------------------------
 
 
-@routes.get("/workouts", response=WorkoutPage)
+@routes.get("/workouts", response=WorkoutPage, scope="workouts:read")
 async def list_workouts(request: web.Request, caller: Identity, query: ListQuery) -> WorkoutPage:
     """List your workouts, newest first."""
     return await request.app[WORKOUTS].page(caller.user, query)
 
 
 @routes.post(
-    "/workouts", status=201, response=Workout, etag=True, errors=("already_exists", "bad_value", "limit")
+    "/workouts",
+    status=201,
+    response=Workout,
+    etag=True,
+    errors=("already_exists", "bad_value", "limit"),
+    scope="workouts:write",
 )
 async def create_workout(
     request: web.Request, caller: Identity, body: WorkoutCreate, key: Key | None
@@ -98,14 +103,14 @@ async def create_workout(
     return _answer(await request.app[WORKOUTS].create(caller, body, key), 201)
 
 
-@routes.get("/workouts/{id}", response=Workout, etag=True)
+@routes.get("/workouts/{id}", response=Workout, etag=True, scope="workouts:read")
 async def get_workout(request: web.Request, caller: Identity, path: WorkoutPath) -> Reply:
     """Read a workout's state."""
     state = await request.app[WORKOUTS].state(caller.user, path.id)
     return Reply(state.document, etag=etag(state.rev))
 
 
-@routes.put("/workouts/{id}", response=Workout, etag=True, errors=("bad_value", "limit"))
+@routes.put("/workouts/{id}", response=Workout, etag=True, errors=("limit",), scope="workouts:write")
 async def edit_workout(
     request: web.Request,
     caller: Identity,
@@ -122,7 +127,7 @@ async def edit_workout(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.delete("/workouts/{id}", status=204)
+@routes.delete("/workouts/{id}", status=204, errors=("limit",), scope="workouts:write")
 async def remove_workout(
     request: web.Request, caller: Identity, path: WorkoutPath, if_match: IfMatch, key: Key | None
 ) -> None:
@@ -130,7 +135,12 @@ async def remove_workout(
     await request.app[WORKOUTS].write(caller, path.id, plans.remove(), if_match=if_match, key=key)
 
 
-_EDGE = {"response": Workout, "etag": True, "errors": ("illegal_edge", "bad_value", "limit")}
+_EDGE = {
+    "response": Workout,
+    "etag": True,
+    "errors": ("illegal_edge", "limit"),
+    "scope": "workouts:write",
+}
 
 
 @routes.post("/workouts/{id}/start", **_EDGE)
@@ -187,10 +197,10 @@ async def abandon_workout(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
 
 
-_WRITE = {"response": Workout, "etag": True, "errors": ("already_exists", "bad_value", "limit")}
+_WRITE = {"response": Workout, "etag": True, "scope": "workouts:write"}
 
 
-@routes.put("/workouts/{id}/exercise/{exerciseIndex}", **_WRITE)
+@routes.put("/workouts/{id}/exercise/{exerciseIndex}", errors=("bad_value", "limit"), **_WRITE)
 async def write_exercise(
     request: web.Request,
     caller: Identity,
@@ -207,7 +217,7 @@ async def write_exercise(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.delete("/workouts/{id}/exercise/{exerciseIndex}", response=Workout, etag=True)
+@routes.delete("/workouts/{id}/exercise/{exerciseIndex}", errors=("limit",), **_WRITE)
 async def remove_exercise(
     request: web.Request, caller: Identity, path: ExercisePath, if_match: IfMatch, key: Key | None
 ) -> Reply:
@@ -216,7 +226,7 @@ async def remove_exercise(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.put("/workouts/{id}/set/{setIndex}", **_WRITE)
+@routes.put("/workouts/{id}/set/{setIndex}", errors=("already_exists", "limit"), **_WRITE)
 async def write_set(
     request: web.Request,
     caller: Identity,
@@ -235,7 +245,7 @@ async def write_set(
     return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
 
 
-@routes.delete("/workouts/{id}/set/{setIndex}", response=Workout, etag=True)
+@routes.delete("/workouts/{id}/set/{setIndex}", errors=("limit",), **_WRITE)
 async def remove_set(
     request: web.Request, caller: Identity, path: SetPath, if_match: IfMatch, key: Key | None
 ) -> Reply:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fitai.http.frame import Query, Schema
+from fitai.http.frame import Schema
+from fitai.http.paging import Paged, PageQuery
 
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
 NOTE_BYTES = 8192
@@ -95,7 +96,7 @@ class SharePath(BaseModel):
     share: str = Field(min_length=1, max_length=64)
 
 
-class ListQuery(Query):
+class ListQuery(PageQuery):
     """Which workouts, newest first."""
 
     status: Status | None = Field(None, description="Only workouts in this state.")
@@ -107,8 +108,6 @@ class ListQuery(Query):
     exercise: str | None = Field(
         None, min_length=1, max_length=200, description="Only workouts with a set of it."
     )
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="Workouts on the page.")
 
 
 # -- bodies ------------------------------------------------------------------------------------------
@@ -389,11 +388,10 @@ class WorkoutSummary(Schema):
     volume_ug: int
 
 
-class WorkoutPage(Schema):
+class WorkoutPage(Paged):
     """A page of workouts; without `next_cursor` it is the last."""
 
     workouts: list[WorkoutSummary]
-    next_cursor: str | None
 
 
 class ShareLink(Schema):

@@ -16,7 +16,7 @@ from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.jobs import Done, Key, StateAt
 from fitai.http.conditional import IfMatch
 from fitai.http.ids import new_id
-from fitai.http.problems import CATALOGUE, FieldError, Problem, invalid, not_found
+from fitai.http.problems import CATALOGUE, Problem, not_found
 from fitai.http.workouts import plans
 from fitai.http.workouts.plans import Plan
 from fitai.http.workouts.schemas import ListQuery, WorkoutCreate, WorkoutPage, WorkoutSummary
@@ -41,19 +41,16 @@ class WorkoutService:
         """One page of the user's workouts, newest first; all that was acknowledged before is in it."""
         host = await self._hosts.open(user)
         await host.flush()
-        try:
-            async with self._db.read() as session:
-                page = await stored.Workouts(session).list(
-                    host.stream,
-                    status=query.status,
-                    since=query.from_,
-                    until=query.to,
-                    exercise=query.exercise,
-                    cursor=query.cursor,
-                    limit=query.limit,
-                )
-        except stored.BadCursor as error:
-            raise invalid([FieldError("query", "cursor", "unknown", str(error))]) from None
+        async with self._db.read() as session:
+            page = await stored.Workouts(session).list(
+                host.stream,
+                status=query.status,
+                since=query.from_,
+                until=query.to,
+                exercise=query.exercise,
+                cursor=query.cursor,
+                limit=query.limit,
+            )
         return WorkoutPage(workouts=[_summary(row) for row in page.items], next_cursor=page.next_cursor)
 
     async def state(self, user: str, workout: str) -> StateAt:

@@ -67,6 +67,32 @@ def test_a_user_is_made_with_a_password_from_the_option_or_from_stdin():
     )
 
 
+def test_the_first_admin_is_made_on_the_command_line_and_others_too():
+    made = run("user", "create", "ada@example.com", "--admin", "--password", "correct horse")
+    assert made.stdout.endswith(", admin).\n")
+    run("user", "create", "bob@example.com", "--password", "correct horse")
+
+    def roles():
+        lines = run("user", "list").stdout.splitlines()
+        return {line.split()[0]: "admin" in line.split() for line in lines}
+
+    assert roles() == {"ada@example.com": True, "bob@example.com": False}
+    assert run("user", "admin", "BOB@example.com").stdout == "BOB@example.com is an admin.\n"
+    assert run("user", "admin", "ada@example.com", "--off").exit_code == 0
+    assert roles() == {"ada@example.com": False, "bob@example.com": True}
+    unknown = run("user", "admin", "eve@example.com")
+    assert (unknown.exit_code, unknown.stderr) == (
+        2,
+        "fitai: There is no account with the address eve@example.com.\n",
+    )
+
+
+def test_a_password_that_is_guessed_too_easily_is_refused_in_a_sentence():
+    refused = run("user", "create", "ada@example.com", "--password", "password123")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "can be guessed too easily" in refused.stderr
+
+
 def test_rebuild_says_what_it_did():
     run("user", "create", "ada@example.com", "--password", "correct horse")
     done = run("rebuild")
@@ -102,3 +128,31 @@ def test_a_wrong_setting_stops_every_command_with_one_sentence(monkeypatch, name
         assert done.exit_code == 2, command
         assert sentence in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_keys_are_rotated_and_listed():
+    assert run("migrate").exit_code == 0
+    assert run("keys", "list").stdout == ""
+    first = run("keys", "rotate")
+    assert first.exit_code == 0, first.output
+    assert " is published, and signs in 0 minutes" in first.stdout, "nobody had to be told before"
+    second = run("keys", "rotate")
+    assert " is published, and signs in 10 minutes" in second.stdout
+    kids = [done.stdout.split()[0] for done in (first, second)]
+    lines = [line.split() for line in run("keys", "list").stdout.splitlines()]
+    assert [line[:3] for line in lines] == [[kids[0], "EdDSA", "signs"], [kids[1], "EdDSA", "published"]]
+    third = run("keys", "rotate", "--now").stdout.split()[0]
+    lines = [line.split() for line in run("keys", "list").stdout.splitlines()]
+    assert {line[0]: line[2] for line in lines} == {
+        kids[0]: "retired",
+        kids[1]: "retired",
+        third: "signs",
+    }
+
+
+def test_keys_of_another_secret_key_are_shown_as_such(monkeypatch):
+    monkeypatch.setenv("FITAI_SECRET_KEY", "8Yj2-first-installation-key-0000")
+    assert run("migrate").exit_code == 0
+    assert run("keys", "rotate").exit_code == 0
+    monkeypatch.setenv("FITAI_SECRET_KEY", "9Zk3-other-installation-key-1111")
+    assert "of another secret key" in run("keys", "list").stdout

@@ -9,11 +9,14 @@ from sqlalchemy import func, select
 from fitai.bench.people import InDatabase
 from fitai.bench.plan import Plan, shares
 from fitai.bench.target import started
-from fitai.http.auth.tokens import AccessTokens, enrolled_in
+from fitai.http.auth.authority import Authority
+from fitai.http.auth.keeper import KeyKeeper
+from fitai.http.auth.tokens import AccessTokens
 from fitai.persistence.database import Database
 from fitai.persistence.models import Base
 from fitai.persistence.users import Users
 from tests.bench.test_scenarios import plan
+from tests.system.conftest import now_ms
 
 SECRET = secrets.token_hex(32)
 
@@ -30,11 +33,13 @@ async def rows(db: Database) -> dict[str, int]:
 async def test_people_straight_in_the_database_are_signed_in_and_can_be_taken_away(db, database_url):
     async with db.write() as session:
         await Users(session).create(email="ada@example.com", password_hash="x", display_name=None, now=1)
+    keeper = KeyKeeper(db, SECRET, now_ms, life_ms=60_000)
+    await keeper.tend()
     before = await rows(db)
     people = InDatabase(database_url, SECRET, 60_000)
     made = await people.make(7, 3)
     assert [len(person.passes) for person in made] == [3] * 7
-    authenticator = AccessTokens(SECRET, enrolled_in(db), lambda: 0)
+    authenticator = Authority(AccessTokens(keeper, now_ms), db, now_ms)
     for person in made:
         for way in person.passes:
             identity = await authenticator.authenticate(way.token)
@@ -63,7 +68,7 @@ async def test_a_run_in_somebody_s_database_leaves_it_as_it_was(database_url, db
         assert not crew.totals.failures
         assert (await rows(db))["records"] > 14
     after = await rows(db)
-    assert after == {**before, "leases": after["leases"]}
+    assert after == {**before, "leases": after["leases"], "signing_keys": 1}
 
 
 def test_everybody_is_in_one_share():

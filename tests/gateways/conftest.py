@@ -21,13 +21,15 @@ from fitai.gateways.bus.memory import MemoryBus, MemoryHub
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
+from fitai.http.auth.authority import Authority
 from fitai.http.auth.tokens import AccessTokens
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
 from fitai.persistence.devices import Devices
 from fitai.persistence.users import Users
+from tests.keys import ring_of
 
-SECRET = "a-secret-for-tests-that-is-long-enough"
+RING = ring_of("a-secret-for-tests-that-is-long-enough")
 PATIENCE = 15.0  # seconds that anything may take before a test fails
 
 TEST_LIMITS = LiveLimits(presence_grace_s=0.3, bye_s=0.5, connects_per_min=1_000_000)
@@ -94,9 +96,13 @@ class Server:
         self.hosts = Hosts(
             self.db, self.appender, self.bus, limits=self.limits, now_ms=self.clock, alone=self.alone
         )
-        self.tokens = AccessTokens(SECRET, self._enrolled, self.clock)
+        self.tokens = AccessTokens(RING, self.clock)
         self.live = LiveServer(
-            self.hosts, self.tokens, limits=self.limits, now_ms=self.clock, polling=self.polling
+            self.hosts,
+            Authority(self.tokens, self.db, self.clock),
+            limits=self.limits,
+            now_ms=self.clock,
+            polling=self.polling,
         )
         app = web.Application()
         self.live.attach(app)
@@ -132,10 +138,6 @@ class Server:
                 user, name=name, platform="test", install_id=None, now=self.clock(), limit=32
             )
         return enrolment.device.id
-
-    async def _enrolled(self, user: str, device: int) -> bool:
-        async with self.db.read() as session:
-            return await Devices(session).is_live(user, device)
 
 
 class Wire:

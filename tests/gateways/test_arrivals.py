@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fitai.gateways.bus.redis_rate import RedisRate
+from fitai.gateways.bus.redis_counts import RedisCounts
+from fitai.gateways.counts import MemoryCounts
 from fitai.gateways.live.arrivals import Arrivals
 from tests.redis_servers import RedisCluster, RedisServer, debian_redis
 
@@ -22,16 +23,24 @@ async def test_addresses_do_not_share_their_arrivals_and_resting_ones_are_forgot
     assert await Arrivals(None).wait_ms("a", 0) == 0
 
 
+async def test_a_customer_has_one_share_however_many_addresses_there_are() -> None:
+    arrivals = Arrivals(per_min=2)
+    mine = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"]
+    assert [await arrivals.wait_ms(address, 0) == 0 for address in mine] == [True, True, False]
+    assert await arrivals.wait_ms("2001:db8:0:1::1", 0) == 0
+
+
 @asynccontextmanager
 async def nodes(
     url: str, per_min: int, *prefixes: str, within_s: float = 5.0
 ) -> AsyncIterator[list[Arrivals]]:
-    rates = [
-        RedisRate(url, prefix=prefix, per_min=per_min, within_s=within_s, rest_s=0.3) for prefix in prefixes
+    shared = [
+        RedisCounts(url, prefix=prefix, alone=MemoryCounts(lambda: 0), within_s=within_s, rest_s=0.3)
+        for prefix in prefixes
     ]
-    yield [Arrivals(per_min, rate) for rate in rates]
-    for rate in rates:
-        await rate.close()
+    yield [Arrivals(per_min, counts) for counts in shared]
+    for counts in shared:
+        await counts.close()
 
 
 async def allowed(node: Arrivals, address: str, tries: int) -> int:

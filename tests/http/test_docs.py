@@ -5,12 +5,13 @@ import re
 import pytest
 
 from fitai.http.live_page import events, render, type_of
+from fitai.http.problems import CATALOGUE
 
 EXTERNAL = re.compile(r"""(?:src|href|url)\s*[=(:]\s*["']?\s*(?:https?:)?//""", re.IGNORECASE)
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])
-@pytest.mark.parametrize("path", ["/docs", "/docs/live", "/docs/ui/initializer.js"])
+@pytest.mark.parametrize("path", ["/docs", "/docs/live", "/docs/errors", "/docs/ui/initializer.js"])
 async def test_pages_need_nothing_from_other_hosts(api, prefix, path):
     page = await api.call("GET", prefix + path)
 
@@ -21,7 +22,7 @@ async def test_pages_need_nothing_from_other_hosts(api, prefix, path):
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])
 async def test_the_pages_links_lead_to_what_is_there(api, prefix):
-    for path in ("/docs", "/docs/live"):
+    for path in ("/docs", "/docs/live", "/docs/errors"):
         page = await api.client.get(prefix + path)
         for link in re.findall(r'(?:src|href)="([^"#]+)"', await page.text()):
             target = page.url.join(type(page.url)(link))
@@ -59,6 +60,24 @@ async def test_the_documents_are_served_as_json(api):
     assert openapi.body["openapi"] == "3.1.0"
     assert openapi.body["info"]["version"] == "1.2.3"
     assert asyncapi.body["channels"]["live"]["address"] == "/live"
+
+
+async def test_every_code_has_its_place_on_the_page_of_errors_and_problems_lead_there(api):
+    page = (await api.call("GET", "/docs/errors")).body
+    problem = await api.call("GET", "/nowhere")
+
+    assert problem.body["type"] == "/docs/errors#not_found"
+    assert re.findall(r'<section class="card" id="(\w+)">', page) == sorted(
+        CATALOGUE, key=lambda code: CATALOGUE[code].status
+    )
+    assert "<code>PUT /workouts/{id}</code>" in page
+
+
+async def test_a_problem_names_the_site_when_it_is_known(make_api):
+    api = await make_api(public_url="https://fit.example.com")
+    problem = await api.call("GET", "/nowhere")
+
+    assert problem.body["type"] == "https://fit.example.com/docs/errors#not_found"
 
 
 async def test_the_live_page_tells_events_payloads_and_examples(api):
@@ -110,4 +129,4 @@ def test_a_reference_to_itself_ends():
 
 
 def test_an_empty_document_still_gives_a_page():
-    assert "<h1>Live</h1>" in render({}, document="x.json")
+    assert "<h1>Live</h1>" in render({}, document="x.json", style="x.css")

@@ -84,7 +84,7 @@ class Operation(Strict):
     parameters: list[Parameter]
     requestBody: RequestBody | None = None
     responses: dict[str, Response]
-    security: list[dict[Literal["bearer"], list[str]]] | None = None
+    security: list[dict[Literal["access_token", "personal_token"], list[str]]] | None = None
 
 
 class Described(Strict):
@@ -183,16 +183,31 @@ def test_routes_with_a_caller_say_that_they_need_a_token(document):
     def security(method: str, path: str) -> Any:
         return document["paths"][path][method].get("security")
 
-    assert security("get", "/workouts") == [{"bearer": []}]
+    assert security("get", "/workouts") == [{"access_token": []}, {"personal_token": ["workouts:read"]}]
+    assert security("get", "/auth/devices") == [{"access_token": []}]
     assert security("get", "/workouts/shared/{share}") is None
-    assert security("post", "/auth/logout") == [{"bearer": []}, {}]
+    assert security("post", "/auth/logout") == [{"access_token": []}, {}]
     assert "401" not in document["paths"]["/health"]["get"]["responses"]
 
 
 def test_errors_are_described_by_their_codes(document):
     responses = document["paths"]["/workouts/{id}"]["put"]["responses"]
 
-    assert set(responses) == {"200", "400", "401", "404", "408", "412", "413", "415", "422", "428", "503"}
+    assert set(responses) == {
+        "200",
+        "400",
+        "401",
+        "403",
+        "404",
+        "408",
+        "412",
+        "413",
+        "415",
+        "422",
+        "428",
+        "429",
+        "503",
+    }
     assert "`precondition_failed`" in responses["412"]["description"]
     content = responses["412"]["content"]["application/problem+json"]
     assert content["schema"] == {"$ref": "#/components/schemas/ProblemDocument"}

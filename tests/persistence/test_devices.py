@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fitai.persistence.devices import API, DEVICE, Devices, InstallTaken
+from fitai.persistence.devices import API, DEVICE, Devices, InstallTaken, Standing
 from fitai.persistence.tokens import Rejected, Tokens
 
 NOW = 1_780_000_000_000
@@ -71,12 +71,13 @@ async def test_a_revoked_installation_that_comes_back_is_the_same_device_again(d
     async with db.write() as session:
         await Devices(session).api_device(stream.owner, 1, NOW)
         await Devices(session).revoke(stream.owner, 1, NOW)
-        assert not await Devices(session).is_live(stream.owner, 1)
-        assert not await Devices(session).is_live(stream.owner, 2), "its API device goes with it"
+        assert await Devices(session).standing(stream.owner, 1, None) is Standing.REVOKED
+        its_api_device = await Devices(session).standing(stream.owner, 2, None)
+        assert its_api_device is Standing.REVOKED
     back = await enrol(db, stream.owner, install_id="i-1", now=NOW + 9)
     assert (back.known, back.device.id, back.device.revoked_at) == (True, 1, None)
     async with db.read() as session:
-        assert await Devices(session).is_live(stream.owner, 2)
+        assert await Devices(session).standing(stream.owner, 2, None) is Standing.LIVE
         assert (
             await Devices(session).name(stream.owner, 2) == (await Devices(session).get(stream.owner, 2)).name
         )
@@ -89,7 +90,7 @@ async def test_beyond_the_limit_the_longest_unused_device_is_retired(db, stream)
     async with db.write() as session:
         await Devices(session).touch(stream.owner, 1, NOW + 100)
         await Devices(session).touch(stream.owner, 1, NOW + 50)  # late, and changes nothing
-        token = await Tokens(session).issue(stream.owner, 2, now=NOW, ttl=1_000_000)
+        token = (await Tokens(session).issue(stream.owner, 2, now=NOW, ttl=1_000_000)).token
     fourth = await enrol(db, stream.owner, now=NOW + 10, limit=3)
     assert list(fourth.retired) == [2]
     assert await live(db, stream.owner) == [1, 3, 4]

@@ -9,13 +9,14 @@ from sqlalchemy import select, text, update
 from fitai.engine.workout import Limits, state
 from fitai.persistence import opening, projections, upserts
 from fitai.persistence.append import Append
+from fitai.persistence.cursors import BadCursor
 from fitai.persistence.database import Unavailable
 from fitai.persistence.histories import Asked, answers
 from fitai.persistence.log import Log
 from fitai.persistence.models import SetRow, Snapshot, Stream, WorkoutRow
 from fitai.persistence.projections import Projected, Projector, deadlines
 from fitai.persistence.snapshots import Snapshots
-from fitai.persistence.workouts import BadCursor, Merge, Workouts
+from fitai.persistence.workouts import Merge, Workouts
 from fitai.sync import version
 from fitai.sync.fold import Folded
 from fitai.sync.log import Context

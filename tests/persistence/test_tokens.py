@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from fitai.persistence.devices import Devices
-from fitai.persistence.tokens import Rejected, Renewed, Tokens
+from fitai.persistence.tokens import Issued, Rejected, Tokens
 
 NOW = 1_780_000_000_000
 TTL = 1000
@@ -24,7 +24,7 @@ async def device(db, stream):
 
 async def issue(db, device):
     async with db.write() as session:
-        return await Tokens(session).issue(*device, now=NOW, ttl=TTL)
+        return (await Tokens(session).issue(*device, now=NOW, ttl=TTL)).token
 
 
 async def renew(db, token, now=NOW):
@@ -37,8 +37,8 @@ async def test_each_renewal_gives_the_next_token(db, device):
     seen = {token}
     for _ in range(4):
         renewed = await renew(db, token)
-        assert isinstance(renewed, Renewed)
-        assert (renewed.user, renewed.device) == device
+        assert isinstance(renewed, Issued)
+        assert (renewed.sign_in.user, renewed.sign_in.device) == device
         token = renewed.token
         seen.add(token)
     assert len(seen) == 5
@@ -47,20 +47,20 @@ async def test_each_renewal_gives_the_next_token(db, device):
 async def test_a_spent_token_that_is_shown_again_ends_its_family_for_good(db, device):
     first, other = await issue(db, device), await issue(db, device)
     second = await renew(db, first)
-    assert isinstance(second, Renewed)
+    assert isinstance(second, Issued)
     third = await renew(db, second.token)
-    assert isinstance(third, Renewed)
+    assert isinstance(third, Issued)
     assert await renew(db, first) is Rejected.REUSED
     assert await renew(db, third.token) is Rejected.REVOKED
     assert await renew(db, first) is Rejected.REVOKED
-    assert isinstance(await renew(db, other), Renewed), "another login is another family"
+    assert isinstance(await renew(db, other), Issued), "another login is another family"
 
 
 async def test_of_two_renewals_at_once_one_counts_as_a_reuse(db, device):
     token = await issue(db, device)
     results = await asyncio.gather(renew(db, token), renew(db, token))
     assert Rejected.REUSED in results
-    good = [result for result in results if isinstance(result, Renewed)]
+    good = [result for result in results if isinstance(result, Issued)]
     assert len(good) == 1
     assert await renew(db, good[0].token) is Rejected.REVOKED
 
@@ -70,7 +70,7 @@ async def test_strange_and_expired_tokens_are_rejected(db, device):
     assert await renew(db, "strange") is Rejected.UNKNOWN
     assert await renew(db, "\ud800\x00") is Rejected.UNKNOWN
     assert await renew(db, token, now=NOW + TTL) is Rejected.EXPIRED
-    assert isinstance(await renew(db, token, now=NOW + TTL - 1), Renewed)
+    assert isinstance(await renew(db, token, now=NOW + TTL - 1), Issued)
 
 
 async def test_logout_ends_the_family_and_only_that(db, device):
@@ -79,7 +79,7 @@ async def test_logout_ends_the_family_and_only_that(db, device):
         assert await Tokens(session).end(token, now=NOW)
         assert not await Tokens(session).end("strange", now=NOW)
     assert await renew(db, token) is Rejected.REVOKED
-    assert isinstance(await renew(db, other), Renewed)
+    assert isinstance(await renew(db, other), Issued)
 
 
 async def test_a_revoked_devices_tokens_are_worth_nothing(db, device):
@@ -110,7 +110,7 @@ async def test_a_renewal_that_races_a_revocation_leaves_no_token_behind(db, devi
             left = await session.execute(text("SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL"))
             assert left.scalar_one() == 0
             await session.execute(text("UPDATE devices SET revoked_at = NULL"))
-        if isinstance(renewed, Renewed):
+        if isinstance(renewed, Issued):
             assert await renew(db, renewed.token) is Rejected.REVOKED
 
 

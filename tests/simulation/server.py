@@ -34,23 +34,29 @@ from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import Outbox
 from fitai.gateways.live.server import LiveServer
+from fitai.http.auth.authority import Authority
+from fitai.http.auth.devices import DeviceService
+from fitai.http.auth.door import Door
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.schemas import DeviceIn, Fork, Login, Register
-from fitai.http.auth.service import AuthService
-from fitai.http.auth.tokens import AccessTokens, enrolled_in
+from fitai.http.auth.second_factor import SecondFactorCheck
+from fitai.http.auth.sign_in import SignInService
+from fitai.http.auth.tokens import AccessTokens
 from fitai.http.problems import Problem
 from fitai.http.sync.schemas import PullQuery, SnapshotQuery, VoidQuery
 from fitai.http.sync.service import SyncService
 from fitai.http.sync.snapshot import SnapshotService
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.database import Database
+from fitai.persistence.sealed import Seal
 from fitai.sync.wire import Refusal
+from tests.keys import ring_of
 
 Json = dict[str, Any]
 
 START = 1_780_000_000_000
 YEAR_MS = 365 * 86_400_000
-SECRET = "a secret for simulations, which is long enough"
+RING = ring_of("a secret for simulations, which is long enough")
 EMAIL, PASSWORD = "ada@example.org", "correct horse"
 LIMITS = LiveLimits(rates=False, connections_per_device=64)
 
@@ -156,12 +162,16 @@ class Node:
         self.bus = DeafBus(hub)
         self.appender = MortalAppender(self.db, self)
         self.hosts = Hosts(self.db, self.appender, self.bus, limits=LIMITS, now_ms=now_ms, alone=False)
-        self.tokens = AccessTokens(SECRET, enrolled_in(self.db), now_ms, life_ms=100 * YEAR_MS)
-        self.live = LiveServer(self.hosts, self.tokens, limits=LIMITS, now_ms=now_ms)
+        self.tokens = AccessTokens(RING, now_ms, life_ms=100 * YEAR_MS)
+        self.authority = Authority(self.tokens, self.db, now_ms)
+        self.live = LiveServer(self.hosts, self.authority, limits=LIMITS, now_ms=now_ms)
         self.sync = SyncService(self.db, self.hosts, now_ms)
         self.snapshots = SnapshotService(self.db, self.hosts)
         self.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        self.auth = AuthService(self.db, self.bus, self.passwords, self.tokens, now_ms)
+        door = Door(self.bus, self.tokens, now_ms)
+        factor = SecondFactorCheck(Seal("a secret for simulations, which is long enough", "totp"))
+        self.sign_ins = SignInService(self.db, self.passwords, door, factor, now_ms)
+        self.devices = DeviceService(self.db, door, now_ms)
         self.dead = asyncio.Event()
         self.lines: list[Line] = []
 
@@ -261,7 +271,7 @@ class Server:
         self.nodes: list[Node] = []
         self._start(nodes)
         session = self.run(
-            self.nodes[0].auth.register(Register(email=EMAIL, password=PASSWORD, device=_device(None)))
+            self.nodes[0].sign_ins.register(Register(email=EMAIL, password=PASSWORD, device=_device(None)))
         )
         self.user = session.user.id
 
@@ -358,7 +368,7 @@ class Server:
     def sign_in(self, install: str) -> tuple[int, str]:
         """(device number, access token) of an installation."""
         body = Login(email=EMAIL, password=PASSWORD, device=_device(install))
-        session = self.run(self.nodes[0].auth.login(body))
+        session = self.run(self.nodes[0].sign_ins.login(body))
         return session.device.id, session.access_token
 
     def line(self, node: Node, token: str, cursor: Json | None) -> Line:
@@ -381,7 +391,7 @@ class Server:
         return json(answer)
 
     async def _request(self, node: Node, token: str, what: str, query: Json) -> Any:
-        caller = await node.tokens.authenticate(token)
+        caller = await node.authority.authenticate(token)
         match what:
             case "push":
                 return await node.sync.push(caller, json(query))
@@ -392,7 +402,7 @@ class Server:
             case "void":
                 return await node.sync.void(caller, VoidQuery(**query))
             case "fork":
-                forked = await node.auth.fork(caller, Fork(**query))
+                forked = await node.devices.fork(caller, Fork(**query))
                 return {"device": forked.device.id, "access_token": forked.access_token}
         raise AssertionError(what)
 
@@ -407,7 +417,7 @@ class Server:
         """A person signs a device out from elsewhere."""
 
         with suppress(Problem):  # it is signed out already
-            self.run(self.nodes[0].auth.revoke(Identity(self.user, 1, 0), device))
+            self.run(self.nodes[0].devices.revoke(Identity(self.user, 1, 0), device))
 
     def back_up(self) -> None:
         """Copy the database while it is in use."""

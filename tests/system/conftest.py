@@ -15,13 +15,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from fitai.http.auth.tokens import AccessTokens
+from fitai.http.auth.keeper import KeyKeeper
+from fitai.http.auth.tokens import ACCESS_MS, AccessTokens
 from fitai.persistence.database import Database
 from fitai.persistence.devices import Devices
 from fitai.persistence.users import Users
+from tests.keys import ring_of_release_before
 
 SECRET = secrets.token_hex(32)
 START_S = 40.0
@@ -32,8 +35,16 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _unasked(user: str, device: int) -> bool:
-    return True
+async def tokens_of(url: str) -> AccessTokens:
+    """Tokens as a server on this database issues them now; as the release before does, if no server of this
+    one has been there."""
+    db = Database.open(url)
+    try:
+        keeper = KeyKeeper(db, SECRET, now_ms, life_ms=ACCESS_MS)
+        await keeper.read()
+    finally:
+        await db.close()
+    return AccessTokens(keeper.ring if keeper.ring.keys else ring_of_release_before(SECRET), now_ms)
 
 
 class Process:
@@ -45,7 +56,7 @@ class Process:
     def __init__(self, url: str, folder: Path, **environment: str) -> None:
         self.program: Sequence[str | Path] = ("-m", "fitai.app.command")
         self.database_url = url
-        self.tokens = AccessTokens(SECRET, _unasked, now_ms)
+        self.tokens = AccessTokens(ring_of_release_before(SECRET), now_ms)
         self.clock = now_ms
         self.port = 0
         self._folder = folder
@@ -72,7 +83,10 @@ class Process:
             assert self._process.poll() is None, f"the server ended at once:\n{self.log()[-3000:]}"
             assert time.monotonic() < deadline, f"the server did not start:\n{self.log()[-3000:]}"
             await asyncio.sleep(0.02)
+        first = self.port == 0
         self.port = json.loads(self._announcement.read_text())["port"]
+        if first:
+            self.tokens = await tokens_of(self.database_url)
         return self
 
     def kill(self) -> None:
@@ -141,6 +155,16 @@ async def make_process(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[
     finally:
         for process in made:
             process.end()
+
+
+async def asked(process: Process, method: str, path: str, token: str = "", **body: Any) -> tuple[int, Any]:
+    """A REST call, as (status, body)."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, process.url + path, json=body or None, headers=headers) as answer,
+    ):
+        return answer.status, await answer.json(content_type=None)
 
 
 async def people(url: str, count: int, devices: int = 1) -> list[tuple[str, list[int]]]:

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from fitai.persistence import schema
 from fitai.persistence.database import Database
 from tests.system import release
-from tests.system.conftest import Process, now_ms, people
+from tests.system.conftest import Process, asked, now_ms, people
 from tests.system.test_versions import Caller, served, told
 
 pytestmark = pytest.mark.timeout(240)
@@ -168,6 +168,30 @@ async def test_nodes_of_both_releases_serve_one_person_at_once(before, postgres_
     for node in (old, new):
         assert len((await served(node, ada, phone))["exercises"][0]["sets"]) == 40
         assert await is_ready(node)
+
+
+async def test_who_signs_in_at_either_release_is_known_to_both(before, postgres_url, make_process, tmp_path):
+    migrate(postgres_url, tmp_path)
+    old = await make_process(postgres_url, PYTHONPATH=str(before))
+    account = {"email": "ada@example.org", "password": "correct horse battery staple"}
+    device = {"name": "phone", "platform": "ios", "install_id": "a"}
+    status, session = await asked(old, "POST", "/auth/register", **account, device=device)
+    assert status == 201, session
+    new = await make_process(postgres_url)
+
+    async def known_to_both(session: Any) -> None:
+        for node in (old, new):
+            assert (await asked(node, "GET", "/auth/devices", session["access_token"]))[0] == 200
+
+    await known_to_both(session)
+    for node in (new, old, new):
+        body = {"refresh_token": session["refresh_token"]}
+        status, session = await asked(node, "POST", "/auth/refresh", **body)
+        assert status == 200, session
+        await known_to_both(session)
+    status, session = await asked(new, "POST", "/auth/login", **account, device=device)
+    assert status == 200, session
+    await known_to_both(session)
 
 
 def test_a_clone_without_the_history_is_told_what_it_lacks(tmp_path):

@@ -17,6 +17,7 @@ branch_labels = None
 depends_on = None
 
 PENDING = sa.text("done_at IS NULL AND dead_at IS NULL")
+DEAD = sa.text("dead_at IS NOT NULL")
 
 
 def _user(name: str = "user_id") -> sa.Column[str]:
@@ -66,6 +67,16 @@ def upgrade() -> None:
         _moment("honoured_until"),
         sa.PrimaryKeyConstraint("kid", name="pk_signing_keys"),
     )
+    op.create_table(
+        "ended_sign_ins",
+        sa.Column("id", Id, nullable=False),
+        _user(),
+        sa.Column("device", sa.Integer(), nullable=False),
+        _moment("ended_at", nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_ended_sign_ins"),
+        _of_user("ended_sign_ins"),
+    )
+    op.create_index("ix_ended_sign_ins_ended", "ended_sign_ins", ["ended_at"])
     op.create_table(
         "one_time_tokens",
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
@@ -142,6 +153,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name="uq_jobs_key"),
     )
     op.create_index("ix_jobs_due", "jobs", ["due_at"], sqlite_where=PENDING, postgresql_where=PENDING)
+    op.create_index("ix_jobs_dead", "jobs", ["dead_at"], sqlite_where=DEAD, postgresql_where=DEAD)
 
 
 def downgrade() -> None:
@@ -152,6 +164,7 @@ def downgrade() -> None:
         "personal_tokens",
         "recovery_codes",
         "one_time_tokens",
+        "ended_sign_ins",
         "signing_keys",
     ):
         op.drop_table(table)

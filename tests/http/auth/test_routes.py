@@ -20,7 +20,7 @@ async def test_registering_gives_a_user_a_device_and_tokens(api):
     )
 
     assert answer.status == 201
-    assert answer.body["user"]["email"] == "Ada@Example.org"
+    assert answer.body["user"]["email"] == "Ada@example.org"
     assert answer.body["user"]["display_name"] == "Ada"
     assert answer.body["device"] == {"id": 1, "name": "Phone"}
     assert (answer.body["token_type"], answer.body["expires_in"]) == ("Bearer", 900)

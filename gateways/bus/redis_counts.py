@@ -1,33 +1,35 @@
-"""How often something may happen on all nodes together, counted in Redis. Never why anybody waits."""
+"""Counters that all nodes keep together, in Redis. Never why anybody waits."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
-from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisClusterStorage, RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from fitai.gateways.bus.redis_url import RedisUrl
+from fitai.gateways.counts import Counts, Storage
 
 _log = structlog.get_logger(__name__)
 
 AT_ONCE = 16  # questions to Redis at one time
 
+T = TypeVar("T")
 
-class RedisRate:
-    """At most `per_min` a minute of each key, over all nodes with the same `prefix`.
 
-    An answer is waited for `within_s` seconds. Without one all is allowed, and for `rest_s` seconds nothing
-    more is asked: a node's own count stands then.
+class RedisCounts:
+    """The counters of all nodes with the same `prefix`.
+
+    An answer is waited for `within_s` seconds. Without one `alone`, the node's own counters, answer, and for
+    `rest_s` seconds nothing more is asked of Redis.
     """
 
     def __init__(
-        self, url: str, *, prefix: str, per_min: int, within_s: float = 0.25, rest_s: float = 2.0
+        self, url: str, *, prefix: str, alone: Counts, within_s: float = 0.25, rest_s: float = 2.0
     ) -> None:
+        self._alone = alone
         self._within_s = within_s
         self._rest_s = rest_s
         self._resting_until = 0.0
@@ -35,25 +37,23 @@ class RedisRate:
         self._prepare: Callable[[], Awaitable[object]] | None = None
         self._preparing = asyncio.Lock()
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._item = RateLimitItemPerMinute(per_min)
         self._prefix = f"{prefix}:rate"
         where = RedisUrl.parse(url)
-        self._storage = self._in_cluster(where) if where.kind == "cluster" else self._in_pool(where)
-        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
+        self._storage: Any = self._in_cluster(where) if where.kind == "cluster" else self._in_pool(where)
 
-    async def take(self, key: str) -> bool:
-        """False when the key has had its share; True as well when Redis does not say so in time."""
+    async def ask(self, question: Callable[[Storage], Awaitable[T]]) -> T:
+        """What Redis answers, else what the node's own counters do."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._resting_until:
-            return True
+            return await self._alone.ask(question)
         try:
             async with asyncio.timeout(self._within_s), self._turns:
                 await self._prepared()
-                return await self._limiter.hit(self._item, key)
+                return await question(self._storage)
         except Exception as error:
             self._resting_until = loop.time() + self._rest_s
-            _log.warning("rate_not_shared", why=f"{type(error).__name__}: {error}")
-            return True
+            _log.warning("counts_not_shared", why=f"{type(error).__name__}: {error}")
+        return await self._alone.ask(question)
 
     async def _prepared(self) -> None:
         """A cluster's client is cut off when two first questions let it find the nodes at one time."""

@@ -1,0 +1,86 @@
+"""The person as they are shown to themselves, and their security log."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from fitai.gateways.identity import Identity
+from fitai.http.auth.confirmation import gone
+from fitai.http.frame import Reply, encode
+from fitai.http.users.schemas import LogEntry, LogPage, LogQuery, Profile, ProfileEdit
+from fitai.persistence import cursors
+from fitai.persistence.database import Database, ReadSession
+from fitai.persistence.one_time import OneTimeTokens
+from fitai.persistence.security_log import SecurityLog
+from fitai.persistence.users import Users
+
+
+class ProfileService:
+    """Shows the profile, edits it, and pages through the log."""
+
+    def __init__(self, db: Database, now_ms: Callable[[], int]) -> None:
+        self._db = db
+        self._now_ms = now_ms
+
+    async def profile(self, caller: Identity) -> Reply:
+        """The caller's profile, with an ETag of what it says."""
+        async with self._db.read() as session:
+            return await self._shown(session, caller.user)
+
+    async def edit(self, caller: Identity, body: ProfileEdit) -> Reply:
+        """Change what is named."""
+        named = {field: getattr(body, field) for field in body.model_fields_set}
+        async with self._db.write() as session:
+            if named:
+                await Users(session).edit(caller.user, **named)
+            return await self._shown(session, caller.user)
+
+    async def log(self, caller: Identity, query: LogQuery) -> LogPage:
+        """A page of the caller's log; raises BadCursor."""
+        before = None if query.cursor is None else _place(query.cursor)
+        async with self._db.read() as session:
+            rows = await SecurityLog(session).page(caller.user, before, query.limit + 1)
+        shown = rows[: query.limit]
+        return LogPage(
+            events=[
+                LogEntry(
+                    kind=row.kind,
+                    at=row.at,
+                    device=row.device,
+                    address=row.address,
+                    agent=row.agent,
+                    data=dict(row.data),
+                )
+                for row in shown
+            ],
+            next_cursor=cursors.write(shown[-1].id) if len(rows) > query.limit else None,
+        )
+
+    async def _shown(self, session: ReadSession, id: str) -> Reply:
+        user = await Users(session).get(id)
+        if user is None:
+            raise gone()
+        profile = Profile(
+            id=user.id,
+            email=user.email,
+            email_verified=user.email_verified_at is not None,
+            new_email=await OneTimeTokens(session).pending_email(user.id, now=self._now_ms()),
+            display_name=user.display_name,
+            locale=user.locale,
+            role=user.role,
+            second_factor=user.totp_confirmed_at is not None,
+            created_at=user.created_at,
+            password_changed_at=user.password_changed_at,
+            delete_after=user.delete_after,
+        )
+        return Reply(profile, etag=f'"{hashlib.sha256(encode(profile)).hexdigest()[:32]}"')
+
+
+def _place(cursor: str) -> int:
+    """The event before which a page ends; raises BadCursor."""
+    match cursors.read(cursor):
+        case [int(id)] if type(id) is int and 0 < id < 2**63:
+            return id
+        case _:
+            raise cursors.BadCursor
