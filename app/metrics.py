@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from fitai.gateways.bus.redis import Stats
+from fitai.gateways.jobs import meters as _of_jobs  # noqa: F401 - they register themselves
 from fitai.gateways.meters import HostCounts, NodeMeters
 from fitai.http.metrics import PATH
 

@@ -10,7 +10,7 @@ WAITING = Gauge("fitai_jobs_waiting", "Jobs that are due and that nobody runs ye
 OLDEST_SECONDS = Gauge("fitai_jobs_oldest_seconds", "How long the first of these has been due.")
 DEAD = Gauge("fitai_jobs_dead", "Jobs in the database that were given up.")
 OUTCOMES = Counter(
-    "fitai_jobs_total",
+    "fitai_job_attempts_total",
     "Attempts at jobs, by kind and outcome: `done`, `failed` (tried again later), `dead` (given up),"
     " `interrupted` (the worker ended, another one begins anew).",
     ["kind", "outcome"],

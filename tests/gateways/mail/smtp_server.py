@@ -33,7 +33,10 @@ class Inbox:
 
     @property
     def messages(self):
-        return [message_from_bytes(envelope.original_content, policy=default) for envelope in self.envelopes]
+        return [
+            message_from_bytes(envelope.original_content or b"", policy=default)
+            for envelope in self.envelopes
+        ]
 
     async def handle_MAIL(self, server, session: Session, envelope, address, options):
         envelope.mail_from = address

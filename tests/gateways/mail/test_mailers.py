@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from urllib.parse import quote
 
 import pytest
 
 from fitai.gateways.jobs.contract import Permanent, Temporary
-from fitai.gateways.mail import folder as folder_module
 from fitai.gateways.mail.folder import FolderMailer, letters
 from fitai.gateways.mail.smtp import BadSmtpUrl, SmtpMailer, SmtpUrl
 from fitai.gateways.mail.writing import body_of
@@ -91,7 +91,7 @@ async def test_a_disk_that_takes_no_letter_is_temporary_and_leaves_no_half(tmp_p
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder_module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(Temporary, match="No space left"):
         await FolderMailer(tmp_path, lambda: NOW).send(written())
     assert list(tmp_path.iterdir()) == []
@@ -188,7 +188,7 @@ async def test_a_server_that_is_not_there_hangs_up_or_talks_nonsense_is_temporar
         writer.close()
 
     for line in (b"", b"554 go away\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"220 hello\r\n"):
-        server = await asyncio.start_server(lambda r, w, line=line: answer(line, r, w), "127.0.0.1", 0)
+        server = await asyncio.start_server(partial(answer, line), "127.0.0.1", 0)
         async with server:
             with pytest.raises(Temporary):
                 await mailer(server.sockets[0].getsockname()[1]).send(written())

@@ -111,9 +111,9 @@ def test_durations_and_moments_are_said_as_the_language_says_them():
         letter = VerifyEmail(link="/x", minutes=minutes)
         assert f"works for {english}." in body_of(written(letter))
         assert f"gilt {german}." in body_of(written(letter, locale="de"))
-    letter = EmailChanged(at=NOW, new_email="b@example.com")
-    assert "On 2026-11-25 at 09:46 UTC" in body_of(written(letter))
-    assert "Am 25.11.2026 um 09:46 Uhr (UTC)" in body_of(written(letter, locale="de"))
+    changed = EmailChanged(at=NOW, new_email="b@example.com")
+    assert "On 2026-11-25 at 09:46 UTC" in body_of(written(changed))
+    assert "Am 25.11.2026 um 09:46 Uhr (UTC)" in body_of(written(changed, locale="de"))
 
 
 INJECTIONS = [
