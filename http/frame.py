@@ -279,13 +279,41 @@ class Routes:
 
 
 def install(app: web.Application, routes: Iterable[Route]) -> None:
-    """Serve each route as written and with `/v1` in front."""
+    """Serve each route as written and with `/v1` in front.
+
+    A path that is a case of another one's template (`/workouts/shared`, `/workouts/{id}`) answers every
+    method: one that it lacks is not looked for in the template.
+    """
+    routes = list(routes)
+    methods: dict[str, set[str]] = {}
     for route in routes:
+        methods.setdefault(route.path, set()).update(_with(route.method))
+    for path, known in methods.items():
         for prefix in ("", "/v1"):
-            if route.method == "GET":
-                app.router.add_get(prefix + route.path, route.serve)
-            else:
-                app.router.add_route(route.method, prefix + route.path, route.serve)
+            resource = app.router.add_resource(prefix + path)
+            for route in routes:
+                if route.path == path:
+                    for method in _with(route.method):
+                        resource.add_route(method, route.serve)
+            if any(_is_case(path, other) for other in methods):
+                resource.add_route("*", _refusing(known))
+
+
+def _with(method: str) -> set[str]:
+    return {"GET", "HEAD"} if method == "GET" else {method}
+
+
+def _is_case(path: str, template: str) -> bool:
+    """Whether requests for `path` would also fit the other path's template."""
+    pattern = _PARAMETER.sub("[^{}/]+", template)
+    return path != template and re.fullmatch(pattern, path) is not None
+
+
+def _refusing(known: set[str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, known)
+
+    return refuse
 
 
 def _compiled(

@@ -31,6 +31,8 @@ _SCHEMES = {
     },
 }
 
+_TAGS = r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'
+
 _REF = "#/components/schemas/{model}"
 
 Keyed = tuple[type[BaseModel], JsonSchemaMode]
@@ -151,7 +153,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "in": "header",
                 "required": True,
                 "description": "The ETag of the state that this change was decided on, or `*`.",
-                "schema": {"type": "string", "examples": ['"17"']},
+                "schema": {"type": "string", "pattern": _TAGS, "examples": ['"17"']},
             }
         )
     if "payload" in route.takes:
@@ -171,7 +173,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "in": "header",
                 "required": False,
                 "description": "Makes a retry safe: the same request with the same key is done once.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
             }
         )
     return found

@@ -45,16 +45,19 @@ def is_uuid(text: str) -> bool:
 
 Uuid = Annotated[str, Field(pattern=f"^{_UUID}$", examples=["0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"])]
 LowerUuid = Annotated[Uuid, AfterValidator(str.lower)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Decimal = Annotated[int | float, AfterValidator(_three_places)]
-Millis = Annotated[Whole, Field(ge=0, le=LAST_MS, description="Unix ms")]
-Seconds = Annotated[Whole, Field(ge=0, le=86_400)]
+# After the bounds of a type: what stands between a type and its bounds hides them from the documents.
+WHOLE = BeforeValidator(_whole)
+PLACES = AfterValidator(_three_places)
+Millis = Annotated[int, Field(ge=0, le=LAST_MS, description="Unix ms"), WHOLE]
+Seconds = Annotated[int, Field(ge=0, le=86_400), WHOLE]
 Note = Annotated[str, AfterValidator(_note)]
 Title = Annotated[str, Field(min_length=1, max_length=500)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Position = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
-Superset = Annotated[Whole, Field(ge=-(2**53), le=2**53)] | Annotated[str, Field(min_length=1, max_length=64)]
-Slot = Annotated[Whole, Field(ge=0, le=2**53)] | Annotated[str, Field(min_length=1, max_length=64)]
+Superset = (
+    Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE] | Annotated[str, Field(min_length=1, max_length=64)]
+)
+Slot = Annotated[int, Field(ge=0, le=2**53), WHOLE] | Annotated[str, Field(min_length=1, max_length=64)]
 SetType = Literal["warmup", "working", "drop", "failure", "amrap", "myo", "partial", "isometric"]
 Status = Literal["planned", "active", "paused", "completed", "abandoned"]
 
@@ -174,7 +177,7 @@ class Reasoned(Passing):
 class Complete(Passing):
     """How it was."""
 
-    rating: Annotated[Whole, Field(ge=0, le=10)] | None = None
+    rating: Annotated[int, Field(ge=0, le=10), WHOLE] | None = None
     note: Note | None = None
 
 
@@ -182,7 +185,7 @@ class Rest(Schema):
     """Start a rest of `seconds`, extend the running one by `seconds` (negative shortens), or skip it."""
 
     action: Literal["start", "extend", "skip"] = "start"
-    seconds: Annotated[Whole, Field(ge=-86_400, le=86_400)] | None = None
+    seconds: Annotated[int, Field(ge=-86_400, le=86_400), WHOLE] | None = None
 
     @model_validator(mode="after")
     def _seconds_fit(self) -> Rest:
@@ -196,7 +199,7 @@ class Rest(Schema):
 class Load(Schema):
     """A load as typed."""
 
-    value: Annotated[Decimal, Field(ge=0, le=6_613)]
+    value: Annotated[Annotated[int, Field(ge=0, le=6_613)] | Annotated[float, Field(ge=0, le=6_613)], PLACES]
     unit: Literal["kg", "lb"]
 
 
@@ -218,12 +221,21 @@ class SetWrite(Passing):
     exercise_entry: LowerUuid | None = None
     slot: Slot | None = None
     type: SetType | None = None
-    reps: Annotated[Whole, Field(ge=0, le=5_000)] | None = None
+    reps: Annotated[int, Field(ge=0, le=5_000), WHOLE] | None = None
     load: Load | None = None
-    rpe: Annotated[Decimal, Field(ge=0, le=10)] | None = None
-    rir: Annotated[Decimal, Field(ge=0, le=100)] | None = None
-    duration_ms: Annotated[Whole, Field(ge=0, le=7 * 86_400_000)] | None = None
-    distance_m: Annotated[Decimal, Field(ge=0, le=1_000_000)] | None = None
+    rpe: (
+        Annotated[Annotated[int, Field(ge=0, le=10)] | Annotated[float, Field(ge=0, le=10)], PLACES] | None
+    ) = None
+    rir: (
+        Annotated[Annotated[int, Field(ge=0, le=100)] | Annotated[float, Field(ge=0, le=100)], PLACES] | None
+    ) = None
+    duration_ms: Annotated[int, Field(ge=0, le=7 * 86_400_000), WHOLE] | None = None
+    distance_m: (
+        Annotated[
+            Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[float, Field(ge=0, le=1_000_000)], PLACES
+        ]
+        | None
+    ) = None
     side: Literal["left", "right", "both"] | None = None
     assisted: bool | None = None
     rest_s: Seconds | None = Field(None, description="Starts a rest of this length when the set is done.")
@@ -241,7 +253,7 @@ class ShareCreate(Schema):
     what is shown. Without `expires_in` (seconds) it holds until it is revoked."""
 
     fields: Annotated[list[SharedField], Field(min_length=1, max_length=10)]
-    expires_in: Annotated[Whole, Field(ge=60, le=366 * 86_400)] | None = None
+    expires_in: Annotated[int, Field(ge=60, le=366 * 86_400), WHOLE] | None = None
 
 
 # -- answers -----------------------------------------------------------------------------------------

@@ -145,6 +145,13 @@ def test_every_reference_leads_somewhere(document):
             assert target
 
 
+def test_bounds_are_told_in_the_words_of_json_schema(document):
+    ours = {"ge", "gt", "le", "lt", "min_length", "max_length", "multiple_of"}
+    found = [node for node in nodes(document["components"]["schemas"]) if ours & node.keys()]
+    assert not found
+    assert document["components"]["schemas"]["SetWrite"]["properties"]["reps"]["anyOf"][0]["maximum"] == 5000
+
+
 def test_every_schema_is_used(document):
     used = {node["$ref"].rpartition("/")[2] for node in nodes(document) if isinstance(node.get("$ref"), str)}
 
@@ -162,7 +169,7 @@ async def test_every_served_route_is_in_the_document_and_has_its_v1_twin(api, do
     served = {
         (route.method, route.resource.canonical)
         for route in api.client.app.router.routes()
-        if route.resource is not None and route.method != "HEAD"
+        if route.resource is not None and route.method not in ("HEAD", "*")
     }
     documents = {
         path for _, path in served if path.partition("/v1")[2] and path.removeprefix("/v1")[:5] == "/docs"
@@ -177,6 +184,12 @@ async def test_every_served_route_is_in_the_document_and_has_its_v1_twin(api, do
     assert {
         (method, path) for method, path in plain if not path.startswith("/docs") and path not in documents
     } == described
+
+
+async def test_a_path_beside_a_template_refuses_the_methods_that_it_lacks(api):
+    for prefix in ("", "/v1"):
+        answer = await api.client.put(f"{prefix}/workouts/shared")
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
 
 
 def test_routes_with_a_caller_say_that_they_need_a_token(document):
