@@ -23,9 +23,12 @@ BY_TLS: web.AppKey[bool] = web.AppKey("fitai_by_tls", bool)
 
 _UNUSED = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
 
+SHUT = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""The end of every content policy."""
+
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'none'; {SHUT}",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
