@@ -11,9 +11,8 @@ sniffed, framed, embedded, cached, or told about to other sites.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-
 from aiohttp import web
+from multidict import CIMultiDict
 
 SECURE: web.RequestKey[bool] = web.RequestKey("fitai_secure", bool)
 """A trusted proxy said that the caller came by TLS."""
@@ -37,6 +36,8 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+_MERGED = CIMultiDict(SECURITY_HEADERS)
+
 HSTS = "max-age=63072000; includeSubDomains"  # two years
 
 
@@ -50,10 +51,9 @@ def install(app: web.Application, *, public_url: str = "") -> None:
     app.on_response_prepare.append(sign)
 
 
-def protect(headers: MutableMapping[str, str], *, hsts: bool = False) -> None:
+def protect(headers: CIMultiDict[str], *, hsts: bool = False) -> None:
     """Add to an answer's headers what it does not say itself."""
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
+    headers.merge(_MERGED)
     if hsts:
         headers["Strict-Transport-Security"] = HSTS
     headers["Server"] = "FitAI"

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from aiohttp import web
 
+from fitai.gateways.live import engine_io
 from fitai.http import boundary, headers
 from fitai.http.connections import Runner
 
@@ -239,3 +240,15 @@ async def test_a_failure_below_the_application_is_told_as_a_problem_without_its_
     assert (answer.status, answer.content_type) == (500, "application/problem+json")
     assert "swordfish" not in text
     assert "swordfish" in str(lines)
+
+
+async def test_the_body_of_a_poll_that_comes_too_slowly_is_given_up(make_api, monkeypatch):
+    monkeypatch.setattr(engine_io, "BODY_S", 0.1)
+    api = await make_api(live=True)
+    session = await api.call("GET", "/socket.io/?EIO=4&transport=polling")
+    sid = session.body.partition('"sid":"')[2].partition('"')[0]
+    async with calling(api.client.port) as caller:
+        target = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+        caller.say(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n2".encode())
+        assert (await caller.answer())[0] == 400
+    assert (await api.call("GET", f"{target}")).status == 400, "the session ended with it"
