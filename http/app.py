@@ -107,7 +107,7 @@ class Deps:
 
 
 def build_app(deps: Deps) -> web.Application:
-    """The application with every route, as written and with `/v1` in front. It runs on `connections.Runner`."""
+    """The application with every route, as written and with `/v1` in front; `connections.Runner` runs it."""
     app = web.Application(client_max_size=deps.body_bytes)
     boundary.install(app)
     proxies.install(app, deps.trusted_proxies)

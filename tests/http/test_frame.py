@@ -239,13 +239,6 @@ async def test_a_query_is_validated(client):
     assert await problem(await client.get("/things?nope=1")) == (422, "validation_failed")
 
 
-async def test_every_answer_forbids_sniffing_and_framing(client):
-    response = await client.get("/things")
-
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert response.headers["X-Frame-Options"] == "DENY"
-
-
 def test_a_handler_that_the_frame_cannot_serve_is_refused_when_it_is_declared():
     routes = Routes("x")
 
