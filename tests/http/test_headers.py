@@ -19,11 +19,13 @@ SOCKET = "/socket.io/?EIO=4"
 W = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
 
 
-def assert_protected(headers, *, page: bool = False, kept: bool = False) -> None:
-    """`page`: may load from its own origin; `kept`: may be stored, and asked for again."""
+def assert_protected(headers, *, page: bool = False, kept: bool = False, public: bool = False) -> None:
+    """`page`: may load from its own origin; `kept`: may be stored, and asked for again; `public`: may be kept
+    by anybody for a while."""
     said = {name: headers.get(name) for name in SECURITY_HEADERS}
     policy = said.pop("Content-Security-Policy") or ""
-    assert said.pop("Cache-Control") in (("no-cache", "private, no-cache") if kept else ("no-store",))
+    keeping = ("no-cache", "private, no-cache") if kept else ("no-store",)
+    assert said.pop("Cache-Control") in (("public, max-age=300",) if public else keeping)
     assert said == {name: SECURITY_HEADERS[name] for name in said}
     for directive in (
         "default-src 'none'",
@@ -52,7 +54,8 @@ async def test_every_route_is_protected_with_and_without_a_caller(api, ada):
         path = re.sub(r"\{\w+\}", W, route.path)
         for token in (None, ada.token):
             answer = await api.call(route.method, path, {} if route.body_model else None, token=token)
-            assert_protected(answer.headers, kept="ETag" in answer.headers)
+            public = route.path == "/.well-known/jwks.json"
+            assert_protected(answer.headers, kept="ETag" in answer.headers, public=public)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/v1/docs", "/docs/live", "/v1/docs/live"])
