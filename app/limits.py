@@ -76,7 +76,7 @@ class Limits(BaseModel):
     )
     keep_alive_seconds: Seconds = Field(
         75,
-        description="How long an HTTP connection without a request is kept; longer than a load balancer does.",
+        description="How long an HTTP connection without a request is kept; longer than balancers do.",
     )
     auth_seconds: Seconds = Field(10, description="Time that a new connection has to authenticate.")
     expiry_warning_seconds: Seconds = Field(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fitai.app.failures import not_listening
 from fitai.app.settings import Settings
 
+STALLED_S = 60  # seconds that a client may leave what was sent to it unread, or its network unconfirmed
 BACKLOG = 1024  # connections that may wait to be accepted: all clients of a node that ended come at once
 
 
@@ -73,6 +74,7 @@ def _bound(setting: str, host: str, port: int) -> list[socket.socket]:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _give_up_on_the_stalled(made)
             made.setblocking(False)
             chosen = port or (sockets[0].getsockname()[1] if len(sockets) > 1 else 0)
             made.bind((address[0], chosen, *address[2:]))
@@ -81,3 +83,10 @@ def _bound(setting: str, host: str, port: int) -> list[socket.socket]:
             each.close()
         raise not_listening(setting, host, port, error) from error
     return sockets
+
+
+def _give_up_on_the_stalled(listening: socket.socket) -> None:
+    """Who asks and never reads would keep his connection, and what it holds, for ever: the kernel ends it,
+    where it can (Linux). Accepted connections inherit this."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_S * 1000)

@@ -55,7 +55,7 @@ class Origins:
     def _is_own(self, origin: str, host: str) -> bool:
         if self.own:
             return origin == self.own
-        return origin in (f"http://{host.lower()}", f"https://{host.lower()}")
+        return host != "" and origin in (f"http://{host.lower()}", f"https://{host.lower()}")
 
 
 def origins(listed: Iterable[str] = (), public_url: str = "") -> Origins:

@@ -1,9 +1,9 @@
 """The connections below the application: what aiohttp leaves open is closed here.
 
-    a head that does not come whole     closed after `head_s`: from the start of a connection, and from the first
-                                        byte of each later request. Bytes that trickle in win no time.
-    a connection without a request      closed after `idle_s`
-    bytes that are no HTTP              answered as a problem, with the headers of every other answer
+    a head that does not come whole   closed after `head_s`: from the start of a connection, and from the
+                                      first byte of each later request. Bytes that trickle in win no time.
+    a connection without a request    closed after `idle_s`
+    bytes that are no HTTP            answered as a problem, with the headers of every other answer
 
 Bodies have a bound of their own (`reading.BODY_S`); once it is a WebSocket, a connection is no longer here.
 """
@@ -41,7 +41,11 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         server = _Server(
-            made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,
+            **made._kwargs,
         )
         server.head_s = self._head_s
         server.by_tls = self.app.get(BY_TLS, False)

@@ -20,17 +20,17 @@ import orjson
 from aiohttp import web
 
 from fitai.http import live_page
+from fitai.http.headers import SHUT
 
 Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Swagger UI draws its icons from data URLs. What it styles from its script needs no permission: only styles
 # in the text of a page do.
-_SHUT = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _REST_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    f"connect-src 'self'; {_SHUT}"
+    f"connect-src 'self'; {SHUT}"
 )
-_LIVE_POLICY = f"default-src 'none'; style-src 'self'; {_SHUT}"
+_LIVE_POLICY = f"default-src 'none'; style-src 'self'; {SHUT}"
 
 # Of the package's folder only what the page asks for; it holds an editor of many megabytes besides.
 _ASSETS = {

@@ -11,9 +11,8 @@ sniffed, framed, embedded, cached, or told about to other sites.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-
 from aiohttp import web
+from multidict import CIMultiDict
 
 SECURE: web.RequestKey[bool] = web.RequestKey("fitai_secure", bool)
 """A trusted proxy said that the caller came by TLS."""
@@ -23,9 +22,12 @@ BY_TLS: web.AppKey[bool] = web.AppKey("fitai_by_tls", bool)
 
 _UNUSED = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
 
+SHUT = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""The end of every content policy."""
+
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'none'; {SHUT}",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
@@ -33,6 +35,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+_MERGED = CIMultiDict(SECURITY_HEADERS)
 
 HSTS = "max-age=63072000; includeSubDomains"  # two years
 
@@ -47,10 +51,9 @@ def install(app: web.Application, *, public_url: str = "") -> None:
     app.on_response_prepare.append(sign)
 
 
-def protect(headers: MutableMapping[str, str], *, hsts: bool = False) -> None:
+def protect(headers: CIMultiDict[str], *, hsts: bool = False) -> None:
     """Add to an answer's headers what it does not say itself."""
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
+    headers.merge(_MERGED)
     if hsts:
         headers["Strict-Transport-Security"] = HSTS
     headers["Server"] = "FitAI"

@@ -19,7 +19,8 @@ Network = IPv4Network | IPv6Network
 
 
 def install(app: web.Application, trusted: Sequence[Network]) -> None:
-    """Give handlers the caller's address as `request.remote`, and answers `SECURE`; with no trusted proxy nothing is added."""
+    """Give handlers the caller's address as `request.remote`, and whether he came by TLS as `SECURE`; with no
+    trusted proxy nothing is added."""
     if not trusted:
         return
 

@@ -31,7 +31,7 @@ TRIES = 3  # attempts before a strange answer is believed
 _AGAIN = frozenset({"gap", "base_ahead"})
 _TOO_MUCH = frozenset({"bad_request", "too_large", "too_many"})
 _TOKEN = frozenset({"token_expired"})
-_OUT = frozenset({"unauthorized", "device_revoked", "revoked", "signed_out"})
+_OUT = frozenset({"unauthorized", "forbidden", "device_revoked", "revoked", "signed_out"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

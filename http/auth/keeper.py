@@ -114,18 +114,17 @@ class KeyKeeper:
 
     def _wanting(self, ring: Ring) -> bool:
         now = self._now_ms()
-        pairs = [key for key in ring.ours if key.algorithm == keys.EDDSA]
-        return not ring.signs(now) or not pairs or pairs[-1].has_had_its_time(now, self._age_ms)
+        return not (ring.signs(now) and any(key.is_fresh(now, self._age_ms) for key in ring.keys))
 
     async def _add(self, session: ReadSession, ring: Ring, *, at_once: bool) -> str:
         """Add the next key and retire the others; returns its id."""
         now, repository = self._now_ms(), SigningKeys(session)
-        if not ring.keys and await repository.anybody_signed_in(now):
-            signs_from = now if at_once else now + keys.FIRST_LEAD_MS
+        signs_from = now - keys.SKEW_MS  # for nodes whose clocks are behind, too
+        if not at_once and ring.signs(now):
+            signs_from = now + keys.LEAD_MS
+        elif not (at_once or ring.keys) and await repository.anybody_signed_in(now):
+            signs_from = now + keys.FIRST_LEAD_MS
             await repository.add(keys.made_of_secret(now, signs_from, self._life_ms))
-        else:
-            waits = not at_once and ring.signs(now)
-            signs_from = now + keys.LEAD_MS if waits else now
         until = signs_from if at_once else signs_from + self._life_ms + keys.SKEW_MS
         await repository.sweep(now - keys.KNOWN_MS)
         others = {*(key.kid for key in ring.ours), keys.SECRET_KID}

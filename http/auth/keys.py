@@ -67,9 +67,11 @@ class Key:
         until = self.row.honoured_until
         return self.public is not None and (until is None or now < until)
 
-    def has_had_its_time(self, now: int, age_ms: int) -> bool:
-        """Whether it has had its time, and no other was made."""
-        return self.row.signs_until is None and self.row.created_at + age_ms <= now
+    def is_fresh(self, now: int, age_ms: int) -> bool:
+        """Whether it may go on signing: no other was made, and it is not as old as a key may become."""
+        return (
+            self.private is not None and self.row.signs_until is None and now < self.row.created_at + age_ms
+        )
 
 
 class NoKey(Exception):

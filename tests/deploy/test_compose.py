@@ -35,6 +35,7 @@ def test_the_balancer_is_believed_and_nobody_else():
     assert ip_network(node) == ip_network(network["subnet"])
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["balancer"]
     assert "http-request del-header X-Forwarded-For" in BALANCER
+    assert "http-request set-header X-Forwarded-Proto http unless { ssl_fc }" in BALANCER
 
 
 @pytest.mark.parametrize("variable", ["POSTGRES_PASSWORD", "FITAI_SECRET_KEY"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 from multidict import CIMultiDict
@@ -18,11 +20,13 @@ from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
+from fitai.gateways.origins import origins
 from fitai.http.app import ROUTES, Deps, build_app
 from fitai.http.auth.authority import Authority
 from fitai.http.auth.keeper import KeyKeeper
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.tokens import ACCESS_MS, AccessTokens
+from fitai.http.connections import Runner
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
 from fitai.persistence.sealed import Seal
@@ -248,6 +252,17 @@ def cheap_passwords() -> Passwords:
     return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
+class Served(TestServer):
+    """A server on the connections that production has; `bounds` are theirs."""
+
+    def __init__(self, app: web.Application, **bounds: float) -> None:
+        super().__init__(app)
+        self._bounds = bounds
+
+    async def _make_runner(self, **options: Any) -> Runner:
+        return Runner(self.app, **self._bounds, **options)
+
+
 @pytest.fixture
 async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
     """Starts a server, with sockets if `live`; keyword arguments replace parts of its `Deps`."""
@@ -260,6 +275,7 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         live: bool = False,
         limits: LiveLimits = LIMITS,
         clock: Clock | None = None,
+        bounds: Mapping[str, float] = MappingProxyType({}),
         **parts: Any,
     ) -> Api:
         clock = clock or Clock()
@@ -286,11 +302,14 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         }
         app = build_app(Deps(**{**deps, **parts}))
         if live:
-            gateway = LiveServer(hosts, Authority(deps["tokens"], db, clock), limits=limits, now_ms=clock)
+            rule = origins(parts.get("allowed_origins", ()), parts.get("public_url", ""))
+            gateway = LiveServer(
+                hosts, Authority(deps["tokens"], db, clock), limits=limits, now_ms=clock, origins=rule
+            )
             gateway.attach(app)
             gateways.append(gateway)
-        server = TestServer(app)
-        await server.start_server(auto_decompress=False)  # as `http.app.runner` has it
+        server = Served(app, **bounds)
+        await server.start_server()
         client = TestClient(server)
         started.append((client, hosts, appender, bus, db))
         return Api(client, clock, db, hosts, bus, deps["tokens"], keeper)

@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import shutil
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from fitai.http.headers import HSTS
 from tests.deploy.test_compose import BALANCER
 from tests.gateways.conftest import Wire
 from tests.redis_servers import free_port
@@ -33,6 +35,8 @@ class Stack:
 
     port: int
     nodes: list[Process]
+    secure: int
+    pem: Path
 
     @property
     def tokens(self):
@@ -60,17 +64,36 @@ def haproxy() -> str:
     return str(found)
 
 
-def configuration(port: int, nodes: list[Process]) -> str:
-    """deploy/haproxy.cfg, with addresses on loopback instead of an engine's names."""
+def configuration(port: int, nodes: list[Process], tls: tuple[int, Path] | None = None) -> str:
+    """deploy/haproxy.cfg, with addresses on loopback instead of an engine's names; `tls`: on this port too,
+    with the file of key and certificate."""
     text = re.sub(r"resolvers docker\n(    .*\n)+", "", BALANCER)
     text, ends = re.subn(r" resolvers docker init-addr libc,none", "", text)
     text, binds = re.subn(r"bind :8080", f"bind 127.0.0.1:{port}", text)
+    if tls is not None:
+        secure, certificate = tls
+        text, found = re.subn(
+            r"# bind :8443 ssl crt \S+", f"bind 127.0.0.1:{secure} ssl crt {certificate}", text
+        )
+        assert found == 1
     servers = 0
     for index, node in enumerate(nodes, 1):
         text, found = re.subn(rf"node-{index}:8080", f"127.0.0.1:{node.port}", text)
         servers += found
     assert (ends, binds, servers) == (1, 1, 2)
     return text
+
+
+def certificate(folder: Path) -> Path:
+    """Key and certificate for 127.0.0.1 in one file, as HAProxy wants them."""
+    pem = folder / "fit.pem"
+    request = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    )
+    named = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(pem), "-out", str(folder / "fit.crt")]
+    subprocess.run([*request.split(), *named], check=True, capture_output=True)
+    pem.write_text(pem.read_text() + (folder / "fit.crt").read_text())
+    return pem
 
 
 @pytest.fixture
@@ -81,10 +104,11 @@ async def stack(
     nodes = [await make_process(postgres_url, **shared) for _ in range(2)]
     port = free_port()
     config = tmp_path / "haproxy.cfg"
-    config.write_text(configuration(port, nodes))
+    secure, pem = free_port(), certificate(tmp_path)
+    config.write_text(configuration(port, nodes, (secure, pem)))
     balancer = subprocess.Popen([haproxy(), "-q", "-db", "-f", str(config)])
     try:
-        made = Stack(port, nodes)
+        made = Stack(port, nodes, secure, pem)
         await made.settled(lambda: answers(made))
         yield made
     finally:
@@ -150,3 +174,17 @@ async def test_a_node_that_drains_gets_no_more_requests(stack: Stack):
     await stack.nodes[0].stop()
     await asyncio.sleep(2)  # two checks
     assert {await stack.status("/health/ready") for _ in range(10)} == {200}
+
+
+async def test_behind_tls_browsers_are_told_to_insist_on_it_and_nobody_can_pretend(stack: Stack):
+    trust = ssl.create_default_context(cafile=stack.pem)
+    async with aiohttp.ClientSession(headers={"X-Forwarded-Proto": "https"}) as http:
+        async with http.get(f"http://127.0.0.1:{stack.port}/health/live") as plain:
+            assert plain.status == 200
+            assert "Strict-Transport-Security" not in plain.headers
+        async with http.get(f"https://127.0.0.1:{stack.secure}/health/live", ssl=trust) as secure:
+            assert secure.status == 200
+            assert secure.headers["Strict-Transport-Security"] == HSTS
+        url = f"wss://127.0.0.1:{stack.secure}/socket.io/?EIO=4&transport=websocket"
+        async with http.ws_connect(url, ssl=trust) as socket:
+            assert (await socket.receive()).data.startswith("0{")

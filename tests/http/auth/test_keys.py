@@ -155,6 +155,39 @@ async def test_a_stolen_key_is_replaced_at_once_and_its_tokens_have_to_be_refres
     assert await there.refusal(stolen) == "token_expired", "also where it was verified before"
 
 
+async def test_rotation_goes_on_by_itself_after_a_published_key_was_overtaken(nodes, clock):
+    node = nodes()
+    await node.keeper.tend()
+    await node.keeper.rotate(at_once=False)
+    await node.keeper.rotate(at_once=True)
+    made = len(node.keeper.ring.keys)
+    current = node.signs()
+    clock.advance(seconds=AGE_MS / 1000)
+    await node.keeper.tend()
+    assert len([key for key in node.keeper.ring.keys if key.row.created_at == clock()]) == 1
+    assert made == 3
+    clock.advance(seconds=keys.LEAD_MS / 1000)
+    assert node.signs() != current
+
+
+async def test_a_node_whose_clock_is_behind_uses_the_key_that_is_there(nodes, clock, database_url):
+    here = nodes()
+    await here.keeper.tend()
+    late = Clock()
+    late.advance(seconds=-keys.SKEW_MS / 1000)
+    there = Node(database_url, late)
+    try:
+        await there.keeper.tend()
+        assert there.signs() == here.signs()
+        await here.keeper.rotate(at_once=True)
+        stolen = there.issue()
+        await there.keeper.tend()
+        assert there.signs() == here.signs()
+        assert await there.refusal(stolen) == "token_expired"
+    finally:
+        await there.db.close()
+
+
 async def test_a_flood_of_invented_keys_costs_one_look_a_second(nodes, clock):
     node = nodes()
     await node.keeper.tend()
