@@ -144,7 +144,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if not self._origins.admits(request.headers.get("Origin"), request.headers.get("Host", "")):
-            body = {"code": "origin_not_allowed", "message": "pages of this origin may not connect here"}
+            body = {"code": "origin_refused", "message": "pages of this origin may not connect here"}
             return web.json_response(body, status=403)
         if "j" in request.query:  # the library would answer with a script, which any page could run
             return web.json_response({"code": "bad_request", "message": "no JSONP"}, status=400)

@@ -130,7 +130,7 @@ async def test_polls_of_another_origin_are_refused_and_not_readable(make_api):
 
     assert sid
     for answer in (opened, taken):
-        assert (answer.status, answer.code) == (403, "origin_not_allowed")
+        assert (answer.status, answer.code) == (403, "origin_refused")
         assert shared(answer) == set()
     assert (preflight.status, shared(preflight)) == (405, set())
 
