@@ -137,7 +137,7 @@ class Problem(Exception):
 
     def document(self, request_id: str, site: str = "") -> dict[str, Any]:
         """The problem+json members; the reserved ones win over `extra`. `type` leads to where people read
-        what the code means, at `site` (such as https://fit.example.com), else at wherever the answer came from."""
+        what the code means, at `site` (such as https://fit.example.com), else where the answer came from."""
         document = {
             **self.extra,
             "type": type_of(self.code, site),

@@ -361,7 +361,7 @@ class Server:
     def sign_in(self, install: str) -> tuple[int, str]:
         """(device number, access token) of an installation."""
         body = Login(email=EMAIL, password=PASSWORD, device=_device(install))
-        session = self.run(self.nodes[0].auth.login(body))
+        session = self.run(self.nodes[0].auth.login(body, ""))
         return session.device.id, session.access_token
 
     def line(self, node: Node, token: str, cursor: Json | None) -> Line:
