@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from limits.aio.storage import SlidingWindowCounterSupport
 from limits.aio.storage import Storage as LimitsStorage
@@ -55,7 +55,7 @@ class Counts(Protocol):
 class Memory(LimitsStorage, SlidingWindowCounterSupport, TimestampedSlidingWindow):
     """Counters in this process; `now_ms` is the clock (Unix ms)."""
 
-    STORAGE_SCHEME: ClassVar[list[str]] = []  # made by hand, never from a URI
+    STORAGE_SCHEME: list[str] | None = []  # noqa: RUF012 - as the library has it; made by hand, never from a URI
 
     def __init__(self, now_ms: Callable[[], int], many: int = MANY) -> None:
         super().__init__()

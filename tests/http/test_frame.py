@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 import structlog
+import yarl
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -286,11 +287,13 @@ def test_a_problem_needs_a_code_of_the_catalogue():
 class Door:
     """Knows callers by the name of what they may do; `everything` is a person."""
 
-    def read(self, token: str) -> Identity:
+    async def read(self, token: str) -> Identity:
         return Identity("u", 1, 0, None if token == "everything" else frozenset({token}))
 
     async def authenticate(self, token: str) -> Identity:
-        return self.read(token)
+        return await self.read(token)
+
+    async def confirm(self, identity: Identity) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -345,3 +348,28 @@ def test_a_scope_needs_a_caller_and_has_a_domain_and_a_way():
     for handler, scope in ((anybody, "x:read"), (somebody, "x"), (somebody, "x:y")):
         with pytest.raises(TypeError, match="a scope is like"):
             Routes("x").get("/x", scope=scope)(handler)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/things%0d%0aSet-Cookie:%20a=b",
+        "/nowhere%0aERROR%20all%20is%20lost",
+        "/things?limit=5%0d%0aSet-Cookie:%20a=b",
+        "/things?%0aevent=forged=1",
+        "/gone%1b[31m",
+    ],
+)
+async def test_what_a_caller_sends_makes_no_header_and_no_line_of_the_log(client, capsys, path):
+    raw = yarl.URL(str(client.make_url("/")).rstrip("/") + path, encoded=True)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(raw) as response,
+    ):
+        assert response.status in (404, 422)
+        assert "Set-Cookie" not in response.headers
+    logged = capsys.readouterr().out.splitlines()
+    assert len(logged) == 1
+    assert "forged" not in logged[0]
+    assert "lost" not in logged[0]
+    assert "Set-Cookie" not in logged[0]

@@ -2,7 +2,8 @@
 
 It looks for 5xx, for statuses, types and shapes that are not documented, credentials that are ignored,
 methods that are not refused, bad requests that are granted and good ones that are not. What it is told of
-this API is in `schemathesis.toml` and `schemathesis_hooks.py`. A failure prints the request; its seed is fixed, so it comes again.
+this API is in `schemathesis.toml` and `schemathesis_hooks.py`. A failure prints the request; its seed is
+fixed, so it comes again.
 """
 
 from __future__ import annotations
