@@ -31,6 +31,7 @@ from fitai.gateways.pulse import Pulse
 from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
 from fitai.http.auth.tokens import AccessTokens, enrolled_in
+from fitai.http.health import HEALTH
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.idempotency import Idempotency
@@ -98,7 +99,10 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
             shared_rate=shared_rate,
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
-        meters = Meters(NodeMeters(lambda: live.queues, hosts.counts, stats), siblings)
+        # The application is made below, of this among other things; it is there when somebody asks.
+        meters = Meters(
+            NodeMeters(lambda: live.queues, hosts.counts, stats), siblings, lambda: app[HEALTH].measure()
+        )
         token = settings.metrics_token
         app = build_app(
             Deps(
@@ -117,6 +121,8 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
                 body_bytes=settings.limits.push_bytes,
                 report=meters.report,
                 metrics_token=None if token is None else token.get_secret_value(),
+                data_dir=settings.data_dir,
+                disk_low=settings.disk_low_mb * 1024 * 1024,
             )
         )
         live.attach(app)

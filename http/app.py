@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -17,12 +18,12 @@ from fitai.gateways import meters
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.identity import Authenticator
 from fitai.gateways.live.hosts import Hosts
-from fitai.http import boundary, cors, docs, frame, health, metrics, openapi, proxies
+from fitai.http import boundary, cors, docs, frame, health, looks, metrics, openapi, proxies
 from fitai.http.auth import routes as auth
 from fitai.http.auth.passwords import Passwords
 from fitai.http.auth.service import DEVICES_PER_USER, REFRESH_S, AuthService
 from fitai.http.auth.tokens import AccessTokens
-from fitai.http.health import Check, Health
+from fitai.http.health import Check, Health, Look
 from fitai.http.sync import routes as sync
 from fitai.http.sync.service import SyncService
 from fitai.http.sync.snapshot import SnapshotService
@@ -77,7 +78,10 @@ class Deps:
     body_bytes          the largest request body, after decompression
     body_s              the longest that a request's body may take to arrive
     report              what /metrics answers to who knows `metrics_token`; without both there is no such path
+    data_dir            the folder whose file system `/health` looks at, and
+    disk_low            how many free bytes it must have to be well
     checks              more readiness checks, by name; `database` and `bus` may be replaced
+    looks               how other parts of `/health` are, by name: `migrations`, `disk` and `queue`
     """
 
     db: Database
@@ -98,7 +102,10 @@ class Deps:
     body_s: float = frame.BODY_S
     report: metrics.Report | None = None
     metrics_token: str | None = None
+    data_dir: Path = Path()
+    disk_low: int = looks.DISK_LOW
     checks: Mapping[str, Check] = field(default_factory=dict)
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
 
 def runner(app: web.Application, **options: Any) -> web.AppRunner:
@@ -143,7 +150,9 @@ def _provide(app: web.Application, deps: Deps) -> None:
     app[workouts.SHARES] = ShareService(deps.db, deps.hosts, service, deps.now_ms, deps.public_url)
     app[sync.SYNC] = SyncService(deps.db, deps.hosts, deps.now_ms)
     app[sync.SNAPSHOTS] = SnapshotService(deps.db, deps.hosts)
-    app[health.HEALTH] = Health(deps.version, {**_checks(deps), **deps.checks})
+    app[health.HEALTH] = Health(
+        deps.version, {**_checks(deps), **deps.checks}, {**_looks(deps), **deps.looks}, token=deps.metrics_token
+    )
     app.cleanup_ctx.append(_closing(passwords))
     app.on_cleanup.append(lambda app: app[health.HEALTH].close())
 
@@ -154,6 +163,14 @@ def _checks(deps: Deps) -> dict[str, Check]:
             raise TimeoutError("the probe did not come back")
 
     return {"database": lambda: commits(deps.db), "bus": bus}
+
+
+def _looks(deps: Deps) -> dict[str, Look]:
+    return {
+        "migrations": looks.migrations(deps.db),
+        "disk": looks.disk(deps.data_dir, deps.disk_low),
+        "queue": looks.queue(deps.db, deps.now_ms),
+    }
 
 
 def _closing(passwords: Passwords) -> Callable[[web.Application], AsyncIterator[None]]:

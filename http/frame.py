@@ -44,6 +44,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fitai.gateways import occasion
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.http import conditional, media
 from fitai.http.problems import CATALOGUE, FieldError, Problem, invalid, not_found, translate
@@ -157,7 +158,9 @@ class Route:
     async def _caller(self, request: web.Request) -> Identity | None:
         if self.caller_optional and "Authorization" not in request.headers:
             return None
-        return await request.app[AUTHENTICATOR].authenticate(bearer(request))
+        caller = await request.app[AUTHENTICATOR].authenticate(bearer(request))
+        occasion.called_by(caller)
+        return caller
 
     def _response(self, request: web.Request, answer: Any) -> web.StreamResponse:
         if isinstance(answer, web.StreamResponse):

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
 
+from fitai.persistence import tracing
 from fitai.persistence.database import WriteSession
 from fitai.persistence.identity_models import JobRow
 
@@ -48,6 +49,7 @@ class Jobs:
                 created_at=now,
                 due_at=now if due is None else due,
                 attempts=0,
+                trace=tracing.traceparent(),
             )
             .on_conflict_do_nothing(index_elements=["key"])
             .returning(JobRow.id)
