@@ -9,8 +9,8 @@ found in three ways, and each alone would do for most:
   run of random characters, the row in an error of PostgreSQL;
 - **by value**: the secrets of this installation's own settings.
 
-What an exception says is kept only where it can not quote what somebody sent: by the types of `_SPEAKS`, and
-our own. `ValueError: [withheld]` with its traceback still names the line. Level `debug` shows the messages,
+What an exception says is kept only where it can not quote what somebody sent: by the types of `_SPEAKS` and
+`_OURS`. `ValueError: [withheld]` with its traceback still names the line. Level `debug` shows the messages,
 without what is found by shape or value: it is no level for production.
 """
 
@@ -88,6 +88,22 @@ _SPEAKS: tuple[type[BaseException], ...] = (
 )
 
 
+# Of ours it is about the installation, not about anybody who uses it.
+_OURS = frozenset(
+    {
+        "BadUrl",
+        "CommitUnknown",
+        "HeadMoved",
+        "Locked",
+        "NotReady",
+        "Refused",
+        "SettingsError",
+        "Unavailable",
+        "WrongSchema",
+    }
+)
+
+
 class Redactor:
     """Takes out of texts, fields and exceptions what may not leave. `known` are secrets to be found by value;
     with `debug` exceptions keep their messages."""
@@ -150,11 +166,10 @@ class Redactor:
 
     def traceback(self, exc_info: ExcInfo) -> str:
         """An exception with all that led to it, as Python writes it; its lines are ours alone."""
-        return "\n".join(self._chain(exc_info[1]))
+        return "\n".join(self._chain(exc_info[1], set()))
 
-    def _chain(self, error: BaseException) -> Iterator[str]:
+    def _chain(self, error: BaseException, seen: set[int]) -> Iterator[str]:
         links: list[tuple[BaseException, str]] = []
-        seen: set[int] = set()
         before: BaseException | None = error
         how = ""
         while before is not None and id(before) not in seen:
@@ -167,11 +182,11 @@ class Redactor:
             else:
                 break
         for link, how in reversed(links):
-            yield from self._one(link)
+            yield from self._one(link, seen)
             if how:
                 yield from ("", how, "")
 
-    def _one(self, error: BaseException) -> Iterator[str]:
+    def _one(self, error: BaseException, seen: set[int]) -> Iterator[str]:
         if error.__traceback__ is not None:
             yield "Traceback (most recent call last):"
             for frame in traceback.format_tb(error.__traceback__, limit=-FRAMES):
@@ -180,18 +195,14 @@ class Redactor:
         yield type(error).__qualname__ + (f": {said}" if said else "")
         if isinstance(error, BaseExceptionGroup):
             for each in error.exceptions:
-                yield from ("  | " + line for part in self._chain(each) for line in part.splitlines())
+                yield from ("  | " + line for part in self._chain(each, seen) for line in part.splitlines())
 
 
 def speaks(kind: type[BaseException]) -> bool:
-    """Whether what exceptions of this kind say can quote nothing that somebody sent. Our own refusals are
-    worded by us, and quote names and bounds; what speaks of a row that the database refused does not."""
+    """Whether what exceptions of this kind say can quote nothing that somebody sent."""
     if kind.__module__.startswith("fitai."):
-        return kind.__name__ not in _QUOTES
+        return kind.__name__ in _OURS
     return issubclass(kind, _SPEAKS)
-
-
-_QUOTES = frozenset({"BadRow", "BadValue", "Problem", "Refusal"})
 
 
 def secrets_of(settings: Settings) -> set[str]:

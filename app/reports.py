@@ -155,7 +155,6 @@ def reporting(
         environment=environment,
         default_integrations=False,
         auto_enabling_integrations=False,
-        send_default_pii=False,
         max_request_body_size="never",
         include_local_variables=False,
         auto_session_tracking=False,

@@ -67,7 +67,7 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-def _tell(route: str, response: web.StreamResponse, ms: float, received: int, sent: int) -> None:
+def _tell(route: str, response: web.StreamResponse, ms: float, received: int, sent: int | None) -> None:
     """The one line of a request. How an unavailable part looks from here is told as such."""
     whose = of_status(response.status)
     log = _log.warning if whose == "away" else _log.info
@@ -77,11 +77,13 @@ def _tell(route: str, response: web.StreamResponse, ms: float, received: int, se
     log("request", status=response.status, ms=ms, received=received, sent=sent, **fault)
 
 
-def _size(request: web.Request, response: web.StreamResponse) -> int:
-    """Bytes of the answer's body: those that were written, of a stream; else those that will be."""
+def _size(request: web.Request, response: web.StreamResponse) -> int | None:
+    """Bytes of the answer's body; None for one that is made while it is sent, after this."""
     if response.prepared:
         return response.body_length
-    return 0 if request.method == "HEAD" else response.content_length or 0
+    if request.method == "HEAD" or not isinstance(response, web.Response) or response.body is None:
+        return 0
+    return response.content_length
 
 
 def request_id(request: web.Request) -> str:

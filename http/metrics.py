@@ -67,14 +67,15 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "fitai_http_request_seconds",
-    "From a request's arrival to its answer, before that is sent; a stream is sent by then.",
+    "From a request's arrival to its answer, before that is sent.",
     ["route", "method"],
     buckets=SECONDS,
 )
 IN_FLIGHT = Gauge("fitai_http_requests_in_flight", "Requests that are being answered.")
 BYTES = Counter(
     "fitai_http_body_bytes_total",
-    "Bytes of bodies, `received` as announced and `sent`, by template of the path.",
+    "Bytes of bodies, `received` as announced and `sent`, by template of the path; not of those that are made while"
+    " they are sent.",
     ["route", "direction"],
 )
 READY = Gauge(
@@ -102,13 +103,13 @@ class Served:
         self._method = method if method in _METHODS else "other"
         self._started = time.perf_counter()
 
-    def end(self, status: int, received: int, sent: int) -> float:
+    def end(self, status: int, received: int, sent: int | None) -> float:
         """It was answered; returns the seconds that this took."""
         seconds = time.perf_counter() - self._started
         REQUESTS.labels(self._route, self._method, str(status)).inc()
         REQUEST_SECONDS.labels(self._route, self._method).observe(seconds)
         BYTES.labels(self._route, "received").inc(received)
-        BYTES.labels(self._route, "sent").inc(sent)
+        BYTES.labels(self._route, "sent").inc(sent or 0)
         return seconds
 
 
