@@ -17,6 +17,7 @@ The client is the kept one, sentry-sdk, without any of its integrations: nothing
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ FLUSH_S = 2.0  # the longest that the end waits for reports on their way
 
 # What sends reports and traces itself, and the lines of which a report would tell itself.
 _OURS = ("sentry_sdk", "opentelemetry", "urllib3")
+
+
+# Fields of a line that a report has in places of their own.
+_SAID = ("event", "level", "logger", "timestamp", "blame", "exc_info")
 
 
 @dataclass(slots=True)
@@ -117,14 +122,15 @@ class Reports(logging.Handler):
         if error is not None:
             made, hint = event_from_exception(error, client_options=self._client.options)
             event = cast("dict[str, Any]", made)
-        now = {**occasion.told(), **fields}
+        # The library cuts a group of fields off after ten: not one is to be said twice.
+        now = {**occasion.told(), **{name: value for name, value in fields.items() if name not in _SAID}}
         trace = tracing.trace_id()
         event |= {
             "level": "warning" if whose == "away" else "error",
             "logger": record.name,
             "message": str(fields.get("event")),
             "tags": {"blame": whose, **{name: now[name] for name in ("route", "live_event") if name in now}},
-            "extra": {**now, "dropped_before": dropped, **({} if trace is None else {"trace": trace})},
+            "extra": {"dropped_before": dropped, **({} if trace is None else {"trace": trace}), **now},
         }
         if "user" in now:
             event["user"] = {"id": now["user"]}
@@ -133,6 +139,8 @@ class Reports(logging.Handler):
 
 def _raised(record: logging.LogRecord, given: Any) -> BaseException | None:
     raised = record.exc_info or given
+    if raised is True:
+        raised = sys.exc_info()  # the one that is being handled, on whose behalf the line was logged
     if isinstance(raised, tuple):
         return cast("BaseException | None", raised[1])
     return raised if isinstance(raised, BaseException) else None

@@ -32,7 +32,12 @@ def told(settings: Settings) -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     configure = logs.configure
-    logs.configure = lambda its: configure(its, out)  # type: ignore[assignment]
+
+    def into_out(its: Settings, _: Any = None) -> None:
+        configure(its, out)
+        structlog.configure(cache_logger_on_first_use=False)  # the next test has another level
+
+    logs.configure = into_out  # type: ignore[assignment]
     try:
         with observed(settings, VERSION, now_ms):
             yield out
