@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fitai.app.command_jobs import jobs, mail
 from fitai.app.failures import Refused, shown_url, told
 from fitai.app.settings import Settings, load_settings
 
@@ -35,6 +36,8 @@ class Codec(Enum):
 
 users = typer.Typer(no_args_is_help=True, help="Accounts.")
 app.add_typer(users, name="user")
+app.add_typer(jobs, name="jobs")
+app.add_typer(mail, name="mail")
 
 # The commands import what they need themselves: `fitai --help` should not wait for a web server's modules.
 
@@ -77,6 +80,20 @@ def serve(
         from fitai.app import serve as server
 
         raise typer.Exit(server.serve(settings, announce=announce, say=_say))
+
+
+@app.command()
+def worker(
+    announce: Annotated[
+        Path | None, typer.Option(help="File to write {pid} to, as JSON, when it is at work.")
+    ] = None,
+) -> None:
+    """Run jobs (letters, erasures, sweeps) in a process of its own, beside those that serve."""
+    with told():
+        settings = load_settings()
+        from fitai.app import worker as process
+
+        process.work(settings, announce=announce, say=_say)
 
 
 @app.command()

@@ -41,9 +41,24 @@ def bound(settings: Settings) -> Iterator[Listeners]:
         main = _bound("FITAI_HOST", settings.host, settings.port)
         listeners = Listeners(main, [])
         stack.callback(listeners.close)
-        if settings.metrics_address is not None:
-            listeners.metrics.extend(_bound("FITAI_METRICS_BIND", *settings.metrics_address))
+        listeners.metrics.extend(_bound_for_metrics(settings))
         yield listeners
+
+
+@contextmanager
+def bound_for_metrics(settings: Settings) -> Iterator[list[socket.socket]]:
+    """Bind the address for who measures, if there is one; raises Refused."""
+    sockets = _bound_for_metrics(settings)
+    try:
+        yield sockets
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _bound_for_metrics(settings: Settings) -> list[socket.socket]:
+    where = settings.metrics_address
+    return [] if where is None else _bound("FITAI_METRICS_BIND", *where)
 
 
 def _bound(setting: str, host: str, port: int) -> list[socket.socket]:

@@ -32,6 +32,7 @@ _TALKATIVE = (
     "opentelemetry",
     "sentry_sdk",
     "sqlalchemy",
+    "taskiq",
     "urllib3",
 )
 

@@ -48,7 +48,7 @@ class Meters:
 
     def __init__(
         self,
-        node: NodeMeters,
+        node: Collector,
         siblings: Siblings | None = None,
         measure: Callable[[], Awaitable[None]] | None = None,
     ) -> None:

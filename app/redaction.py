@@ -58,6 +58,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?s)\b(DETAIL|CONTEXT|HINT):.*"), rf"\1: {GONE}"),
     (re.compile(r"(?s)\b(Failing row contains|Key) \(.*"), rf"\1 {GONE}"),
     (re.compile(r"(?<=://)[^/\s@]+(?=@)"), GONE),
+    (re.compile(r"(?<![\w-])fitai_[a-z]{2,8}_[\w-]{16,}"), GONE),
     (re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"), GONE),
     (re.compile(r"(?i)\b(bearer|basic|digest)\s+[\w.~+/=-]{6,}"), rf"\1 {GONE}"),
     (

@@ -6,45 +6,41 @@ other, and closed in the opposite one.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import structlog
 from aiohttp import web
 
+from fitai.app.jobs import open_worker
 from fitai.app.metrics import Meters, Siblings
 from fitai.app.settings import Settings
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.redis import RedisBus, Stats
 from fitai.gateways.bus.redis_rate import RedisRate
+from fitai.gateways.jobs.worker import Worker
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
 from fitai.gateways.meters import NodeMeters
 from fitai.gateways.pulse import Pulse
-from fitai.gateways.tasks import spawn
 from fitai.http.app import Deps, build_app
 from fitai.http.auth.tokens import AccessTokens, enrolled_in
 from fitai.http.health import HEALTH
 from fitai.persistence.append import Appender
-from fitai.persistence.database import Database, Unavailable
-from fitai.persistence.idempotency import Idempotency
-from fitai.persistence.tokens import Tokens
+from fitai.persistence.database import Database
 from fitai.sync.wire import WireLimits
 
 _log = structlog.get_logger(__name__)
 
 VERSION = version("fitai")
 
-HOUSEKEEPING_S = 3600.0
-TOKENS_KEPT_MS = 7 * 86_400_000  # after their end, so that a late reuse is still recognised
-KEYS_KEPT_MS = 2 * 86_400_000  # an Idempotency-Key is honoured for at least a day
+JOBS_SHARE = 0.2  # of drain_seconds: for jobs to end, after sockets and requests have
 
 
 def now_ms() -> int:
@@ -61,6 +57,7 @@ class Node:
     hosts: Hosts
     live: LiveServer
     meters: Meters
+    jobs: Worker
     app: web.Application
 
 
@@ -81,6 +78,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         await (db.migrate() if settings.migrate else db.check())
         limits = live_limits(settings)
         bus = open_bus(settings)
+        jobs = open_worker(settings, db, now_ms)
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=now_ms, alone=settings.redis_url is None)
         life_ms = int(settings.access_token_seconds * 1000)
@@ -128,13 +126,11 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         live.attach(app)
         pulse = Pulse(bus)
         pulse.start()
-        closing = asyncio.Event()
-        keeper = spawn("app.housekeeping", _housekeeping(db, closing))
+        await jobs.start()
         try:
-            yield Node(settings, db, hosts, live, meters, app)
+            yield Node(settings, db, hosts, live, meters, jobs, app)
         finally:
-            closing.set()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await jobs.close(settings.limits.drain_seconds * JOBS_SHARE)
             await pulse.close()
             await hosts.close()
             await appender.close()
@@ -161,19 +157,6 @@ def open_shared_rate(settings: Settings) -> RedisRate | None:
         return None
     per_min = settings.limits.connects_per_minute
     return RedisRate(settings.redis_url, prefix=settings.redis_prefix, per_min=per_min)
-
-
-async def _housekeeping(db: Database, closing: asyncio.Event) -> None:
-    """Forget, now and then, what nobody can use any more."""
-    while not closing.is_set():
-        try:
-            async with db.write() as session:
-                await Tokens(session).sweep(now_ms() - TOKENS_KEPT_MS)
-                await Idempotency(session).sweep(now_ms() - KEYS_KEPT_MS)
-        except Unavailable:
-            _log.warning("housekeeping_postponed")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(closing.wait(), HOUSEKEEPING_S)
 
 
 def live_limits(settings: Settings) -> LiveLimits:

@@ -136,6 +136,7 @@ async def drain(node: Node, runner: web.AppRunner, limits: Limits) -> None:
     _log.info("draining", connections=len(node.live.connections))
     node.app[HEALTH].draining = True
     await asyncio.sleep(limits.drain_notice_seconds)
+    node.jobs.stop()
     for site in list(runner.sites):
         await site.stop()
     await node.live.drain(RETURN_MS, limits.drain_seconds * GOODBYE_SHARE)

@@ -70,6 +70,26 @@ def _redis(url: str) -> str:
     return url
 
 
+def _smtp(url: str) -> str:
+    from fitai.gateways.mail.smtp import BadSmtpUrl, SmtpUrl  # seldom needed
+
+    try:
+        SmtpUrl.parse(url).trust()
+    except BadSmtpUrl as error:
+        _wrong(str(error))
+    return url
+
+
+def _sender(text: str) -> str:
+    from fitai.gateways.mail.writing import sender  # seldom needed
+
+    try:
+        sender(text)
+    except ValueError:
+        _wrong("must be one address, with a name before it or without: FitAI <no-reply@fit.example.com>")
+    return text
+
+
 def _prefix(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", name):
         _wrong("must be 1 to 64 letters, digits or any of _ . : -")
@@ -177,6 +197,18 @@ class Settings(BaseSettings):
         "`redis+sentinel://h,h/service`, `redis+cluster://h,h`); without it there is one process.",
         repr=False,
     )
+    smtp_url: Annotated[str, AfterValidator(_smtp)] | None = Field(
+        None,
+        description="Mail server, as `smtp://user:password@host:587` (STARTTLS), `smtps://…` (TLS) or"
+        " `smtp://localhost:25?tls=off`; `?ca=/file` names other authorities. Without it letters land in"
+        " `mail` in the data folder, and `fitai mail` shows them.",
+        repr=False,
+    )
+    mail_from: Annotated[str, AfterValidator(_sender)] | None = Field(
+        None,
+        description="Who letters are from: `FitAI <no-reply@fit.example.com>`. A mail server wants to know.",
+        json_schema_extra={"shown_default": "`FitAI <no-reply@localhost>`"},
+    )
     redis_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
         "fitai", description="What names in Redis begin with; another one for each installation that uses it."
     )
@@ -271,6 +303,13 @@ class Settings(BaseSettings):
             _wrong(f"{_WEAK[why]}; production needs 32 random characters, or none to have one made")
         return key
 
+    @field_validator("mail_from")
+    @classmethod
+    def _a_mail_server_wants_a_sender(cls, sender: str | None, info: ValidationInfo) -> str | None:
+        if sender is None and info.data.get("smtp_url") is not None:
+            _wrong("must be set when FITAI_SMTP_URL is: an address that its server may send from")
+        return sender
+
     @field_validator("workers")
     @classmethod
     def _workers_need_redis(cls, workers: int, info: ValidationInfo) -> int:
@@ -318,6 +357,17 @@ class Settings(BaseSettings):
         """(host, port) of `metrics_bind`."""
         found = None if self.metrics_bind is None else _ADDRESS.fullmatch(self.metrics_bind)
         return None if found is None else (found["host"].strip("[]"), int(found["port"]))
+
+    @property
+    def link_url(self) -> str:
+        """What links in letters begin with."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def mail_folder(self) -> Path:
+        """Where letters land without a mail server."""
+        return self.data_dir / "mail"
 
     @property
     def polling_allowed(self) -> bool:
@@ -432,6 +482,10 @@ def warnings(
     if settings.workers > 1 and settings.database_url.startswith("sqlite"):
         sentences.append(
             "FITAI_WORKERS share one SQLite file, where one writes at a time: they are meant for PostgreSQL."
+        )
+    if settings.smtp_url is not None and not settings.public_url:
+        sentences.append(
+            f"Letters link to {settings.link_url}, where nobody else finds this server: set FITAI_PUBLIC_URL."
         )
     why = weakness(settings.signing_key)
     if why is not None:

@@ -1,6 +1,6 @@
 """On whose behalf something is done right now: what log lines and error reports tell besides.
 
-A request, a connection with an event and a host with a batch make themselves the occasion of what follows in
+A request, a connection with an event, a host with a batch and a job make themselves the occasion of what follows in
 their context, tasks and callbacks that they start included. They are asked only when something is said, so
 that on the way of an op it costs one variable to be set. What they tell are ids and counts: never what
 somebody sent, and no name of a person.
@@ -40,6 +40,18 @@ class Request:
         if self.caller is not None:
             told |= {"user": self.caller.user, "device": self.caller.device}
         return told if self.ops is None else {**told, "ops": self.ops}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An attempt at a job of the outbox."""
+
+    id: str
+    kind: str
+    attempt: int
+
+    def told(self) -> dict[str, Any]:
+        return {"job": self.id, "kind": self.kind, "attempt": self.attempt}
 
 
 def told() -> dict[str, Any]:

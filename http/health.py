@@ -36,7 +36,8 @@ from fitai.http.problems import NotReady
 _log = structlog.get_logger(__name__)
 
 CHECK_S = 2.0  # the longest that a part may take to answer
-KEPT_S = 0.5  # how long an answer is good for
+KEPT_S = 0.5  # how long an answer is good for,
+LOOKED_S = 5.0  # and how long what is found by looking at what no request needs
 MEASURED_S = 0.5  # the longest that a question for the meters waits for it
 
 Check = Callable[[], Awaitable[None]]
@@ -109,8 +110,8 @@ class Health:
         self._looks = dict(looks or {})
         self._clock = clock
         self._started = clock()
-        self._needed: _Kept = _Kept()
-        self._others: _Kept = _Kept()
+        self._needed = _Kept(KEPT_S)
+        self._others = _Kept(LOOKED_S)
         self._asked: dict[str, asyncio.Task[Found | str]] = {}
         self._measuring: asyncio.Task[Any] | None = None
         self.draining = False
@@ -145,7 +146,7 @@ class Health:
         self, kept: _Kept, looks: Mapping[str, Look], unwell: Literal["down", "degraded"]
     ) -> dict[str, Answer]:
         async with kept.one_at_a_time:
-            if self._clock() - kept.at > KEPT_S:
+            if self._clock() - kept.at > kept.good_for_s:
                 found = await asyncio.gather(*(self._ask(name, look) for name, look in looks.items()))
                 told = dict(zip(looks, found, strict=True))
                 kept.numbers = {name: its.numbers for name, its in told.items() if its is not None}
@@ -180,7 +181,8 @@ class Health:
 class _Kept:
     """What was found last, and when."""
 
-    def __init__(self) -> None:
+    def __init__(self, good_for_s: float) -> None:
+        self.good_for_s = good_for_s
         self.answers: dict[str, Answer] = {}
         self.numbers: dict[str, Numbers] = {}
         self.at = float("-inf")

@@ -10,8 +10,8 @@ from pathlib import Path
 from fitai.http import metrics
 from fitai.http.health import Found, Look
 from fitai.persistence import schema
-from fitai.persistence.backlog import backlog
 from fitai.persistence.database import Database
+from fitai.persistence.jobs import JobList
 
 LATE_MS = 5 * 60_000  # a job that has been due for so long is not being worked on
 DISK_LOW = 512 * 1024 * 1024  # bytes
@@ -49,10 +49,11 @@ def queue(db: Database, now_ms: Callable[[], int]) -> Look:
     """No job has been due for long."""
 
     async def look() -> Found:
-        found = await backlog(db, now_ms())
-        return Found(
-            found.oldest_ms < LATE_MS,
-            {"waiting": found.waiting, "oldest_s": round(found.oldest_ms / 1000, 1)},
-        )
+        now = now_ms()
+        async with db.read() as session:
+            found = await JobList(session).backlog(now)
+        late_ms = 0 if found.oldest is None else now - found.oldest
+        numbers = {"waiting": found.waiting, "oldest_s": round(late_ms / 1000, 1), "dead": found.dead}
+        return Found(late_ms < LATE_MS, numbers)
 
     return look

@@ -15,7 +15,8 @@ the commit was on its way, so the block is stored whole or not at all, and only 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Self
 
@@ -40,6 +41,13 @@ class ReadSession(AsyncSession):
 class WriteSession(ReadSession):
     """A session whose work is committed by `Database.write`, nowhere else."""
 
+    def announce(self, what: str) -> None:
+        """Once this is committed, and only then, tell those in this process who listen for `what`."""
+        self.info.setdefault(_ANNOUNCED, set()).add(what)
+
+
+_ANNOUNCED = "announced"
+
 
 class Database:
     """An opened database; connections are made when first needed and again after they are lost."""
@@ -50,6 +58,7 @@ class Database:
         self._reader = async_sessionmaker(reader, class_=ReadSession, expire_on_commit=False)
         self._writer = async_sessionmaker(writer, class_=WriteSession, expire_on_commit=False)
         self._engines = {engine, writer}
+        self._listeners: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self._stroker = writer.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
@@ -112,8 +121,21 @@ class Database:
                 if isinstance(error, Unavailable):
                     raise CommitUnknown(str(error)) from error
                 raise
+            self._tell(session)
         finally:
             await _closed(session)
+
+    def on_commit(self, what: str, listener: Callable[[], None]) -> None:
+        """Call `listener`, which must not raise, after each commit of this process that announced `what`.
+
+        Only a hint: what was committed with an unknown outcome, or by another process, is told to nobody.
+        """
+        self._listeners[what].append(listener)
+
+    def _tell(self, session: WriteSession) -> None:
+        for what in session.info.get(_ANNOUNCED, ()):
+            for listener in self._listeners.get(what, ()):
+                listener()
 
     @asynccontextmanager
     async def stroke(self) -> AsyncIterator[AsyncConnection]:

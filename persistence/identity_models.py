@@ -115,6 +115,7 @@ class SecurityEvent(Base):
 
 
 IS_PENDING = text("done_at IS NULL AND dead_at IS NULL")
+IS_DEAD = text("dead_at IS NOT NULL")
 
 
 class JobRow(Base):
@@ -125,6 +126,7 @@ class JobRow(Base):
     __table_args__ = (
         UniqueConstraint("key"),
         Index("ix_jobs_due", "due_at", sqlite_where=IS_PENDING, postgresql_where=IS_PENDING),
+        Index("ix_jobs_dead", "dead_at", sqlite_where=IS_DEAD, postgresql_where=IS_DEAD),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

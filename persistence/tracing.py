@@ -21,7 +21,7 @@ The spans are our own, few, and stand at the seams of our own code: no library i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -33,7 +33,20 @@ tracer: Tracer | None = None
 
 Block = AbstractContextManager["Span | None"]
 
-_OFF: Block = nullcontext()
+
+class _Off:
+    """A block that is not traced, at the least cost that a block has."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+_OFF: Block = _Off()
 
 
 class Traced(Protocol):

@@ -73,7 +73,7 @@ class Neighbours:
             host = self._host
             said = {"kind": kind, "node": self._hosts.node, "at": host.now_ms()}
             message |= {**said, "epoch": host.epoch, "head": host.head}
-            if (trace := tracing.published(kind=kind)) is not None:
+            if tracing.tracer is not None and (trace := tracing.published(kind=kind)) is not None:
                 message["trace"] = trace
             self._hosts.bus.publish(user_topic(host.user), message)
 

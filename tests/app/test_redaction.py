@@ -82,6 +82,7 @@ TOKEN = jwt.encode({"sub": "ada"}, "k" * 32, algorithm="HS256")
     [
         (f"GET /x?token={TOKEN}", TOKEN),
         (f"what came was {TOKEN}", TOKEN),
+        ("it was fitai_pat_abcdefghijklmnop", "abcdefghijklmnop"),
         ("Authorization: Bearer abcdefgh12", "abcdefgh12"),
         ("sent 'Basic YWRhOmxvdmVsYWNl'", "YWRhOmxvdmVsYWNl"),
         ("{'password': 'it is \\'quoted\\' here', 'n': 1}", "quoted"),

@@ -57,7 +57,7 @@ async def test_numbers_are_for_who_shows_the_operators_token(make_api):
     assert told["bus"]["latency_ms"] >= 0
     assert told["migrations"] == {"revision": schema.newest(), "standing": "current"}
     assert 0 < told["disk"]["free_bytes"] < told["disk"]["total_bytes"]
-    assert told["queue"] == {"waiting": 0, "oldest_s": 0}
+    assert told["queue"] == {"waiting": 0, "oldest_s": 0, "dead": 0}
 
 
 async def test_without_a_token_nobody_is_an_operator(api):
@@ -82,7 +82,7 @@ async def test_a_full_disk_an_old_schema_and_jobs_that_wait_are_told_and_the_ser
     assert soon["queue"] == "ok"
     assert [body[part] for part in ("status", "migrations", "disk", "queue")] == ["degraded"] * 4
     assert (body["database"], body["bus"]) == ("ok", "ok")
-    assert body["details"]["queue"] == {"waiting": 1, "oldest_s": 300}
+    assert body["details"]["queue"] == {"waiting": 1, "oldest_s": 300, "dead": 0}
     assert body["details"]["migrations"] == {"revision": "0006", "standing": "behind"}
     assert (await api.call("GET", "/health/ready")).status == 200
 

@@ -17,6 +17,7 @@ branch_labels = None
 depends_on = None
 
 PENDING = sa.text("done_at IS NULL AND dead_at IS NULL")
+DEAD = sa.text("dead_at IS NOT NULL")
 
 
 def _user(name: str = "user_id") -> sa.Column[str]:
@@ -143,6 +144,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name="uq_jobs_key"),
     )
     op.create_index("ix_jobs_due", "jobs", ["due_at"], sqlite_where=PENDING, postgresql_where=PENDING)
+    op.create_index("ix_jobs_dead", "jobs", ["dead_at"], sqlite_where=DEAD, postgresql_where=DEAD)
 
 
 def downgrade() -> None:
