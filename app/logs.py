@@ -3,9 +3,9 @@
 A line is for people on a terminal and JSON elsewhere, unless `FITAI_LOG_FORMAT` says otherwise. What is
 printed on stdout (the URL, a timeline, a table) is the command's answer and no log.
 
-Each line tells besides what it says on whose behalf it was said (`fitai.gateways.occasion`) and in which trace.
-Nothing is written that has not been through `fitai.app.redaction`: no secret, nothing of how somebody is, and
-no character that could begin a line of its own.
+Each line tells besides what it says on whose behalf it was said (`fitai.gateways.occasion`) and in which
+trace. Nothing is written that has not been through `fitai.app.redaction`: no secret, nothing of how somebody
+is, and no character that could begin a line of its own.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     )
 
 
-def _formatter(
-    redactor: Redactor, console: bool, *, colours: bool
-) -> structlog.stdlib.ProcessorFormatter:
+def _formatter(redactor: Redactor, console: bool, *, colours: bool) -> structlog.stdlib.ProcessorFormatter:
     def redact(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
         raised = fields.pop("exc_info", None)
         fields = redactor.fields(fields)

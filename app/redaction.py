@@ -71,8 +71,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{48,}(?![0-9A-Za-z])"), GONE),
 )
 
-# Ends of lines and what moves a terminal's cursor or its direction of writing; halves of surrogate pairs, which
-# no encoding has.
+# Ends of lines and what moves a terminal's cursor or its direction of writing; halves of surrogate pairs,
+# which no encoding has.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # Of these the message is Python's or the system's own, or names types and attributes.

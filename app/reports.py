@@ -1,15 +1,15 @@
 """Error reports to Sentry, or whatever speaks its protocol, when `FITAI_SENTRY_DSN` names one.
 
-What is reported is what is logged: lines of level `error`, lines with an exception, and lines that tell of a part
-that is away. Each is asked whose fault it is (`fitai.http.blame`):
+What is reported is what is logged: lines of level `error`, lines with an exception, and lines that tell of a
+part that is away. Each is asked whose fault it is (`fitai.http.blame`):
 
     client, gone   never reported: somebody else's, or nobody's
     away           once a minute for each line, with the number of those that were not
     bug            each, but of one line no more than `BUGS` a minute
 
-A report tells the release, the environment, the trace, and the occasion (request id, template of the path, user's and
-device's ids, counts): never a body, a header, a query, a variable of a frame or what an exception quotes. All of it goes
-through `fitai.app.redaction` once more before it leaves.
+A report tells the release, the environment, the trace, and the occasion (request id, template of the path,
+user's and device's ids, counts): never a body, a header, a query, a variable of a frame or what an exception
+quotes. All of it goes through `fitai.app.redaction` once more before it leaves.
 
 The client is the kept one, sentry-sdk, without any of its integrations: nothing is patched.
 """
@@ -121,20 +121,21 @@ class Reports(logging.Handler):
         hint: dict[str, Any] = {}
         if error is not None:
             made, hint = event_from_exception(error, client_options=self._client.options)
-            event = cast("dict[str, Any]", made)
+            event = {**made}
         # The library cuts a group of fields off after ten: not one is to be said twice.
         now = {**occasion.told(), **{name: value for name, value in fields.items() if name not in _SAID}}
         trace = tracing.trace_id()
+        tags = {"blame": whose} | {name: now[name] for name in ("route", "live_event", "kind") if name in now}
         event |= {
             "level": "warning" if whose == "away" else "error",
             "logger": record.name,
             "message": str(fields.get("event")),
-            "tags": {"blame": whose, **{name: now[name] for name in ("route", "live_event") if name in now}},
+            "tags": tags,
             "extra": {"dropped_before": dropped, **({} if trace is None else {"trace": trace}), **now},
         }
         if "user" in now:
             event["user"] = {"id": now["user"]}
-        self._client.capture_event(cast("Event", event), cast("Hint", hint), scope=Scope())
+        self._client.capture_event(cast("Event", event), hint, scope=Scope())
 
 
 def _raised(record: logging.LogRecord, given: Any) -> BaseException | None:
@@ -209,7 +210,7 @@ def _clean(event: Event, hint: Hint, redactor: Redactor) -> Event:
     raised = hint.get("exc_info")
     open_kinds = {_name(kind): redactor.shows(kind) for kind in _kinds(raised[1] if raised else None)}
     for each in event.get("exception", {}).get("values", []):
-        shown = open_kinds.get((each.get("module") or "builtins", each.get("type")), False)
+        shown = open_kinds.get((each.get("module") or "builtins", str(each.get("type"))), False)
         each["value"] = redactor.text(str(each.get("value", ""))) if shown else WITHHELD
     for name in ("extra", "tags"):
         whole[name] = redactor.fields(cast("dict[str, Any]", whole.get(name, {})))

@@ -98,9 +98,8 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
         # The application is made below, of this among other things; it is there when somebody asks.
-        meters = Meters(
-            NodeMeters(lambda: live.queues, hosts.counts, stats), siblings, lambda: app[HEALTH].measure()
-        )
+        node_meters = NodeMeters(lambda: live.queues, hosts.counts, stats)
+        meters = Meters(node_meters, siblings, lambda: app[HEALTH].measure())  # noqa: PLW0108
         token = settings.metrics_token
         app = build_app(
             Deps(

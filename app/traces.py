@@ -1,8 +1,8 @@
 """Where traces go: OTLP over HTTP, in protobuf, to what `FITAI_OTLP_URL` names.
 
-The exporter and its thread are OpenTelemetry's own; what is traced is told in `fitai.persistence.tracing`. Whose
-trace it is says the caller (`traceparent`), how many are kept we do: a stranger can not have more of his requests
-kept than `FITAI_TRACE_SHARE`. The share goes by the trace's id, so that all nodes keep the same ones.
+The exporter and its thread are OpenTelemetry's own; what is traced is told in `fitai.persistence.tracing`.
+Which trace a request belongs to says the caller (`traceparent`), whether it is kept we do: by the trace's id,
+so that all nodes keep the same ones, and by `FITAI_TRACE_SHARE`.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ def exporting(url: str, *, share: float, release: str, environment: str) -> Iter
         span_limits=SpanLimits(max_links=LINKS),
     )
     where = url.rstrip("/")
-    exporter = OTLPSpanExporter(
-        endpoint=where if where.endswith(PATH) else where + PATH, timeout=EXPORT_S
-    )
+    exporter = OTLPSpanExporter(endpoint=where if where.endswith(PATH) else where + PATH, timeout=EXPORT_S)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracing.start(provider.get_tracer("fitai", release))
     try:

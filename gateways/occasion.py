@@ -1,9 +1,9 @@
 """On whose behalf something is done right now: what log lines and error reports tell besides.
 
-A request, a connection with an event, a host with a batch and a job make themselves the occasion of what follows in
-their context, tasks and callbacks that they start included. They are asked only when something is said, so
-that on the way of an op it costs one variable to be set. What they tell are ids and counts: never what
-somebody sent, and no name of a person.
+A request, a connection with an event, a host with a batch and a job make themselves the occasion of what
+follows in their context, tasks and callbacks that they start included. They are asked only when something is
+said, so that on the way of an op it costs one variable to be set. What they tell are ids and counts: never
+what somebody sent, and no name of a person.
 """
 
 from __future__ import annotations

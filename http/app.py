@@ -151,7 +151,10 @@ def _provide(app: web.Application, deps: Deps) -> None:
     app[sync.SYNC] = SyncService(deps.db, deps.hosts, deps.now_ms)
     app[sync.SNAPSHOTS] = SnapshotService(deps.db, deps.hosts)
     app[health.HEALTH] = Health(
-        deps.version, {**_checks(deps), **deps.checks}, {**_looks(deps), **deps.looks}, token=deps.metrics_token
+        deps.version,
+        {**_checks(deps), **deps.checks},
+        {**_looks(deps), **deps.looks},
+        token=deps.metrics_token,
     )
     app.cleanup_ctx.append(_closing(passwords))
     app.on_cleanup.append(lambda app: app[health.HEALTH].close())

@@ -1,9 +1,9 @@
 """Whose the fault is when something fails: what decides how loudly it is told, and to whom.
 
-    client   the request was wrong, or not allowed: the answer says so, and nobody else need know
-    gone     whoever asked has hung up, or the work was called off: nothing is wrong
-    away     the database, Redis or another service does not answer: an operator's matter, told now and then
-    bug      everything else: ours
+client   the request was wrong, or not allowed: the answer says so, and nobody else need know
+gone     whoever asked has hung up, or the work was called off: nothing is wrong
+away     the database, Redis or another service does not answer: an operator's matter, told now and then
+bug      everything else: ours
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The outermost ring of the REST surface: request ids, errors into problems, and what is told of each request:
-one log line, its meters, a span when it is traced.
+"""The outermost ring of the REST surface: request ids, errors into problems, and what is told of each
+request: one log line, its meters, a span when it is traced.
 
 Every response carries `X-Request-Id`. A sane one from the caller is kept, so that a proxy's log and ours
 can be read together; anything else is replaced. All that is logged while the request is served tells it.

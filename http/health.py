@@ -13,9 +13,9 @@ Well means more: the schema is the one that this version needs, the disk has roo
 None of these keeps a server from answering, and taking all of them out of a balancer would help nobody.
 
 **Who sees what.** Everybody sees one word a part, which is what a status page shows. Numbers (latencies, the
-schema's revision, bytes, jobs) tell a stranger how large the installation is and when it is weak: they are for
-who shows the operators' token (`FITAI_METRICS_TOKEN`, as for `/metrics`). Names, addresses and what an error
-says are told to nobody here; they are in the log.
+schema's revision, bytes, jobs) tell a stranger how large the installation is and when it is weak: they are
+for who shows the operators' token (`FITAI_METRICS_TOKEN`, as for `/metrics`). Names, addresses and what an
+error says are told to nobody here; they are in the log.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ Look = Callable[[], Awaitable[Found]]
 
 
 class Summary(Schema):
-    """How the server is: `degraded` when some part does not answer or is not well, `draining` when it is about
-    to end.
+    """How the server is: `degraded` when some part does not answer or is not well, `draining` when it is
+    about to end.
 
-    `database` and `bus` answer, or are `down`; `migrations` (the schema), `disk` (room in the data folder) and
-    `queue` (the outbox of jobs) are well, or `degraded`. `details` are for operators.
+    `database` and `bus` answer, or are `down`; `migrations` (the schema), `disk` (room in the data folder)
+    and `queue` (the outbox of jobs) are well, or `degraded`. `details` are for operators.
     """
 
     status: Answer

@@ -32,7 +32,7 @@ def disk(folder: Path, low: int) -> Look:
     """The folder's file system has at least `low` bytes left."""
 
     async def look() -> Found:
-        usage = await asyncio.to_thread(_usage, folder.absolute())
+        usage = await asyncio.to_thread(_usage, folder)
         metrics.DISK_FREE.set(usage.free)
         metrics.DISK_TOTAL.set(usage.total)
         return Found(usage.free >= low, {"free_bytes": usage.free, "total_bytes": usage.total})
@@ -42,6 +42,7 @@ def disk(folder: Path, low: int) -> Look:
 
 def _usage(folder: Path) -> shutil._ntuple_diskusage:
     """That of the folder, or of where it would be made: with PostgreSQL there may be none."""
+    folder = folder.absolute()
     return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists()))
 
 

@@ -74,14 +74,14 @@ REQUEST_SECONDS = Histogram(
 IN_FLIGHT = Gauge("fitai_http_requests_in_flight", "Requests that are being answered.")
 BYTES = Counter(
     "fitai_http_body_bytes_total",
-    "Bytes of bodies, `received` as announced and `sent`, by template of the path; not of those that are made while"
-    " they are sent.",
+    "Bytes of bodies, `received` as announced and `sent`, by template of the path; not of those that are made"
+    " while they are sent.",
     ["route", "direction"],
 )
 READY = Gauge(
     "fitai_ready",
-    "1 while a part answers as it must for this server to be ready (`database`, `bus`), and `node` while it was not"
-    " asked to end; by the last check, which a question for the meters brings about.",
+    "1 while a part answers as it must for this server to be ready (`database`, `bus`), and `node` while it"
+    " was not asked to end; by the last check, which a question for the meters brings about.",
     ["part"],
 )
 

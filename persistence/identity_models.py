@@ -120,7 +120,7 @@ IS_DEAD = text("dead_at IS NOT NULL")
 
 class JobRow(Base):
     """A job: due at a moment, tried `attempts` times, claimed by a worker until a moment, done, or dead.
-    At most one job ever has a `key`. `trace` is the `traceparent` of what asked for it, while that is traced."""
+    At most one job ever has a `key`. `trace` is the `traceparent` of what asked for it, if traced."""
 
     __tablename__ = "jobs"
     __table_args__ = (

@@ -10,9 +10,9 @@
               └ deliver  on another node, until its devices have been told
      └ job               what was put into the outbox meanwhile                 persistence/jobs
 
-A span has one parent, and what is shared has many: a batch is the child of its first job and is *linked* to the
-others, a commit is the child of its first append, and every append is linked to the commit that it went down
-with. Spans carry ids and counts, never what somebody logged.
+A span has one parent, and what is shared has many: a batch is the child of its first job and is *linked* to
+the others, a commit is the child of its first append, and every append is linked to the commit that it went
+down with. Spans carry ids and counts, never what somebody logged.
 
 Off, which it is until `start` is called, each seam asks one variable, and OpenTelemetry is not even imported.
 The spans are our own, few, and stand at the seams of our own code: no library is patched.
@@ -114,8 +114,9 @@ def _shared(name: str, by: Sequence[Span], back: bool, about: dict[str, Any]) ->
             context.detach(token)
         return
     with _block(name, about, under=set_span_in_context(kept[0]), links=kept[1:]) as made:
-        for each in kept if back and made is not None else ():
-            each.add_link(made.get_span_context())
+        if back and made is not None:
+            for each in kept:
+                each.add_link(made.get_span_context())
         yield made
 
 

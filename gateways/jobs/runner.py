@@ -47,6 +47,9 @@ class Runner:
         self._handling: set[asyncio.Task[Exception | None]] = set()
         self._closing = False
         self._interrupting = False
+        for name in kinds:
+            for outcome in _OUTCOMES.values():
+                meters.OUTCOMES.labels(name, outcome)  # there from the start, so that its first count is seen
 
     @property
     def running(self) -> int:

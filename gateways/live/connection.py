@@ -56,6 +56,9 @@ BYES: dict[str, bool] = {
 }
 """The codes of `bye`, and whether the client should reconnect."""
 
+for _code in BYES:
+    meters.BYES.labels(_code)  # there from the start
+
 
 class Connection:
     """A connection that has authenticated; made by the server, attached to its user's host."""

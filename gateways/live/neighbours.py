@@ -7,9 +7,10 @@
     revoked    {device}             a device may no longer be here      (said by fitai.http.auth)
     named      {device, name}       a device has another name           (said by fitai.http.auth)
 
-Each hint of a host says `node`, `at`, `epoch` and `head` too, and `trace` when it is traced. **Any of them may be lost, late, doubled or out
-of order.** Records are taken by position: those that follow on the host's head, in its worker's turn; what is
-missing before them is read from the log. A host that hears nothing is brought to the head by `Hosts.look`.
+Each hint of a host says `node`, `at`, `epoch` and `head` too, and `trace` when it is traced. **Any of them
+may be lost, late, doubled or out of order.** Records are taken by position: those that follow on the host's
+head, in its worker's turn; what is missing before them is read from the log. A host that hears nothing is
+brought to the head by `Hosts.look`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A whole node in the process of a test, on real parts, and what it says: logs, and whoever is told besides."""
+"""A whole node in the process of a test, on real parts, and what it says in its log."""
 
 from __future__ import annotations
 

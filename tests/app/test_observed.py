@@ -1,5 +1,5 @@
-"""What a node that serves says of what it does: every line, of real flows, with secrets and health data planted in
-each place where a person's device puts them, and with failures in each place where they are at hand."""
+"""What a node that serves says of what it does: every line, of real flows, with secrets and health data
+planted in each place where a person's device puts them, and with failures where these are at hand."""
 
 from __future__ import annotations
 
@@ -35,14 +35,19 @@ def only(out, event):
 
 
 async def everything(here):
-    """Sign-ins, good and bad; pushes over REST and the socket; telemetry, a note; all that is refused. Returns
-    what must not be found."""
+    """Sign-ins, good and bad; pushes over REST and the socket; telemetry, a note; all that is refused.
+    Returns what must not be found."""
     session = await here.register(PASSWORD)
     access, refresh = session["access_token"], session["refresh_token"]
     planted = [PASSWORD, NOTE, str(LOAD), str(HEART_RATE), COOKIE, OTP, OPERATORS, DSN_KEY, access, refresh]
     planted += [session["user"]["email"], here.node.settings.signing_key]
     me = {"Authorization": f"Bearer {access}", "Cookie": f"s={COOKIE}"}
-    wrong = {"email": session["user"]["email"], "password": PASSWORD + "!", "otp": OTP, "device": {"name": "x"}}
+    wrong = {
+        "email": session["user"]["email"],
+        "password": PASSWORD + "!",
+        "otp": OTP,
+        "device": {"name": "x"},
+    }
     await here.call("POST", "/auth/login", wrong)
     await here.call("POST", "/auth/refresh", {"refresh_token": refresh + "x"})
     await here.call("POST", f"/workouts?token={access}", {"title": NOTE}, **me)
@@ -53,14 +58,21 @@ async def everything(here):
     await here.call("GET", "/auth/devices", Authorization=f"Bearer {access}x")
     async with here.wire(session) as wire:
         workout, entry = new_id(), new_id()
-        await wire.push(wire.op("workout.create", workout, {"title": NOTE}), wire.op("workout.start", workout))
+        await wire.push(
+            wire.op("workout.create", workout, {"title": NOTE}), wire.op("workout.start", workout)
+        )
         await wire.push(
             wire.op("exercise.add", workout, {"exercise": "squat", "position": "a"}, entry),
             wire.op("note.set", workout, {"text": NOTE}),
             wire.op(
                 "set.log",
                 workout,
-                {"exercise_entry": entry, "type": "working", "load": {"value": LOAD, "unit": "kg"}, "reps": 5},
+                {
+                    "exercise_entry": entry,
+                    "type": "working",
+                    "load": {"value": LOAD, "unit": "kg"},
+                    "reps": 5,
+                },
                 new_id(),
             ),
         )
@@ -71,7 +83,13 @@ async def everything(here):
         op = wire.op("note.set", workout, {"text": NOTE}) | {"clock": {"1": LOAD}}
         await wire.call("push", {"ops": [op]})
         wire.next_n -= 1
-        op = {"n": wire.next_n + 3, "base": 0, "kind": "note.set", "workout": workout, "value": {"text": NOTE}}
+        op = {
+            "n": wire.next_n + 3,
+            "base": 0,
+            "kind": "note.set",
+            "workout": workout,
+            "value": {"text": NOTE},
+        }
         await here.call("POST", "/sync/push", {"ops": [{**op, "at": 1}]}, **me)
     return planted
 
@@ -131,7 +149,9 @@ async def test_a_request_is_one_line_with_route_status_time_and_bytes(tmp_path):
             await here.call("POST", "/sync/push", {"ops": [op, {**op, "n": 2}]}, **me)
             await here.call("GET", "/nowhere/at/all")
             await here.call("GET", "/health")
-            async with here.http.get(here.url + "/sync/void", headers={**me, "Accept": "text/csv"}) as response:
+            async with here.http.get(
+                here.url + "/sync/void", headers={**me, "Accept": "text/csv"}
+            ) as response:
                 assert await response.read()
     registered, created, read, pushed, lost, exported = only(out, "request")  # and none of /health
     assert (registered["route"], registered["status"], "user" in registered) == ("/auth/register", 201, False)
@@ -183,7 +203,9 @@ async def test_what_goes_wrong_in_an_event_or_a_batch_tells_whose_it_was(tmp_pat
     assert (batch["user"], batch["devices"], batch["jobs"]) == (other["user"]["id"], [1], 1)
 
 
-async def test_what_a_database_that_is_away_looks_like_is_a_warning_without_a_traceback(tmp_path, monkeypatch):
+async def test_what_a_database_that_is_away_looks_like_is_a_warning_without_a_traceback(
+    tmp_path, monkeypatch
+):
     settings = settings_of(tmp_path)
     with told(settings) as out:
         async with serving(settings) as here:
@@ -192,7 +214,11 @@ async def test_what_a_database_that_is_away_looks_like_is_a_warning_without_a_tr
                 raise Unavailable("the database is away")
 
             monkeypatch.setattr(here.node.db, "read", away)
-            body = {"email": "a@example.org", "password": PASSWORD, "device": {"name": "x", "platform": "ios"}}
+            body = {
+                "email": "a@example.org",
+                "password": PASSWORD,
+                "device": {"name": "x", "platform": "ios"},
+            }
             assert (await here.call("POST", "/auth/login", body))[0] == 503
     (line,) = only(out, "request")
     assert (line["level"], line["blame"], "exception" in line) == ("warning", "away", False)
@@ -229,7 +255,7 @@ def test_no_sender_can_write_a_line_on_a_terminal(tmp_path):
     settings = settings_of(tmp_path, log_format="console")
     with told(settings) as out:
         log = structlog.get_logger("test")
-        log.warning(FORGED, **{"a": FORGED})
+        log.warning(FORGED, a=FORGED)
         try:
             raise OSError(FORGED)
         except OSError:
@@ -243,7 +269,13 @@ async def test_a_row_that_the_database_refuses_is_not_quoted(db, tmp_path, level
     email = f"{uuid.uuid4().hex}@example.org"
     with told(settings_of(tmp_path, log_level=level)) as out:
         for _ in range(2):
-            row = {"email": email, "email_key": email, "password_hash": NOTE, "display_name": NOTE, "created_at": 1}
+            row = {
+                "email": email,
+                "email_key": email,
+                "password_hash": NOTE,
+                "display_name": NOTE,
+                "created_at": 1,
+            }
             try:
                 async with db.write() as session:
                     await session.execute(insert(User).values(id=str(uuid.uuid4()), **row))

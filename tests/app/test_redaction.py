@@ -100,7 +100,7 @@ TOKEN = jwt.encode({"sub": "ada"}, "k" * 32, algorithm="HS256")
         ("Op(kind='set.log', value={'reps': 817}, at=1)", "817"),
         ("hr=173, cadence=90", "173"),
         ("note: 'knee hurts'", "knee"),
-        ('error\nDETAIL:  Key (email)=(ada@x.org) already exists.', "ada"),
+        ("error\nDETAIL:  Key (email)=(ada@x.org) already exists.", "ada"),
         ("DETAIL:  Failing row contains (1, knee hurts, 82.5).", "knee"),
     ],
 )
@@ -166,7 +166,10 @@ def test_what_can_not_be_told_is_named():
         (KeyError("knee hurts"), WITHHELD),
         (RuntimeError("82.5"), WITHHELD),
         (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
-        (AttributeError("'NoneType' object has no attribute 'rev'"), "'NoneType' object has no attribute 'rev'"),
+        (
+            AttributeError("'NoneType' object has no attribute 'rev'"),
+            "'NoneType' object has no attribute 'rev'",
+        ),
         (TimeoutError("password=hunter2"), f"password={GONE}"),
     ],
 )

@@ -31,9 +31,10 @@ LOAD = "817.261"
 
 
 class Inbox:
-    """What reached `POST /api/7/envelope/`: each envelope is a line of headers, then items with a line each."""
+    """What reached `POST /api/7/envelope/`: an envelope is a line of headers, then items with a line each."""
 
     def __init__(self):
+        self.dsn = ""
         self.events = []
         self.raw = b""
 
@@ -83,7 +84,6 @@ async def reported(tmp_path, **more):
             await asyncio.to_thread(block.__exit__, None, None, None)
 
 
-
 def failing(*arguments):
     body = repr(arguments[2])
     try:
@@ -119,7 +119,13 @@ async def test_a_bug_behind_a_request_is_reported_with_what_an_operator_needs_an
     assert "request" not in event
     assert "breadcrumbs" not in event
     assert b'"vars"' not in heard.raw
-    for secret in (NOTE, "cookie", session["access_token"], session["refresh_token"], session["user"]["email"]):
+    for secret in (
+        NOTE,
+        "cookie",
+        session["access_token"],
+        session["refresh_token"],
+        session["user"]["email"],
+    ):
         assert secret.encode() not in heard.raw
 
 
@@ -151,7 +157,7 @@ async def test_nothing_is_reported_of_what_callers_do_wrong(tmp_path):
         assert (await here.call("GET", "/auth/devices"))[0] == 401
         async with here.wire(session) as wire:
             assert not (await wire.call("push", {"ops": "none"}))["ok"]
-        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", here.port)
         writer.write(b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
         await writer.drain()
         writer.transport.abort()

@@ -1,9 +1,11 @@
-"""Traces: real protobuf over HTTP to a collector on loopback, from two nodes that meet through a real Redis."""
+"""Traces: real protobuf over HTTP to a collector on loopback, from two nodes that meet through a real
+Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 from contextlib import asynccontextmanager
 
 import pytest
@@ -50,6 +52,7 @@ class Collector:
     def __init__(self):
         self.spans = []
         self.raw = b""
+        self.out = io.StringIO()
 
     async def take(self, request):
         assert request.content_type == "application/x-protobuf"
@@ -251,6 +254,27 @@ async def test_a_job_goes_on_in_the_trace_of_what_asked_for_it(tmp_path, db):
     assert NOTE.encode() not in collector.raw
 
 
+async def test_a_letter_that_the_outbox_sends_is_in_the_trace_of_what_asked_for_it(tmp_path):
+    async with collected(tmp_path) as collector, serving(settings_of(tmp_path)) as here:
+        with tracing.server("POST /auth/register", f"00-{TRACE}-{CALLER}-01"):
+            async with here.node.db.write() as session:
+                values = {"link": "https://fit.example.com/verify", "minutes": 60}
+                payload = {
+                    "to": "ada@example.org",
+                    "template": "verify_email",
+                    "locale": None,
+                    "values": values,
+                }
+                await Jobs(session).put("mail", payload, now=1)
+        async with asyncio.timeout(20):
+            while not [line for line in lines(collector.out) if line["event"] == "job_done"]:
+                await asyncio.sleep(0.02)
+    request, sent = collector.only("POST /auth/register"), collector.only("job mail")
+    assert (sent.trace, sent.parent, sent.error) == (TRACE, request.id, False)
+    assert b"ada@example.org" not in collector.raw
+    assert "ada@example.org" not in collector.out.getvalue()
+
+
 async def test_an_append_that_fails_tells_its_kind(tmp_path, db, log_of):
     stream = await log_of("ada")
     async with collected(tmp_path) as collector:
@@ -279,5 +303,7 @@ async def test_a_collector_that_is_away_harms_nobody(tmp_path):
 
 def test_while_nothing_is_traced_every_seam_is_the_same_nothing():
     assert tracing.span("a") is tracing.server("b", None) is tracing.job("c", None) is tracing.shared("d", [])
-    assert tracing.began("a", root=True) is tracing.heard("x") is tracing.traceparent() is None
+    assert tracing.began("a", root=True) is None
+    assert tracing.heard("x") is None
+    assert tracing.traceparent() is None
     assert tracing.published() is tracing.trace_id() is None
