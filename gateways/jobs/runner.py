@@ -120,7 +120,7 @@ class Runner:
                     await kind.handle(attempt, parse(kind, taken.payload))
         except Exception as error:
             if not isinstance(error, Permanent | Temporary | TimeoutError):
-                _log.exception("job_raised")
+                _log.exception("job_raised", job=attempt.job, kind=kind.name, attempt=attempt.number)
             return error
         return None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
+import base64
 import uuid
+from random import Random
 
 import jwt
 import pytest
@@ -54,7 +55,7 @@ def test_what_an_operator_needs_is_left():
         "event": "append waits for the database",
         "user": str(uuid.uuid4()),
         "request_id": uuid.uuid4().hex,
-        "trace": secrets.token_hex(16),
+        "trace": uuid.uuid4().hex,
         "route": "/workouts/shared/{share}",
         "path": "/work/some_folder/test_a_long_name_of_a_function_that_somebody_wrote.py",
         "ms": 1.5,
@@ -73,7 +74,9 @@ def test_many_ops_are_a_number_or_nothing():
     assert PLAIN.fields({"ops": 7, "records": [{"n": 1}]}) == {"ops": 7, "records": GONE}
 
 
-SECRET = secrets.token_urlsafe(32)
+DICE = Random(7)
+SECRET = base64.urlsafe_b64encode(DICE.randbytes(32)).decode().rstrip("=")  # as secrets.token_urlsafe(32)
+HASH = DICE.randbytes(32).hex()
 TOKEN = jwt.encode({"sub": "ada"}, "k" * 32, algorithm="HS256")
 
 
@@ -92,7 +95,7 @@ TOKEN = jwt.encode({"sub": "ada"}, "k" * 32, algorithm="HS256")
         ("new_password = hunter2", "hunter2"),
         ("Cookie: a=b; session=c", "a=b"),
         (f"nothing around it {SECRET} at all", SECRET),
-        (f"hash {secrets.token_hex(32)}!", None),
+        (f"hash {HASH}!", HASH),
         ("postgresql://fitai:s3cr3t@db/fitai is away", "s3cr3t"),
         ("https://0123abc@sentry.example.com/1", "0123abc"),
         ("no account of ada.lovelace+gym@example.co.uk here", "lovelace"),
@@ -107,7 +110,7 @@ TOKEN = jwt.encode({"sub": "ada"}, "k" * 32, algorithm="HS256")
 def test_a_shape_of_a_secret_is_taken_out_of_any_text(text, secret):
     told = PLAIN.text(text)
     assert "[" in told
-    assert (secret or text.split()[1]) not in told
+    assert secret not in told
 
 
 def test_the_settings_own_secrets_are_found_by_value():

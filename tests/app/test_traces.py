@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sqlalchemy import select
 
 from fitai.app.runtime import VERSION
+from fitai.gateways.mail.letters import VerifyEmail, letter
 from fitai.persistence import tracing
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.identity_models import JobRow
@@ -255,20 +256,16 @@ async def test_a_job_goes_on_in_the_trace_of_what_asked_for_it(tmp_path, db):
 
 
 async def test_a_letter_that_the_outbox_sends_is_in_the_trace_of_what_asked_for_it(tmp_path):
-    async with collected(tmp_path) as collector, serving(settings_of(tmp_path)) as here:
+    settings = settings_of(tmp_path, public_url="https://fit.example.com")
+    async with collected(tmp_path) as collector, serving(settings) as here:
         with tracing.server("POST /auth/register", f"00-{TRACE}-{CALLER}-01"):
             async with here.node.db.write() as session:
-                values = {"link": "https://fit.example.com/verify", "minutes": 60}
-                payload = {
-                    "to": "ada@example.org",
-                    "template": "verify_email",
-                    "locale": None,
-                    "values": values,
-                }
+                payload = letter("ada@example.org", VerifyEmail(link="/verify-email?token=x", minutes=60))
                 await Jobs(session).put("mail", payload, now=1)
         async with asyncio.timeout(20):
-            while not [line for line in lines(collector.out) if line["event"] == "job_done"]:
+            while not [line for line in lines(collector.out) if line.get("kind") == "mail"]:
                 await asyncio.sleep(0.02)
+    assert [line["event"] for line in lines(collector.out) if line.get("kind") == "mail"] == ["job_done"]
     request, sent = collector.only("POST /auth/register"), collector.only("job mail")
     assert (sent.trace, sent.parent, sent.error) == (TRACE, request.id, False)
     assert b"ada@example.org" not in collector.raw
