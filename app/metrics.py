@@ -114,6 +114,8 @@ def _text(families: Iterable[Metric]) -> bytes:
 
 def meters_table() -> str:
     """The meters of FitAI as a Markdown table: name, kind, labels, meaning."""
+    import fitai.gateways.jobs.meters  # noqa: F401 - nothing else here brings them
+
     families = [*REGISTRY.collect(), *NodeMeters(list, HostCounts, Stats()).collect(), _workers(1)]
     rows = sorted(
         f"| `{f.name}{'_total' if f.type == 'counter' else ''}` | {f.type} | {f.documentation} |"
