@@ -2,6 +2,10 @@
 
 A line is for people on a terminal and JSON elsewhere, unless `FITAI_LOG_FORMAT` says otherwise. What is
 printed on stdout (the URL, a timeline, a table) is the command's answer and no log.
+
+Each line tells besides what it says on whose behalf it was said (`fitai.gateways.occasion`) and in which
+trace. Nothing is written that has not been through `fitai.app.redaction`: no secret, nothing of how somebody
+is, and no character that could begin a line of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +16,10 @@ from typing import Any, TextIO
 
 import structlog
 
+from fitai.app.redaction import Redactor
 from fitai.app.settings import Settings
+from fitai.gateways import occasion
+from fitai.persistence import tracing
 
 # Libraries that tell about every packet or every migration step: heard from when something is wrong.
 _TALKATIVE = (
@@ -22,12 +29,23 @@ _TALKATIVE = (
     "asyncio",
     "fitai.live",
     "fitai.persistence.engines",  # SQLAlchemy's pool, by the name of our class
+    "opentelemetry",
+    "sentry_sdk",
     "sqlalchemy",
     "taskiq",
+    "urllib3",
 )
+
+
+def _with_occasion(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Who and what it was about; what the line says itself comes first."""
+    trace = tracing.trace_id()
+    return {**occasion.told(), **({} if trace is None else {"trace": trace}), **fields}
+
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
+    _with_occasion,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.PositionalArgumentsFormatter(),
@@ -41,7 +59,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     out = sys.stderr if stream is None else stream
     console = settings.log_format == "console" or (settings.log_format == "auto" and out.isatty())
     handler = logging.StreamHandler(out)
-    handler.setFormatter(_formatter(console, colours=out.isatty()))
+    handler.setFormatter(_formatter(Redactor.of(settings), console, colours=out.isatty()))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
@@ -59,18 +77,23 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     )
 
 
-def _formatter(console: bool, *, colours: bool) -> structlog.stdlib.ProcessorFormatter:
-    last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=colours)]
+def _formatter(redactor: Redactor, console: bool, *, colours: bool) -> structlog.stdlib.ProcessorFormatter:
+    def redact(_: Any, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        raised = fields.pop("exc_info", None)
+        fields = redactor.fields(fields)
+        return fields if raised is None else {**fields, "exc_info": raised}
+
+    last: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=colours)
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=_text)]
+        else structlog.processors.JSONRenderer(default=str)
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redact,
+            structlog.processors.ExceptionRenderer(redactor.traceback),
+            last,
+        ],
     )
-
-
-def _text(value: Any) -> str:
-    """What JSON does not know, as text: a log line is never the thing that fails."""
-    return str(value)

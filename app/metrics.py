@@ -8,7 +8,7 @@ that does not answer is left out, and `fitai_workers` says how many are in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,18 +47,26 @@ class Siblings:
 class Meters:
     """All meters of a node."""
 
-    def __init__(self, node: Collector, siblings: Siblings | None = None) -> None:
+    def __init__(
+        self,
+        node: Collector,
+        siblings: Siblings | None = None,
+        measure: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._node = node
         self._siblings = siblings
+        self._measure = measure  # what has to be asked for before it is told
 
     async def own(self) -> bytes:
         """Those of this process."""
+        if self._measure is not None:
+            await self._measure()
         return _text([*REGISTRY.collect(), *self._node.collect()])
 
     async def report(self) -> bytes:
         """Those of this process and of its siblings."""
         if self._siblings is None:
-            return _text([*REGISTRY.collect(), *self._node.collect(), _workers(1)])
+            return await self.own() + _text([_workers(1)])
         asked = [self._ask(self._siblings, worker) for worker in range(self._siblings.count)]
         told = {worker: text for worker, text in enumerate(await asyncio.gather(*asked)) if text is not None}
         return _text([*_merged(told), _workers(len(told))])
@@ -107,10 +115,12 @@ def _text(families: Iterable[Metric]) -> bytes:
 
 def meters_table() -> str:
     """The meters of FitAI as a Markdown table: name, kind, labels, meaning."""
+    import fitai.gateways.jobs.meters  # noqa: F401 - nothing else here brings them
+
     families = [*REGISTRY.collect(), *NodeMeters(list, HostCounts, Stats()).collect(), _workers(1)]
-    ours = sorted((f for f in families if f.name.startswith("fitai_")), key=lambda f: f.name)
-    rows = [
+    rows = sorted(
         f"| `{f.name}{'_total' if f.type == 'counter' else ''}` | {f.type} | {f.documentation} |"
-        for f in ours
-    ]
+        for f in families
+        if f.name.startswith("fitai_")
+    )
     return "\n".join(["| meter | kind | meaning |", "|---|---|---|", *rows]) + "\n"

@@ -35,6 +35,7 @@ from fitai.http.app import Deps, build_app
 from fitai.http.auth.authority import Authority
 from fitai.http.auth.keeper import KeyKeeper
 from fitai.http.auth.tokens import AccessTokens
+from fitai.http.health import HEALTH
 from fitai.http.limits.rates import Rates
 from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
@@ -105,7 +106,9 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
             counts=counts if isinstance(counts, RedisCounts) else None,
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
-        meters = Meters(NodeMeters(lambda: live.queues, hosts.counts, stats), siblings)
+        # The application is made below, of this among other things; it is there when somebody asks.
+        node_meters = NodeMeters(lambda: live.queues, hosts.counts, stats)
+        meters = Meters(node_meters, siblings, lambda: app[HEALTH].measure())  # noqa: PLW0108
         token = settings.metrics_token
         app = build_app(
             Deps(
@@ -130,6 +133,8 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
                 rates=rates(settings),
                 report=meters.report,
                 metrics_token=None if token is None else token.get_secret_value(),
+                data_dir=settings.data_dir,
+                disk_low=settings.disk_low_mb * 1024 * 1024,
             )
         )
         live.attach(app)

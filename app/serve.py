@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 import structlog
 from aiohttp import web
 
-from fitai.app import logs
 from fitai.app.accounts import Credentials, demo_account
 from fitai.app.failures import Refused
 from fitai.app.limits import Limits
 from fitai.app.listen import BACKLOG, Listeners, bound
+from fitai.app.observed import observed
 from fitai.app.runtime import VERSION, Node, now_ms, open_node
 from fitai.app.settings import Settings, warnings
 from fitai.http.connections import Runner
@@ -53,10 +53,9 @@ def serve(settings: Settings, *, announce: Path | None, say: Say) -> int:
 
     Raises SettingsError, BadUrl, Unavailable, WrongSchema or Refused when it can not start.
     """
-    logs.configure(settings)
-    for sentence in warnings(settings):
-        _log.warning("settings", told=sentence)
-    with bound(settings) as listeners:
+    with observed(settings, VERSION, now_ms), bound(settings) as listeners:
+        for sentence in warnings(settings):
+            _log.warning("settings", told=sentence)
         if settings.workers > 1:
             if os.name != "posix":
                 raise Refused("Several workers need Linux or macOS; here it is one.")

@@ -137,6 +137,18 @@ def _public(url: str) -> str:
     return url.rstrip("/")
 
 
+def _dsn(dsn: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"https?://[^\s/?#@:]+(?::[^\s/?#@]*)?@[^\s?#@]+/\d+", dsn.get_secret_value()):
+        _wrong("must be a DSN like https://key@sentry.example.com/1")
+    return dsn
+
+
+def _collector(url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s?#]+", url):
+        _wrong("must be a URL like http://127.0.0.1:4318")
+    return url
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -264,6 +276,22 @@ class Settings(BaseSettings):
     )
     security_log_days: float = Field(
         365, ge=1, le=3650, description="How long a person's security log goes back."
+    )
+    sentry_dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = Field(
+        None,
+        description="Where errors are reported to, in Sentry's protocol; without it they are only logged.",
+        repr=False,
+    )
+    otlp_url: Annotated[str, AfterValidator(_collector)] | None = Field(
+        None,
+        description="Collector that traces are sent to, such as http://127.0.0.1:4318 (OTLP over HTTP).",
+        repr=False,
+    )
+    trace_share: float = Field(
+        1.0, ge=0, le=1, allow_inf_nan=False, description="The part of all traces that is sent there."
+    )
+    disk_low_mb: int = Field(
+        512, ge=0, description="Free MiB on the data folder's disk, below which `/health` is degraded."
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Choice] = Field(
         "info", description="`debug`, `info`, `warning` or `error`."

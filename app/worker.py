@@ -15,10 +15,10 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from fitai.app import logs
 from fitai.app.jobs import open_worker
 from fitai.app.listen import bound_for_metrics
 from fitai.app.metrics import Meters
+from fitai.app.observed import observed
 from fitai.app.runtime import VERSION, now_ms
 from fitai.app.serve import Say, Stop, run
 from fitai.app.settings import Settings, warnings
@@ -35,10 +35,10 @@ def work(settings: Settings, *, announce: Path | None, say: Say) -> None:
 
     Raises SettingsError, BadUrl, Unavailable, WrongSchema or Refused when it can not start.
     """
-    logs.configure(settings)
-    for sentence in warnings(settings):
-        _log.warning("settings", told=sentence)
-    run(_work(settings, announce, say))
+    with observed(settings, VERSION, now_ms):
+        for sentence in warnings(settings):
+            _log.warning("settings", told=sentence)
+        run(_work(settings, announce, say))
 
 
 async def _work(settings: Settings, announce: Path | None, say: Say) -> None:

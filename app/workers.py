@@ -30,12 +30,12 @@ from typing import Any
 
 import structlog
 
-from fitai.app import logs
 from fitai.app.accounts import Credentials, demo_account
 from fitai.app.failures import EXIT, Refused, explained
 from fitai.app.listen import Listeners
 from fitai.app.metrics import Siblings
-from fitai.app.runtime import now_ms, open_node
+from fitai.app.observed import observed
+from fitai.app.runtime import VERSION, now_ms, open_node
 from fitai.app.serve import Say, Stop, answering, drain, on_signal, run, stopping_s, tell
 from fitai.app.settings import Settings
 from fitai.app.stores import open_database
@@ -220,10 +220,10 @@ async def _prepare(settings: Settings) -> Credentials | None:
 def work(settings: Settings, siblings: Siblings, listeners: Listeners, control: Connection) -> None:
     """A worker's process; ends with 0 after draining, with 2 for a reason that it says in one sentence."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logs.configure(settings)
     structlog.contextvars.bind_contextvars(worker=siblings.own)
     try:
-        run(_work(settings.model_copy(update={"migrate": False}), siblings, listeners, control))
+        with observed(settings, VERSION, now_ms):
+            run(_work(settings.model_copy(update={"migrate": False}), siblings, listeners, control))
     except Exception as error:
         sentence = explained(error)
         if sentence is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +27,7 @@ from fitai.http import (
     frame,
     headers,
     health,
+    looks,
     metrics,
     openapi,
     proxies,
@@ -43,7 +45,7 @@ from fitai.http.auth.recovery import Recovery
 from fitai.http.auth.second_factor import SecondFactorCheck
 from fitai.http.auth.sign_in import SignInService
 from fitai.http.auth.tokens import AccessTokens
-from fitai.http.health import Check, Health
+from fitai.http.health import Check, Health, Look
 from fitai.http.limits.rates import Limiter, Rates
 from fitai.http.sync import routes as sync
 from fitai.http.sync.service import SyncService
@@ -118,7 +120,10 @@ class Deps:
     counts              where calls and failed sign-ins are counted; None: nowhere, nothing is refused
     rates               how often a route may be called
     report              what /metrics answers to who knows `metrics_token`; without both there is no such path
+    data_dir            the folder whose file system `/health` looks at, and
+    disk_low            how many free bytes it must have to be well
     checks              more readiness checks, by name; `database` and `bus` may be replaced
+    looks               how other parts of `/health` are, by name: `migrations`, `disk` and `queue`
     """
 
     db: Database
@@ -144,7 +149,10 @@ class Deps:
     rates: Rates = field(default_factory=Rates)
     report: metrics.Report | None = None
     metrics_token: str | None = None
+    data_dir: Path = Path()
+    disk_low: int = looks.DISK_LOW
     checks: Mapping[str, Check] = field(default_factory=dict)
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
 
 def build_app(deps: Deps) -> web.Application:
@@ -187,7 +195,12 @@ def _provide(app: web.Application, deps: Deps) -> None:
     app[workouts.SHARES] = ShareService(deps.db, deps.hosts, service, deps.now_ms, deps.public_url)
     app[sync.SYNC] = SyncService(deps.db, deps.hosts, deps.now_ms)
     app[sync.SNAPSHOTS] = SnapshotService(deps.db, deps.hosts)
-    app[health.HEALTH] = Health(deps.version, {**_checks(deps), **deps.checks})
+    app[health.HEALTH] = Health(
+        deps.version,
+        {**_checks(deps), **deps.checks},
+        {**_looks(deps), **deps.looks},
+        token=deps.metrics_token,
+    )
     app.cleanup_ctx.append(_closing(passwords))
     app.on_cleanup.append(lambda app: app[health.HEALTH].close())
 
@@ -219,6 +232,14 @@ def _checks(deps: Deps) -> dict[str, Check]:
             raise TimeoutError("the probe did not come back")
 
     return {"database": lambda: commits(deps.db), "bus": bus}
+
+
+def _looks(deps: Deps) -> dict[str, Look]:
+    return {
+        "migrations": looks.migrations(deps.db),
+        "disk": looks.disk(deps.data_dir, deps.disk_low),
+        "queue": looks.queue(deps.db, deps.now_ms),
+    }
 
 
 def _closing(passwords: Passwords) -> Callable[[web.Application], AsyncIterator[None]]:

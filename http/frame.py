@@ -44,6 +44,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
+from fitai.gateways import occasion
 from fitai.gateways.identity import Authenticator, Identity
 from fitai.http import conditional, media, reading
 from fitai.http.boundary import EXTRA
@@ -144,6 +145,7 @@ class Route:
         if "caller" not in self.takes or (self.caller_optional and "Authorization" not in request.headers):
             return None
         caller = await request.app[AUTHENTICATOR].authenticate(reading.bearer(request))
+        occasion.called_by(caller)
         if not caller.may(self.scope):
             raise forbidden(self.scope)
         if limiter is not None and self.limit is not None:

@@ -35,17 +35,21 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import Table, insert, select
 
 from fitai.engine.ops import Record
+from fitai.persistence import tracing
 from fitai.persistence.batches import STATEMENTS, Fate, Move, Row
 from fitai.persistence.database import CommitUnknown, Database, Locked, Unavailable, WriteSession
 from fitai.persistence.log import Log, row_of, same_place
 from fitai.persistence.meters import APPEND_FATES, APPEND_ROWS, APPEND_STREAMS, APPEND_TIME, APPEND_WAIT
 from fitai.persistence.models import Stream
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 # Unavailable is the database's word for it, and one of the answers of `append`.
 __all__ = ["Append", "Appender", "BadRow", "Companion", "HeadMoved", "Unavailable"]
@@ -102,6 +106,7 @@ class _Waiting:
     alone     it had to wait for another transaction's row: it shares no transaction any more
     tries     how often it was put off, and
     again_at  until when, in the loop's time
+    span      the caller's wait for it, while that is traced
     """
 
     append: Append
@@ -110,6 +115,7 @@ class _Waiting:
     alone: bool = field(default=False)
     tries: int = field(default=0)
     again_at: float = field(default=0.0)
+    span: Span | None = field(default=None)
 
     def settle(self, error: Exception | None = None) -> None:
         """Answer the caller, unless it has gone."""
@@ -181,7 +187,7 @@ class Appender:
         waiting = _Waiting(append, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
-        with APPEND_WAIT.time():
+        with APPEND_WAIT.time(), tracing.span("append", records=len(append.rows)) as waiting.span:
             try:
                 async with asyncio.timeout(self._patience):
                     await waiting.done
@@ -286,7 +292,7 @@ class Appender:
         APPEND_ROWS.observe(sum(len(waiting.append.rows) for waiting in batch))
         moves = [_move(waiting.append) for waiting in batch]
         rows = [row for waiting in batch for row in waiting.append.rows]
-        with APPEND_TIME.time():
+        with APPEND_TIME.time(), tracing.shared("commit", batch, back=True, streams=len(batch)):
             if self._statements.whole and not any(waiting.append.companions for waiting in batch):
                 async with self._db.stroke() as connection:
                     return await self._statements.write(connection, moves, rows)

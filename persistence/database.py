@@ -172,6 +172,12 @@ class Database:
             async with self.engine.connect() as connection:
                 await connection.run_sync(schema.check)
 
+    async def revision(self) -> str | None:
+        """The schema's revision, None for an empty database; raises Unavailable."""
+        with _translating():
+            async with self.engine.connect() as connection:
+                return await connection.run_sync(schema.current)
+
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[AsyncEngine]:
         """An engine of its own for work that may take long: no statement timeout."""

@@ -136,6 +136,7 @@ def sqlite_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
+        hide_parameters=True,  # an error tells its statement, not what somebody logged
         # Transactions are begun in words, see below: Python's own way would begin them deferred.
         connect_args={"async_creator_fn": sqlite.connection, "isolation_level": None, "timeout": busy_s},
     )
@@ -176,6 +177,7 @@ def postgres_engine(url: URL, pool_size: int, statement_s: float) -> AsyncEngine
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
+        hide_parameters=True,  # an error tells its statement, not what somebody logged
         isolation_level="READ COMMITTED",
         connect_args=connect,
     )
@@ -197,7 +199,7 @@ def patient_postgres_engine(url: URL) -> AsyncEngine:
         "statement_timeout": "0",
         "idle_in_transaction_session_timeout": _ms(IDLE_MIGRATION_S),
     }
-    return create_async_engine(url, poolclass=NullPool, connect_args=connect)
+    return create_async_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=connect)
 
 
 def _postgres_arguments(url: URL) -> tuple[URL, dict[str, Any]]:

@@ -135,7 +135,7 @@ IS_DEAD = text("dead_at IS NOT NULL")
 
 class JobRow(Base):
     """A job: due at a moment, tried `attempts` times, claimed by a worker until a moment, done, or dead.
-    At most one job ever has a `key`."""
+    At most one job ever has a `key`. `trace` is the `traceparent` of what asked for it, if traced."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -155,4 +155,5 @@ class JobRow(Base):
     claimed_until: Mapped[int | None] = mapped_column(BigInteger)
     done_at: Mapped[int | None] = mapped_column(BigInteger)
     dead_at: Mapped[int | None] = mapped_column(BigInteger)
+    trace: Mapped[str | None] = mapped_column(String(55))
     error: Mapped[str | None] = mapped_column(Words)

@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, CursorResult, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from fitai.persistence import tracing
 from fitai.persistence.database import ReadSession, WriteSession
 from fitai.persistence.identity_models import JobRow
 
@@ -48,7 +49,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A job that is being run for the `attempts`th time, under the claim `token`."""
+    """A job that is being run for the `attempts`th time, under the claim `token`; `trace` as in its row."""
 
     job: str
     kind: str
@@ -56,6 +57,7 @@ class Taken:
     attempts: int
     due_at: int
     token: str
+    trace: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Jobs:
                 created_at=now,
                 due_at=now if due is None else due,
                 attempts=0,
+                trace=tracing.traceparent(),
             )
             .on_conflict_do_nothing(index_elements=["key"])
             .returning(JobRow.id)
@@ -141,13 +144,13 @@ class Jobs:
             update(JobRow)
             .where(JobRow.id == ticket.job, JobRow.claimed_by == ticket.token, *_PENDING)
             .values(claimed_by=token, claimed_until=until, attempts=JobRow.attempts + 1)
-            .returning(JobRow.kind, JobRow.payload, JobRow.attempts, JobRow.due_at)
+            .returning(JobRow.kind, JobRow.payload, JobRow.attempts, JobRow.due_at, JobRow.trace)
         )
         row = (await self._session.execute(taken)).one_or_none()
         if row is None:
             return None
-        kind, payload, attempts, due_at = row
-        return Taken(ticket.job, kind, payload, attempts, due_at, token)
+        kind, payload, attempts, due_at, trace = row
+        return Taken(ticket.job, kind, payload, attempts, due_at, token, trace)
 
     async def finish(self, taken: Taken, *, now: int) -> bool:
         """It is done; its payload is forgotten. False when the claim has passed on to somebody else."""

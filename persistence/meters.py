@@ -33,3 +33,7 @@ APPEND_FATES = Counter(
     " or `bad` (a row was refused).",
     ["fate"],
 )
+
+# A series is there from the start, so that its first count is seen as one.
+for _fate in ("won", "moved", "busy", "locked", "bad"):
+    APPEND_FATES.labels(_fate)

@@ -7,6 +7,7 @@ that is handed to it, in one transaction on both engines.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from alembic import command
 from alembic.config import Config
@@ -34,11 +35,18 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def standing(found: str | None) -> Literal["current", "behind", "ahead"]:
+    """How a database's revision stands to this code; `ahead`, of a newer release, is one that it can use."""
+    if found == newest():
+        return "current"
+    return "ahead" if _newer(found) else "behind"
+
+
 def check(connection: Connection) -> None:
     """Raise WrongSchema unless the database is at the newest revision, or beyond it."""
-    found, expected = current(connection), newest()
-    if found != expected and not _newer(found):
-        raise WrongSchema(f"the database is at schema {found or 'none'}, this version needs {expected}")
+    found = current(connection)
+    if standing(found) == "behind":
+        raise WrongSchema(f"the database is at schema {found or 'none'}, this version needs {newest()}")
 
 
 def upgrade(connection: Connection) -> None:

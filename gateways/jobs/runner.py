@@ -10,10 +10,12 @@ from typing import Any
 
 import structlog
 
+from fitai.gateways import occasion
 from fitai.gateways.jobs import meters
 from fitai.gateways.jobs.contract import Attempt, Kind, Kinds, Permanent, Temporary
 from fitai.gateways.jobs.outcome import Dead, Done, Interrupted, Later, Outcome, judge, parse
 from fitai.gateways.tasks import spawn
+from fitai.persistence import tracing
 from fitai.persistence.database import Database, Unavailable, WriteSession
 from fitai.persistence.jobs import Jobs, Taken, Ticket
 
@@ -45,6 +47,9 @@ class Runner:
         self._handling: set[asyncio.Task[Exception | None]] = set()
         self._closing = False
         self._interrupting = False
+        for name in kinds:
+            for outcome in _OUTCOMES.values():
+                meters.OUTCOMES.labels(name, outcome)  # there from the start, so that its first count is seen
 
     @property
     def running(self) -> int:
@@ -92,7 +97,7 @@ class Runner:
         if kind is not None:
             attempt = Attempt(taken.job, taken.attempts, now)
             # A task of its own, so that the end of this worker can interrupt the handler and nothing else.
-            task = spawn(f"job.{kind.name}", self._handled(kind, attempt, taken.payload))
+            task = spawn(f"job.{kind.name}", self._handled(kind, attempt, taken))
             self._handling.add(task)
             try:
                 await asyncio.wait({task})
@@ -104,13 +109,15 @@ class Runner:
             error = task.result()
         return judge(kind, taken, error, self._now_ms(), self._chance)
 
-    async def _handled(self, kind: Kind[Any], attempt: Attempt, payload: Any) -> Exception | None:
+    async def _handled(self, kind: Kind[Any], attempt: Attempt, taken: Taken) -> Exception | None:
         """What went wrong, if anything did."""
+        occasion.NOW.set(occasion.Job(attempt.job, kind.name, attempt.number))
         try:
             if attempt.number > kind.attempts:
                 raise Permanent(f"given up after {kind.attempts} attempts, the last of which never ended")
             async with asyncio.timeout(kind.within_s):
-                await kind.handle(attempt, parse(kind, payload))
+                with tracing.job(kind.name, taken.trace):
+                    await kind.handle(attempt, parse(kind, taken.payload))
         except Exception as error:
             if not isinstance(error, Permanent | Temporary | TimeoutError):
                 _log.exception("job_raised", job=attempt.job, kind=kind.name, attempt=attempt.number)

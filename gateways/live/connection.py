@@ -24,7 +24,7 @@ from engineio.packet import CLOSE
 from engineio.packet import Packet as Transport
 from socketio import packet as sio
 
-from fitai.gateways import meters
+from fitai.gateways import meters, occasion
 from fitai.gateways.identity import Identity
 from fitai.gateways.live.frames import Codec, Frame, OpsFrame
 from fitai.gateways.live.limits import LiveLimits
@@ -56,12 +56,16 @@ BYES: dict[str, bool] = {
 }
 """The codes of `bye`, and whether the client should reconnect."""
 
+for _code in BYES:
+    meters.BYES.labels(_code)  # there from the start
+
 
 class Connection:
     """A connection that has authenticated; made by the server, attached to its user's host."""
 
     __slots__ = (
         "_codec",
+        "_event",
         "_events",
         "_expiry",
         "_handler",
@@ -108,6 +112,7 @@ class Connection:
         self.position = 0
         self.closed = False
         self.leaving = False
+        self._event = ""  # the one that was taken last
         self._events: Bucket | None = None
         self._codec = codec
         self._outbox = outbox
@@ -295,6 +300,8 @@ class Connection:
 
     def _handle(self, event: str, args: list[Any], ack: int | None) -> Coroutine[Any, Any, Any] | None:
         """Answer an event; what it has to wait for, if it has to."""
+        self._event = event
+        occasion.NOW.set(self)
         try:
             answer = self._handler(self, event, args, ack)
         except Exception:
@@ -315,9 +322,14 @@ class Connection:
             self._failed(event, ack)
 
     def _failed(self, event: str, ack: int | None) -> None:
-        _log.exception("event_failed", live_event=event, user=self.identity.user)
+        _log.exception("event_failed", live_event=event)
         failed = {"ok": False, "code": "unavailable", "message": "something went wrong here; try again"}
         self.answer(ack, failed)
+
+    def told(self) -> dict[str, Any]:
+        """Whose it is and what came last, see `occasion`."""
+        who = {"user": self.identity.user, "device": self.identity.device, "connection": self.sid}
+        return {**who, "live_event": self._event, "pushes": self.pending}
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ import structlog
 from fitai.engine import combine
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import Limits
-from fitai.gateways import meters
+from fitai.gateways import meters, occasion
 from fitai.gateways.live.allowance import Allowance
 from fitai.gateways.live.contexts import Contexts
 from fitai.gateways.live.following import Following
@@ -47,6 +47,7 @@ from fitai.gateways.live.merged import Merged
 from fitai.gateways.live.neighbours import Neighbours
 from fitai.gateways.live.presence import Presence
 from fitai.gateways.tasks import spawn
+from fitai.persistence import tracing
 from fitai.persistence.append import Append, HeadMoved
 from fitai.persistence.batches import Row
 from fitai.persistence.database import Unavailable
@@ -93,6 +94,7 @@ class Host:
         self._positions: dict[int, Position] = {}
         self._receipts: dict[str, int] = {}
         self._jobs: deque[Job] = deque()
+        self._batch: Sequence[Job] = ()
         self._working = False
         self._worker: asyncio.Task[None] | None = None
         self._after: deque[ThenJob] = deque()
@@ -203,6 +205,12 @@ class Host:
         """Nothing is going on: the host may be forgotten."""
         return not (self.connections or self._working or self.following.busy or self.presence.busy)
 
+    def told(self) -> dict[str, Any]:
+        """What it is at work for, see `occasion`."""
+        devices = {job.origin.identity.device for job in self._batch if job.origin is not None}
+        ops = sum(len(job.records) for job in self._batch)
+        return {"user": self.user, "devices": sorted(devices), "jobs": len(self._batch), "ops": ops}
+
     # -- connections -------------------------------------------------------------------------------
 
     def attach(self, connection: Connection) -> None:
@@ -298,9 +306,11 @@ class Host:
     async def _work(self) -> None:
         try:
             while not self.ended and (self._jobs or self._behind):
-                batch = self._next_batch()
+                self._batch = batch = self._next_batch()
+                occasion.NOW.set(self)
                 try:
-                    await self._process(batch)
+                    with tracing.shared("batch", batch, node=self._hosts.node):
+                        await self._process(batch)
                 except Exception as error:
                     _log.exception("host_batch_failed", user=self.user)
                     self._forget(batch)
@@ -309,7 +319,7 @@ class Host:
                 while self._after:
                     await self._after.popleft().run()
         finally:
-            self._working = False
+            self._working, self._batch = False, ()
             self._trim()
 
     def _next_batch(self) -> list[Job]:
@@ -331,7 +341,8 @@ class Host:
                     await self._catch_up()
                 batch = await self._prepare(batch)
                 placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
-                batch = self._place(batch, placer)
+                with tracing.span("place"):
+                    batch = self._place(batch, placer)
                 rows = await self._append(batch, placer)
             except (HeadMoved, Behind) as error:
                 self._forget(batch)
@@ -467,6 +478,7 @@ class Host:
                 break
             self._take(records)
             came += records
+        self.neighbours.delivered(len(came))
         if came:
             await self._follow(came)
 

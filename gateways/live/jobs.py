@@ -22,14 +22,17 @@ from fitai.engine import timers as deadlines
 from fitai.engine.kinds import stamp
 from fitai.engine.ops import Dot, Op, Record
 from fitai.engine.workout import state
-from fitai.gateways import meters
+from fitai.gateways import meters, occasion
 from fitai.gateways.identity import Identity
+from fitai.persistence import tracing
 from fitai.sync import log
 from fitai.sync.log import Context
 from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal, WireLimits, decode_op
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from fitai.gateways.live.host import Host
 
 
@@ -112,8 +115,10 @@ class Sender(Protocol):
 
 class Job:
     """See the module's first lines. `records` are what it placed, `origin` who must not be echoed, `kinds`
-    those of the ops that a device asks to be placed, `writes` whether it may place any."""
+    those of the ops that a device asks to be placed, `writes` whether it may place any, `span` its way while
+    that is traced."""
 
+    span: Span | None = None
     writes = True
     records: Sequence[Record] = ()
     kinds: frozenset[str] = frozenset()
@@ -159,6 +164,8 @@ class PushJob(Job):
         self._looked = False
         self._paid = 0  # ops that the rates have let through, however often they have to be placed
         self._workouts = {op.workout for op in push.ops}
+        if tracing.tracer is not None:
+            self.span = _began("push", origin.identity, ops=len(push.ops))
 
     def workouts(self) -> Iterable[str]:
         return self._workouts
@@ -228,6 +235,7 @@ class PushJob(Job):
 
     def settle(self, host: Host) -> None:
         meters.DUPLICATES.inc(len(self._answer["results"]) - len(self.records))
+        tracing.ended(self.span)
         if self.records:
             self.origin.settle(self._ack, self._answer, self.records[0].seq, self.records[-1].seq)
         else:
@@ -237,6 +245,7 @@ class PushJob(Job):
         if not isinstance(error, Refusal):
             error = Refusal("unavailable", "something went wrong here; nothing was stored, try again")
         meters.PUSHES_REFUSED.labels(error.code).inc()
+        tracing.ended(self.span, error.code)
         self.origin.refuse(self._ack, error.answer())
 
     def _retry(self, op: Op, placer: Placer) -> dict[str, Any]:
@@ -275,6 +284,7 @@ class CommandJob(Job):
         self._if_rev = if_rev
         self._replayed = False
         self._state: StateAt | None = None
+        self.span = tracing.began("command", root=False, device=device)
 
     def workouts(self) -> Iterable[str]:
         return (self._workout,)
@@ -296,11 +306,13 @@ class CommandJob(Job):
         self._state = _state_at(host, placer, self._workout)
 
     def settle(self, host: Host) -> None:
+        tracing.ended(self.span)
         if not self.done.done() and self._state is not None:
             results = [log.result(record) for record in self.records]
             self.done.set_result(Done(results, self._state, self._replayed))
 
     def fail(self, error: Exception) -> None:
+        tracing.ended(self.span, type(error).__name__)
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -382,6 +394,12 @@ class ThenJob(Job):
         else:
             if not self.done.done():
                 self.done.set_result(None)
+
+
+def _began(name: str, identity: Identity, ops: int) -> Span | None:
+    """The span of a push. One over a socket begins a trace: what is current there is of an earlier event."""
+    root = not isinstance(occasion.NOW.get(), occasion.Request)
+    return tracing.began(name, root=root, user=identity.user, device=identity.device, ops=ops)
 
 
 def _state_at(host: Host, placer: Placer, workout: str) -> StateAt:

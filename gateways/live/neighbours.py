@@ -7,9 +7,10 @@
     revoked    {device, sign_in?}   a device, or a sign-in of it, is out (said by fitai.http.auth)
     named      {device, name}       a device has another name            (said by fitai.http.auth)
 
-Each hint of a host says `node`, `at`, `epoch` and `head` too. **Any of them may be lost, late, doubled or out
-of order.** Records are taken by position: those that follow on the host's head, in its worker's turn; what is
-missing before them is read from the log. A host that hears nothing is brought to the head by `Hosts.look`.
+Each hint of a host says `node`, `at`, `epoch` and `head` too, and `trace` when it is traced. **Any of them
+may be lost, late, doubled or out of order.** Records are taken by position: those that follow on the host's
+head, in its worker's turn; what is missing before them is read from the log. A host that hears nothing is
+brought to the head by `Hosts.look`.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from fitai.engine.ops import Record
 from fitai.gateways import meters
 from fitai.gateways.bus.contract import Message
 from fitai.gateways.bus.topics import user_topic
+from fitai.persistence import tracing
 from fitai.persistence.batches import Row
 from fitai.persistence.log import record_of
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from fitai.gateways.live.host import Host
     from fitai.gateways.live.hosts import Hosts
 
@@ -54,11 +58,13 @@ class Neighbours:
         self._began = 0.0  # when our turn did, by the loop's clock,
         self._committed = 0.0  # and when what we wrote in it was in the log
         self._unbroken = 0  # batches in a row, one soon after the other
+        self._spans: list[Span] = []  # of hints that tell of records which we do not have yet
         self._unsubscribe = hosts.bus.subscribe(user_topic(host.user), self._heard, self._listening)
 
     def close(self) -> None:
         """Stop listening."""
         self._unsubscribe()
+        self.delivered(0)
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -68,6 +74,8 @@ class Neighbours:
             host = self._host
             said = {"kind": kind, "node": self._hosts.node, "at": host.now_ms()}
             message |= {**said, "epoch": host.epoch, "head": host.head}
+            if tracing.tracer is not None and (trace := tracing.published(kind=kind)) is not None:
+                message["trace"] = trace
             self._hosts.bus.publish(user_topic(host.user), message)
 
     def committed(self, rows: Sequence[Row]) -> None:
@@ -114,7 +122,16 @@ class Neighbours:
             host.presence.asked()
         self._keep(message.get("first", 0), message.get("records", ()))
         if message["head"] > host.head:
+            if (span := tracing.heard(message.get("trace"), node=self._hosts.node)) is not None:
+                self._spans.append(span)
             host.heard_of(message["head"])
+
+    def delivered(self, records: int) -> None:
+        """What was told so far has reached the devices here, or was here already."""
+        for span in self._spans:
+            tracing.told(span, records=records, devices=len(self._host.connections))
+            tracing.ended(span)
+        self._spans.clear()
 
     def revoked(self, device: int, sign_in: str | None = None) -> None:
         """A device may no longer be here, or only who has this sign-in of it (or a token that names none)."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fitai.gateways import occasion
 from fitai.gateways.identity import Identity
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts
@@ -55,6 +56,7 @@ class SyncService:
         """Append the calling device's ops; raises Refusal."""
         received = self._now_ms()
         push = decode_push(payload, self._hosts.limits.wire)
+        occasion.carries(len(push.ops))
         host = await self._hosts.open(caller.user)
         with self._counted(caller):
             request = Request(caller)

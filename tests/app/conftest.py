@@ -29,6 +29,7 @@ from fitai.sync.wire import WireLimits, decode_op
 
 NOW = 1_780_000_000_000  # 2026-05-28, 20:26:40 UTC
 PATIENCE_S = 40.0
+WORKOUT = "0198b6a0-0000-7000-8000-000000000001"
 
 
 @dataclass
@@ -149,3 +150,26 @@ def command(tmp_path: Path) -> Iterator[Command]:
     made = Command(tmp_path)
     yield made
     made.end()
+
+
+@dataclass
+class Stream:
+    """A person's stream, empty, and a first record for it."""
+
+    id: int
+    record: Record
+
+
+@pytest.fixture
+async def log_of(db: Database) -> Callable[..., Any]:
+    """Make somebody's empty stream on this test's database."""
+
+    async def make(name: str) -> Stream:
+        person = await Person(db, Appender(db), f"{name}@example.com").join()
+        folds = {WORKOUT: fold(WORKOUT, person.user, [])}
+        placer = Placer(0, 0, {}, folds, Limits())
+        raw = {"n": 1, "base": 0, "kind": "workout.create", "workout": WORKOUT, "at": NOW, "value": {}}
+        placer.place(1, decode_op(raw, WireLimits())[0], Context(0, None), NOW, 0)
+        return Stream(person.stream, placer.records[0])
+
+    return make

@@ -46,15 +46,31 @@ def test_elsewhere_than_on_a_terminal_a_line_is_json_with_its_context():
     assert line["timestamp"].endswith("Z")
 
 
-def test_an_exception_is_one_json_line_with_its_traceback():
-    out = io.StringIO()
-    log = configured(out)
+def raise_and_log(log):
     try:
-        raise ValueError("broken")
+        try:
+            raise ConnectionError("nobody listens")
+        except ConnectionError as error:
+            raise ValueError("82.5 kg") from error
     except ValueError:
         log.exception("failed")
+
+
+def test_an_exception_is_one_json_line_with_its_traceback():
+    out = io.StringIO()
+    raise_and_log(configured(out))
     (line,) = lines(out)
-    assert "ValueError: broken" in line["exception"]
+    told = line["exception"].splitlines()
+    assert told[-1] == "ValueError: [withheld]"  # it may quote what somebody logged
+    assert "ConnectionError: nobody listens" in told  # it can not
+    assert told.count("Traceback (most recent call last):") == 2
+    assert any("in raise_and_log" in each for each in told)
+
+
+def test_level_debug_shows_what_exceptions_say():
+    out = io.StringIO()
+    raise_and_log(configured(out, log_level="debug"))
+    assert lines(out)[0]["exception"].endswith("ValueError: 82.5 kg")
 
 
 def test_the_standard_librarys_loggers_are_written_alike():

@@ -2,11 +2,21 @@ from __future__ import annotations
 
 import asyncio
 
-from sqlalchemy import select
+from prometheus_client import REGISTRY
+from sqlalchemy import select, text
 
 from fitai.http import health
 from fitai.http.health import Health
+from fitai.persistence import schema
+from fitai.persistence.jobs import Jobs
 from fitai.persistence.models import Lease
+
+TOKEN = "a token that is long enough"
+PARTS = ("database", "bus", "node")
+
+
+async def no_report() -> bytes:
+    return b""
 
 
 async def fine() -> None:
@@ -27,8 +37,94 @@ async def test_the_summary_tells_version_uptime_and_parts(api):
         "uptime_s": answer.body["uptime_s"],
         "database": "ok",
         "bus": "ok",
+        "migrations": "ok",
+        "disk": "ok",
+        "queue": "ok",
+        "details": None,
     }
     assert answer.body["uptime_s"] >= 0
+
+
+async def test_numbers_are_for_who_shows_the_operators_token(make_api):
+    api = await make_api(report=no_report, metrics_token=TOKEN)
+
+    for header in ({}, {"Authorization": "Bearer guessed"}, {"Authorization": f"Basic {TOKEN}"}):
+        assert (await api.call("GET", "/health", **header)).body["details"] is None
+    told = (await api.call("GET", "/health", Authorization=f"Bearer {TOKEN}")).body["details"]
+
+    assert told["database"]["latency_ms"] > 0
+    assert told["bus"]["latency_ms"] >= 0
+    assert told["migrations"] == {"revision": schema.newest(), "standing": "current"}
+    assert 0 < told["disk"]["free_bytes"] < told["disk"]["total_bytes"]
+    assert told["queue"] == {"waiting": 0, "oldest_s": 0, "dead": 0}
+
+
+async def test_without_a_token_nobody_is_an_operator(api):
+    assert (await api.call("GET", "/health", Authorization="Bearer None")).body["details"] is None
+
+
+async def test_a_full_disk_an_old_schema_and_jobs_that_wait_are_told_and_the_server_stays_ready(
+    make_api, database_url
+):
+    api = await make_api(database_url, disk_low=1 << 62, report=no_report, metrics_token=TOKEN)
+    async with api.db.write() as session:
+        await Jobs(session).put("mail", {}, now=api.clock())
+        await Jobs(session).put("mail", {}, now=api.clock(), due=api.clock() + 3_600_000)  # not yet
+        await session.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+    api.clock.advance(seconds=299)
+    soon = (await api.call("GET", "/health")).body
+    api.clock.advance(seconds=1)
+    api.client.app[health.HEALTH]._others.at = float("-inf")  # what was found a moment ago is still good
+
+    body = (await api.call("GET", "/health", Authorization=f"Bearer {TOKEN}")).body
+
+    assert soon["queue"] == "ok"
+    assert [body[part] for part in ("status", "migrations", "disk", "queue")] == ["degraded"] * 4
+    assert (body["database"], body["bus"]) == ("ok", "ok")
+    assert body["details"]["queue"] == {"waiting": 1, "oldest_s": 300, "dead": 0}
+    assert body["details"]["migrations"] == {"revision": "0006", "standing": "behind"}
+    assert (await api.call("GET", "/health/ready")).status == 200
+
+
+async def test_a_schema_of_a_newer_release_is_well(api):
+    async with api.db.write() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert (await api.call("GET", "/health")).body["migrations"] == "ok"
+
+
+async def test_what_can_not_be_looked_at_is_degraded_and_why_is_told_to_nobody(make_api):
+    async def unreadable():
+        raise OSError("/srv/secret/place: input/output error")
+
+    api = await make_api(looks={"disk": unreadable}, report=no_report, metrics_token=TOKEN)
+    answer = await api.call("GET", "/health", Authorization=f"Bearer {TOKEN}")
+
+    assert (answer.body["status"], answer.body["disk"]) == ("degraded", "degraded")
+    assert "disk" not in answer.body["details"]
+    assert "secret" not in str(answer.body)
+
+
+async def test_readiness_is_a_meter(make_api):
+    api = await make_api(checks={"bus": broken})
+    await api.client.app[health.HEALTH].measure()
+    ready = {part: REGISTRY.get_sample_value("fitai_ready", {"part": part}) for part in PARTS}
+    assert ready == {"database": 1, "bus": 0, "node": 1}
+    assert (REGISTRY.get_sample_value("fitai_disk_free_bytes") or 0) > 0
+
+
+async def test_the_meters_do_not_wait_long_for_a_part_that_is_silent(monkeypatch):
+    monkeypatch.setattr(health, "MEASURED_S", 0.01)
+    answered = asyncio.Event()
+
+    async def silent() -> None:
+        await answered.wait()
+
+    parts = Health("1", {"bus": silent})
+    await parts.measure()
+    answered.set()
+    await parts.measure()
+    assert REGISTRY.get_sample_value("fitai_ready", {"part": "bus"}) == 1
+    await parts.close()
 
 
 async def test_a_healthy_server_is_live_and_ready(api):

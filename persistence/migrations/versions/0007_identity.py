@@ -148,6 +148,7 @@ def upgrade() -> None:
         _moment("claimed_until"),
         _moment("done_at"),
         _moment("dead_at"),
+        sa.Column("trace", sa.String(55)),
         sa.Column("error", Words),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("key", name="uq_jobs_key"),

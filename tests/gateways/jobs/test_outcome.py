@@ -26,7 +26,7 @@ async def nothing(attempt, note):
 
 
 def judged(error, *, attempts=1, of=12, known=True):
-    taken = Taken("id", "note", {}, attempts, NOW, "run:x")
+    taken = Taken("id", "note", {}, attempts, NOW, "run:x", None)
     return judge(kind(nothing, attempts=of) if known else None, taken, error, NOW, Random(1))
 
 
