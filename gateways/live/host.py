@@ -165,6 +165,8 @@ class Host:
             job = ThenJob(self.catch_up)
             self.enqueue(job)
             await job.done
+            if self.ended:
+                raise _gone()
 
     async def page(self, after: int, limit: int) -> dict[str, Any]:
         """What `pull` answers: at most `limit` records after a position; raises Refusal beyond the head."""
@@ -329,6 +331,8 @@ class Host:
                     await self.neighbours.turn(lost)
                 if self._behind or self._unsure:
                     await self._catch_up()
+                    if self.ended:
+                        continue
                 batch = await self._prepare(batch)
                 placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
                 batch = self._place(batch, placer)
@@ -399,7 +403,7 @@ class Host:
             job.key for job in batch if isinstance(job, CommandJob) and job.key is not None and job.records
         ]
         companions = [self._hosts.companion(self.user, key) for key in keys]
-        append = Append(self.stream, placer.seen, placer.records, companions)
+        append = Append(self.stream, self.epoch, placer.seen, placer.records, companions)
         await self._hosts.appender.append(append)
         return append.rows
 
@@ -454,13 +458,17 @@ class Host:
 
     async def _catch_up(self) -> None:
         """Take what others appended after our head, fold and deliver it: from their hints as far as these
-        go on from it, else from the log."""
+        go on from it, else from the log. When that began anew this host ends."""
         came: list[Record] = []
         self._behind = False
         while True:
             records = self.neighbours.after(self.head)
             if not records and (self._unsure or self._told > self.head):
-                records = await self._hosts.log.read(self.stream, self.head, TAIL)
+                tail = await self._hosts.log.tail(self.stream, self.epoch, self.head, TAIL)
+                if tail is None:
+                    self._hosts.forget(self)
+                    return
+                records = tail
                 self._unsure = self._unsure and len(records) == TAIL
                 self._hosts.gaps_healed += bool(records)
             if not records:
