@@ -15,13 +15,20 @@ async def open_database(settings: Settings, *, migrate: bool) -> AsyncIterator[D
 
     Raises Unavailable, BadUrl, or WrongSchema when it is checked only and is behind.
     """
+    async with opened(settings) as db:
+        await (db.migrate() if migrate else db.check())
+        yield db
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    """The database of the settings, whatever its schema; raises Unavailable, BadUrl."""
     db = Database.open(
         settings.database_url,
         pool_size=settings.database_pool,
         statement_s=settings.database_statement_seconds,
     )
     try:
-        await (db.migrate() if migrate else db.check())
         yield db
     finally:
         await db.close()

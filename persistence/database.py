@@ -141,7 +141,7 @@ class Database:
 
         Processes that migrate at the same time wait for one another; the later ones find nothing to do.
         """
-        async with self._alone() as engine, engine.begin() as connection:
+        async with self.alone() as engine, engine.begin() as connection:
             await connection.run_sync(schema.upgrade)
 
     async def check(self) -> None:
@@ -151,8 +151,8 @@ class Database:
                 await connection.run_sync(schema.check)
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[AsyncEngine]:
-        """An engine of its own for work that may take long: no statement timeout."""
+    async def alone(self) -> AsyncIterator[AsyncEngine]:
+        """An engine of its own for work that may take long: no statement timeout. Raises Unavailable."""
         if self.dialect == "sqlite":
             engine = engines.sqlite_engine(self.url, 1, busy_s=schema.LOCK_WAIT_S)
         else:
