@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ Confirm = Callable[[str], bool]
 
 async def back_up(settings: Settings, path: Path, now: int) -> str:
     """Write a backup; what to tell of it. Raises Refused, Unavailable."""
-    if path.exists():
+    if await asyncio.to_thread(path.exists):
         raise Refused(f"{path} is there already; give another name, or take it away.")
     with _refusing(f"{shown_url(settings.database_url)}"), _file_errors(path):
         async with opened(settings) as db:

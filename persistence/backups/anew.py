@@ -3,8 +3,8 @@
 The log goes on from an older place, and nothing that was said of the time after it holds any more:
 
 - every stream gets a new epoch, so that devices learn the log anew and offer their own ops again;
-- numbers of devices are given from far beyond those that the backup knows, since those that were enrolled after
-  it have theirs for ever;
+- numbers of devices are given from far beyond those that the backup knows, since those that were enrolled
+  after it have theirs for ever;
 - refresh tokens and mailed proofs are taken away: which of them were used or revoked since is not known here.
   Everybody signs in again, on the device that they have;
 - mail that waited to be sent is put aside (`fitai jobs` shows it), since it went out long ago; other jobs are

@@ -4,8 +4,8 @@
     database.sqlite  SQLite: the database itself
     database.sql     PostgreSQL: its rows, as `pg_dump --data-only` writes them, for psql or for us
 
-The file appears whole or not at all, under its name only when it is on the disk, and for its owner's eyes only:
-it holds password hashes.
+The file appears whole or not at all, under its name only when it is on the disk, and for its owner's eyes
+only: it holds password hashes.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class New:
 
 @contextmanager
 def new(path: Path, engine: str) -> Iterator[New]:
-    """Make the file at `path` when the block ends; raises OSError. What was begun is taken away when the block
-    raises, and after a kill when it is begun once more."""
+    """Make the file at `path` when the block ends; raises OSError. What was begun is taken away when the
+    block raises, and after a kill when it is begun once more."""
     part = part_of(path)
     try:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,9 +1,9 @@
 """PostgreSQL: rows out of one picture of the data, and in within one transaction.
 
-The rows come and go by COPY over our own connection, so no tool of PostgreSQL's has to be there, of whichever
-version. The tables themselves come from the migrations: a backup is loaded into the schema that it was made at,
-and brought to the newest from there. Tables that are at that schema already are emptied and kept, with the
-partitions, indexes and grants that an operator gave them; otherwise they are made anew.
+The rows come and go by COPY over our own connection, so no tool of PostgreSQL's has to be there, of
+whichever version. The tables themselves come from the migrations: a backup is loaded into the schema that it
+was made at, and brought to the newest from there. Tables that are at that schema already are emptied and
+kept, with the partitions, indexes and grants that an operator gave them; otherwise they are made anew.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _TABLES = """
 _FUNCTIONS = """
     SELECT DISTINCT t.tgfoid::regprocedure::text
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace AND c.relname = ANY($1::text[])
+    WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace
+        AND c.relname = ANY($1::text[])
 """
 VERSION = "alembic_version"
 

@@ -1,8 +1,8 @@
-"""The data of a PostgreSQL backup: a script of COPY blocks, as `pg_dump --data-only` writes them. No I/O.
+r"""The data of a PostgreSQL backup: a script of COPY blocks, as `pg_dump --data-only` writes them. No I/O.
 
     COPY users (id, email, …) FROM stdin;
     0192f3c4-…	ann@example.org	…
-    \\.
+    \.
 
 Only such blocks are read back; whatever else such a file says is never run.
 """

@@ -1,8 +1,8 @@
 """SQLite: the database's file, copied in and out while others use it.
 
-Out: by the online backup, within a read transaction, so that all pages are of one moment however long it takes
-and whoever writes meanwhile. In: the other way round, which is one transaction of the database's: those who have
-it open see all of it or nothing, and after a kill it is as it was.
+Out: by the online backup, within a read transaction, so that all pages are of one moment however long it
+takes and whoever writes meanwhile. In: the other way round, which is one transaction of the database's: those
+who have it open see all of it or nothing, and after a kill it is as it was.
 """
 
 from __future__ import annotations

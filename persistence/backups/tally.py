@@ -1,9 +1,9 @@
-"""What a table holds, as two figures: how many rows, and a digest that is the same in whichever order they come.
+r"""What a table holds, as two figures: how many rows, and a digest that is the same in any order of them.
 
 A row is written as PostgreSQL's COPY writes it (text format), its columns in the table's order: tabs between
-values, `\\N` for NULL, bytes in hexadecimal. Its SHA-256 is taken as a number, and these are added modulo
-2^256. So a stream of rows is enough, from a server, from a file, or from SQLite, where rows are written in the
-same way here; the log's rows come to one digest on both engines.
+values, `\N` for NULL, bytes in hexadecimal. Its SHA-256 is taken as a number, and these are added modulo
+2^256. So a stream of rows is enough, from a server, from a file, or from SQLite, where rows are written in
+the same way here; the log's rows come to one digest on both engines.
 """
 
 from __future__ import annotations

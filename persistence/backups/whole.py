@@ -118,7 +118,7 @@ def _some(revision: str | None) -> str:
     return revision
 
 
-# -- SQLite ---------------------------------------------------------------------------------------------------
+# -- SQLite -------------------------------------------------------------------------------------------
 
 
 def _copy_out(db: Database, path: Path, new: archive.New) -> tuple[str | None, dict[str, archive.Table]]:
@@ -162,7 +162,7 @@ def _file(db: Database) -> Path:
     return Path(db.url.database or "")
 
 
-# -- PostgreSQL -----------------------------------------------------------------------------------------------
+# -- PostgreSQL ---------------------------------------------------------------------------------------
 
 
 async def _dump(db: Database, new: archive.New) -> tuple[str | None, dict[str, archive.Table]]:

@@ -389,7 +389,7 @@ async def test_an_operators_grants_and_indexes_outlive_a_restore(postgres_url, f
     await db.close()
 
 
-# -- with PostgreSQL's own tools -----------------------------------------------------------------------------
+# -- with PostgreSQL's own tools ----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -444,7 +444,7 @@ async def test_what_pg_dump_and_pg_restore_brought_back_is_begun_anew(postgres, 
     await postgres.drop(url)
 
 
-# -- its parts -----------------------------------------------------------------------------------------------
+# -- its parts ----------------------------------------------------------------------------------------
 
 
 def test_a_script_is_read_in_pieces_of_any_size():
