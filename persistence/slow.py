@@ -163,7 +163,7 @@ def _short(text: str) -> str:
 
 
 def _whose() -> str:
-    """Whose statement it is: the innermost function of this package, and the one of another that called it."""
+    """Whose statement it is: the innermost function of this package, and the one outside that called it."""
     named = ((frame.f_globals.get("__name__", ""), frame.f_code.co_qualname) for frame in _frames())
     ours = (f"{module[6:]}.{function}" for module, function in named if module.startswith("fitai."))
     names = [name for name in ours if not name.startswith(("persistence.slow.", "persistence.database."))]

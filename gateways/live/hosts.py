@@ -255,8 +255,10 @@ class Hosts:
 
     async def lease(self, name: str, life_ms: int) -> bool:
         """Whether this node is the one that does something for all, until `life_ms` from now."""
-        async with self.db.write() as session:
-            return await Leases(session).take(name, self.node, now=self.now_ms(), life_ms=life_ms)
+        now = self.now_ms()
+        return await self.db.transact(
+            lambda session: Leases(session).take(name, self.node, now=now, life_ms=life_ms)
+        )
 
     async def _watch(self) -> None:
         while not self._closing.is_set():
