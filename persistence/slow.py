@@ -15,12 +15,12 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import greenlet
+import greenlet  # type: ignore[import-untyped]  # comes with SQLAlchemy
 import structlog
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import ExceptionContext, ExecutionContext
@@ -85,7 +85,7 @@ class SlowLog:
     ) -> None:
         ms = (self._clock() - getattr(context, _BEGAN)) * 1000
         if ms >= self._slow.ms:
-            self._tell(statement, ms, _first(parameters, many), rows=_rows(cursor))
+            self._tell(statement, ms, _values(parameters, many), rows=_rows(cursor))
 
     def _failed(self, context: ExceptionContext) -> None:
         """What the database gave up is the slowest of all."""
@@ -95,11 +95,11 @@ class SlowLog:
             return
         ms = (self._clock() - began) * 1000
         if ms >= self._slow.ms:
-            values = _first(context.parameters, isinstance(context.parameters, list))
+            values = _values(context.parameters, isinstance(context.parameters, list))
             error = type(context.original_exception).__name__
             self._tell(context.statement, ms, values, error=error)
 
-    def _tell(self, statement: str, ms: float, values: Sequence[Any], **more: Any) -> None:
+    def _tell(self, statement: str, ms: float, values: int, **more: Any) -> None:
         if asyncio.current_task() in self._planning:
             return
         SLOW_STATEMENTS.inc()
@@ -112,7 +112,7 @@ class SlowLog:
         if self._left_out:
             said["left_out"], self._left_out = self._left_out, 0
         if self._slow.plans and _EXPLAINED.match(statement):
-            task = asyncio.get_running_loop().create_task(self._with_plan(statement, len(values), said))
+            task = asyncio.get_running_loop().create_task(self._with_plan(statement, values, said))
             self._planning.add(task)
             task.add_done_callback(self._planning.discard)
         else:
@@ -131,7 +131,7 @@ async def sqlite_plan(engine: AsyncEngine, statement: str, values: int) -> str:
     """SQLite's plan."""
     async with engine.connect() as connection:
         asked = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (None,) * values)
-        return "\n".join(str(row[3]) for row in asked.all())
+        return "\n".join(str(detail) for *_, detail in asked.all())
 
 
 async def postgres_plan(engine: AsyncEngine, statement: str, values: int) -> str:
@@ -147,8 +147,10 @@ async def postgres_plan(engine: AsyncEngine, statement: str, values: int) -> str
             await connection.exec_driver_sql("DEALLOCATE slow")
 
 
-def _first(parameters: Any, many: bool) -> Sequence[Any]:
-    return parameters[0] if many and parameters else parameters or ()
+def _values(parameters: Any, many: bool) -> int:
+    """How many values the statement takes."""
+    one = parameters[0] if many and parameters else parameters
+    return len(one or ())
 
 
 def _rows(cursor: Any) -> int | None:
@@ -176,7 +178,7 @@ def _frames() -> Iterator[FrameType]:
     """The stack, from the inside. SQLAlchemy runs its own part of it in a greenlet: what waits for that is
     the stack of its parent."""
     frame: FrameType | None = sys._getframe()
-    here: greenlet.greenlet | None = greenlet.getcurrent()
+    here: Any = greenlet.getcurrent()
     while frame is not None:
         yield frame
         frame = frame.f_back

@@ -329,10 +329,8 @@ class Host:
             try:
                 if not self._hosts.alone and any(job.writes for job in batch):
                     await self.neighbours.turn(lost)
-                if self._behind or self._unsure:
-                    await self._catch_up()
-                    if self.ended:
-                        continue
+                if (self._behind or self._unsure) and not await self._catch_up():
+                    break
                 batch = await self._prepare(batch)
                 placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
                 batch = self._place(batch, placer)
@@ -456,9 +454,9 @@ class Host:
         self._unsure = True
         await self._catch_up()
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self) -> bool:
         """Take what others appended after our head, fold and deliver it: from their hints as far as these
-        go on from it, else from the log. When that began anew this host ends."""
+        go on from it, else from the log. False when that began anew: then this host has ended."""
         came: list[Record] = []
         self._behind = False
         while True:
@@ -467,7 +465,7 @@ class Host:
                 tail = await self._hosts.log.tail(self.stream, self.epoch, self.head, TAIL)
                 if tail is None:
                     self._hosts.forget(self)
-                    return
+                    return False
                 records = tail
                 self._unsure = self._unsure and len(records) == TAIL
                 self._hosts.gaps_healed += bool(records)
@@ -477,6 +475,7 @@ class Host:
             came += records
         if came:
             await self._follow(came)
+        return True
 
     async def _follow(self, records: Sequence[Record]) -> None:
         """Have told what these new records change in what is derived."""

@@ -100,7 +100,7 @@ async def test_sqlite_that_another_process_holds_is_waited_for_again(sqlite_url,
             other.execute("ROLLBACK")
         await slept(seconds)
 
-    monkeypatch.setattr(database_module.asyncio, "sleep", released)
+    monkeypatch.setattr(asyncio, "sleep", released)
     await db.transact(lambda session: bump(session, stream))
     assert retries() == before + 1
     other.close()
