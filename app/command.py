@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from enum import Enum
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -229,6 +230,56 @@ def rebuild() -> None:
 
     with told():
         asyncio.run(work(load_settings()))
+
+
+Backup = Annotated[Path, typer.Argument(help="The backup's file.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command()
+def backup(
+    file: Backup,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Only hold a backup that is there against what it says of itself."),
+    ] = False,
+) -> None:
+    """Back the database up to a file, while servers run."""
+    from fitai.app import backup as backups
+    from fitai.app.runtime import now_ms
+
+    with told():
+        if verify:
+            _say(backups.verify(file))
+        else:
+            _say(asyncio.run(backups.back_up(load_settings(), file, now_ms())))
+
+
+@app.command()
+def restore(file: Backup, yes: Yes = False) -> None:
+    """Replace all that the database holds by a backup; devices then offer again what it lacks."""
+    from fitai.app import backup as backups
+    from fitai.app.runtime import now_ms
+
+    with told():
+        _say(asyncio.run(backups.restore(load_settings(), file, now_ms(), _confirmed(yes))))
+
+
+@app.command("begin-anew")
+def begin_anew(yes: Yes = False) -> None:
+    """Give every log a new epoch, after the database was restored by other means than `fitai restore`."""
+    from fitai.app import backup as backups
+    from fitai.app.runtime import now_ms
+
+    with told():
+        _say(asyncio.run(backups.begin_anew(load_settings(), now_ms(), _confirmed(yes))))
+
+
+def _confirmed(yes: bool) -> Callable[[str], bool]:
+    def ask(what: str) -> bool:
+        return yes or (sys.stdin.isatty() and typer.confirm(f"{what} Go on?"))
+
+    return ask
 
 
 @signing_keys.command("list")

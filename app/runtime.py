@@ -18,6 +18,7 @@ from aiohttp import web
 from fitai.app.jobs import open_worker
 from fitai.app.metrics import Meters, Siblings
 from fitai.app.settings import Settings
+from fitai.app.stores import database_of
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.redis import RedisBus, Stats
@@ -77,11 +78,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
     Raises Unavailable when the database can not be reached, WrongSchema when it is behind and may not be
     migrated.
     """
-    db = Database.open(
-        settings.database_url,
-        pool_size=settings.database_pool,
-        statement_s=settings.database_statement_seconds,
-    )
+    db = database_of(settings)
     try:
         await (db.migrate() if settings.migrate else db.check())
         limits = live_limits(settings)

@@ -196,6 +196,12 @@ class Settings(BaseSettings):
     database_statement_seconds: float = Field(
         10, ge=1, le=3600, description="The longest that PostgreSQL may work on one statement."
     )
+    database_slow_ms: float = Field(
+        500, ge=0, description="A statement that takes longer is logged, without its values; 0 logs none."
+    )
+    database_slow_plans: bool = Field(
+        False, description="`on` asks for the plan of each statement that is logged as slow."
+    )
     redis_url: Annotated[str, AfterValidator(_redis)] | None = Field(
         None,
         description="Redis that connects several processes (`redis://`, `rediss://`, `unix://`, "

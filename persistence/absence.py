@@ -24,6 +24,7 @@ _AWAY_CODES = frozenset(
 _GONE_CLASSES = ("08", "57P")
 _READ_ONLY_CODE = "25006"
 _LOCKED_CODES = frozenset({"55P03", "40P01"})
+_AGAIN_CODES = frozenset({"40001", "40P01"})  # the other one has gone on; a lock's time-out has waited enough
 _SQLITE_AWAY = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -37,7 +38,12 @@ _SQLITE_AWAY = frozenset(
 
 
 class Unavailable(Exception):
-    """The database is away; nothing is known to be stored."""
+    """The database is away; nothing is known to be stored.
+
+    again  another transaction was in the way, and the same may go through at once
+    """
+
+    again = False
 
 
 class Locked(Unavailable):
@@ -62,12 +68,18 @@ def translated(error: Exception, *, writes: bool = True) -> Exception:
         return error
     state = getattr(error.orig, "sqlstate", None)
     if state in _LOCKED_CODES:
-        return Locked(f"locked by another transaction: {error.orig}")
+        return _marked(Locked(f"locked by another transaction: {error.orig}"), error.orig, state)
     if _is_read_only(error.orig):
         return Unavailable(f"the database is read-only: {error.orig}") if writes else error
     if error.connection_invalidated or _says_away(error.orig, state):
-        return Unavailable(f"the database is away: {error.orig}")
+        return _marked(Unavailable(f"the database is away: {error.orig}"), error.orig, state)
     return error
+
+
+def _marked(away: Unavailable, original: BaseException | None, state: str | None) -> Unavailable:
+    code = getattr(original, "sqlite_errorcode", 0) & 0xFF if isinstance(original, sqlite3.Error) else None
+    away.again = state in _AGAIN_CODES or code == sqlite3.SQLITE_BUSY
+    return away
 
 
 def is_gone(error: BaseException) -> bool:

@@ -5,7 +5,8 @@ shared by everyone who waits for it. A lone one goes at once; under load those t
 make up the next. Within it every stream goes down whole or not at all:
 
 1. The heads are moved by compare-and-set, all streams in one statement, in stream order. Whoever's `seen`
-   is no longer the head has lost to another node: `HeadMoved`. The database alone arbitrates.
+   is no longer the head has lost to another node: `HeadMoved`. So has who knows the log by another epoch: it
+   was restored, and an equal head means nothing. The database alone arbitrates.
 2. Rows are written for the winners only, and the keys (stream, seq), (stream, device, n) and
    (stream, workout, rev) would refuse what the arithmetic let through. On PostgreSQL that is the same
    statement (`fitai.persistence.batches`), and where there is nothing else to write it commits by itself: no
@@ -61,7 +62,8 @@ BUSY_RETRY_S = (0.005, 0.25)  # the same for a stream that another transaction h
 
 
 class HeadMoved(Exception):
-    """Somebody else appended to the stream; read the missing tail, place again, append again."""
+    """Somebody else appended to the stream: read the missing tail, place again, append again. Or the log is
+    another one now: then its epoch is."""
 
 
 class BadRow(Exception):
@@ -80,6 +82,7 @@ class Companion:
 class Append:
     """Records for one stream, as one unit.
 
+    epoch       of the log that the records were placed in
     seen        the head on which the records' places were computed
     records     at least one, with seq = seen + 1, seen + 2, …
     companions  rows that are stored with them or not at all
@@ -89,6 +92,7 @@ class Append:
     """
 
     stream: int
+    epoch: str
     seen: int
     records: Sequence[Record]
     companions: Sequence[Companion] = ()
@@ -364,11 +368,13 @@ def _answer(batch: Iterable[_Waiting], fates: Mapping[int, Fate]) -> None:
             case Fate.WON:
                 waiting.settle()
             case Fate.MOVED:
-                waiting.settle(HeadMoved(f"stream {waiting.append.stream} is beyond {waiting.append.seen}"))
+                waiting.settle(
+                    HeadMoved(f"stream {waiting.append.stream} is not at {waiting.append.seen} any more")
+                )
             case Fate.BUSY:
                 waiting.put_off()
 
 
 def _move(append: Append) -> Move:
     last = append.records[-1]
-    return append.stream, append.seen, last.seq, last.rt
+    return append.stream, append.epoch, append.seen, last.seq, last.rt

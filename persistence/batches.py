@@ -14,16 +14,16 @@ from fitai.persistence.models import RecordRow, array_type
 
 LOCK_WAIT_MS = 100  # the longest that a whole batch waits for a row of another transaction
 
-Move = tuple[int, int, int, int]
-"""(stream, head that was seen, head to come, receipt time)."""
+Move = tuple[int, str, int, int, int]
+"""(stream, epoch and head that were seen, head to come, receipt time)."""
 
 Row = tuple[Any, ...]
 """A record as `log.row_of` makes it; its stream comes first."""
 
 
 class Fate(Enum):
-    """What became of a stream: its head was moved and its rows are written, or it was elsewhere, or another
-    transaction holds it."""
+    """What became of a stream: its head was moved and its rows are written, or it was elsewhere or began anew
+    (its epoch is another one), or another transaction holds it."""
 
     WON = "won"
     MOVED = "moved"
@@ -45,11 +45,12 @@ class Sqlite:
     cas = """
         UPDATE streams SET head = w.head, last_rt = max(last_rt, w.rt)
         FROM (
-            SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS seen,
-                json_extract(value, '$[2]') AS head, json_extract(value, '$[3]') AS rt
+            SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
+                json_extract(value, '$[2]') AS seen, json_extract(value, '$[3]') AS head,
+                json_extract(value, '$[4]') AS rt
             FROM json_each(?)
         ) AS w
-        WHERE streams.id = w.id AND streams.head = w.seen
+        WHERE streams.id = w.id AND streams.epoch = w.epoch AND streams.head = w.seen
         RETURNING streams.id
     """
 
@@ -81,20 +82,20 @@ class Postgres:
         WITH brief AS MATERIALIZED (
             SELECT set_config('lock_timeout', '{LOCK_WAIT_MS}', true)
         ), w AS (
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
-                AS w(id, seen, head, rt)
+            SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+                AS w(id, epoch, seen, head, rt)
         ), held AS MATERIALIZED (
-            SELECT s.id, s.head FROM streams s WHERE s.id = ANY($1::bigint[])
+            SELECT s.id, s.epoch, s.head FROM streams s WHERE s.id = ANY($1::bigint[])
             ORDER BY s.id FOR UPDATE SKIP LOCKED
         ), won AS (
             UPDATE streams s SET head = w.head, last_rt = greatest(s.last_rt, w.rt)
-            FROM held JOIN w ON w.id = held.id AND w.seen = held.head
+            FROM held JOIN w ON w.id = held.id AND w.epoch = held.epoch AND w.seen = held.head
             WHERE s.id = held.id
             RETURNING s.id
         ), written AS (
             INSERT INTO records ({", ".join(COLUMNS)})
             SELECT r.*
-            FROM unnest({", ".join(f"${i}::{type_}[]" for i, type_ in enumerate(_array_types(), 5))})
+            FROM unnest({", ".join(f"${i}::{type_}[]" for i, type_ in enumerate(_array_types(), 6))})
                 AS r({", ".join(COLUMNS)})
             JOIN won ON won.id = r.stream
         )

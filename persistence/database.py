@@ -15,10 +15,12 @@ the commit was on its way, so the block is stored whole or not at all, and only 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Self
+from functools import partial
+from typing import Self, TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
@@ -27,11 +29,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from fitai.persistence import engines, schema
 from fitai.persistence.absence import CommitUnknown, Locked, Unavailable, translated
 from fitai.persistence.engines import BadUrl, normalise_url
+from fitai.persistence.meters import RETRIES
+from fitai.persistence.slow import Slow, SlowLog, postgres_plan, sqlite_plan
 
 # What the database may answer belongs to its surface.
 __all__ = ["BadUrl", "CommitUnknown", "Database", "Locked", "ReadSession", "Unavailable", "WriteSession"]
 
 CLOSE_S = 2.0  # the longest wait for a rollback when a session ends
+RETRY_S = (0.02, 0.1)  # about how long a transaction pauses before it is made again
+
+
+T = TypeVar("T")
 
 
 class ReadSession(AsyncSession):
@@ -60,16 +68,27 @@ class Database:
         self._engines = {engine, writer}
         self._listeners: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self._stroker = writer.execution_options(isolation_level="AUTOCOMMIT")
+        self._slow_log: SlowLog | None = None
 
     @classmethod
-    def open(cls, url: str, *, pool_size: int = 5, statement_s: float | None = None) -> Self:
+    def open(
+        cls, url: str, *, pool_size: int = 5, statement_s: float | None = None, slow: Slow | None = None
+    ) -> Self:
         """Prepare a database by URL (see `engines.normalise_url`).
 
         pool_size    the most connections
         statement_s  the longest that PostgreSQL may work on one statement, seconds
+        slow         which statements are logged as slow; none without it
 
         Connects to nothing yet. SQLite: the file's folder is created. Raises BadUrl.
         """
+        db = cls._of(url, pool_size, statement_s)
+        if slow is not None:
+            db._log_slow(slow)
+        return db
+
+    @classmethod
+    def _of(cls, url: str, pool_size: int, statement_s: float | None) -> Self:
         parsed = normalise_url(url)
         if parsed.get_backend_name() == "sqlite":
             engines.make_folder(parsed)
@@ -85,8 +104,16 @@ class Database:
         """`sqlite` or `postgresql`."""
         return self.url.get_backend_name()
 
+    def _log_slow(self, slow: Slow) -> None:
+        plan = sqlite_plan if self.dialect == "sqlite" else postgres_plan
+        self._slow_log = SlowLog(slow, partial(plan, self.engine))
+        for engine in self._engines:
+            self._slow_log.listen(engine)
+
     async def close(self) -> None:
         """Close every connection."""
+        if self._slow_log is not None:
+            await self._slow_log.close()
         for engine in self._engines:
             await engine.dispose()
 
@@ -137,6 +164,23 @@ class Database:
             for listener in self._listeners.get(what, ()):
                 listener()
 
+    async def transact(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        """Do `work` in a write session and commit; once or twice more when another transaction was in the way
+        (a deadlock, a serialization failure, SQLite held by another process). So `work` does nothing that it
+        may not do twice. Raises as `write` does.
+        """
+        for pause in RETRY_S:
+            try:
+                async with self.write() as session:
+                    return await work(session)
+            except Unavailable as error:
+                if not error.again:
+                    raise
+            RETRIES.inc()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # not in step with the other one
+        async with self.write() as session:
+            return await work(session)
+
     @asynccontextmanager
     async def stroke(self) -> AsyncIterator[AsyncConnection]:
         """A connection for one statement that writes and is a transaction by itself, with no way to the
@@ -163,7 +207,7 @@ class Database:
 
         Processes that migrate at the same time wait for one another; the later ones find nothing to do.
         """
-        async with self._alone() as engine, engine.begin() as connection:
+        async with self.alone() as engine, engine.begin() as connection:
             await connection.run_sync(schema.upgrade)
 
     async def check(self) -> None:
@@ -179,8 +223,8 @@ class Database:
                 return await connection.run_sync(schema.current)
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[AsyncEngine]:
-        """An engine of its own for work that may take long: no statement timeout."""
+    async def alone(self) -> AsyncIterator[AsyncEngine]:
+        """An engine of its own for work that may take long: no statement timeout. Raises Unavailable."""
         if self.dialect == "sqlite":
             engine = engines.sqlite_engine(self.url, 1, busy_s=schema.LOCK_WAIT_S)
         else:

@@ -20,12 +20,13 @@ from weakref import WeakSet
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, PoolProxiedConnection
 
 from fitai.persistence import sqlite
 from fitai.persistence.absence import is_gone
-from fitai.persistence.meters import POOL_OUT, POOL_WAIT
+from fitai.persistence.meters import POOL_OUT, POOL_SIZE, POOL_TIMEOUTS, POOL_WAIT, POOL_WAITING
 
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 LOCK_WAIT_S = 2.0  # the longest wait for a row lock, or for SQLite's write lock
@@ -44,7 +45,7 @@ class BadUrl(ValueError):
 
 
 class MeasuredPool(AsyncAdaptedQueuePool):
-    """A pool that tells how long checkouts wait."""
+    """A pool that tells how long checkouts wait, and which wait in vain."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -52,8 +53,12 @@ class MeasuredPool(AsyncAdaptedQueuePool):
 
     def connect(self) -> PoolProxiedConnection:
         """Check a connection out."""
-        with POOL_WAIT.time():
-            return super().connect()
+        with POOL_WAIT.time(), POOL_WAITING.track_inprogress():
+            try:
+                return super().connect()
+            except PoolTimeout:
+                POOL_TIMEOUTS.inc()
+                raise
 
 
 _POOLS: WeakSet[MeasuredPool] = WeakSet()
@@ -65,6 +70,7 @@ def connections_out() -> int:
 
 
 POOL_OUT.set_function(connections_out)
+POOL_SIZE.set_function(lambda: sum(pool.size() for pool in _POOLS))
 
 
 def normalise_url(url: str) -> URL:

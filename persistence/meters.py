@@ -13,6 +13,19 @@ POOL_WAIT = Histogram(
     buckets=_SECONDS,
 )
 POOL_OUT = Gauge("fitai_database_pool_out", "Database connections that are in use.")
+POOL_SIZE = Gauge("fitai_database_pool_size", "Database connections that may be in use at once.")
+POOL_WAITING = Gauge("fitai_database_pool_waiting", "Checkouts that wait for a connection now.")
+POOL_TIMEOUTS = Counter(
+    "fitai_database_pool_timeouts_total", "Checkouts that got no connection in time: the pool is too small."
+)
+
+SLOW_STATEMENTS = Counter(
+    "fitai_database_slow_statements_total", "Statements that took longer than FITAI_DATABASE_SLOW_MS."
+)
+RETRIES = Counter(
+    "fitai_database_retries_total",
+    "Transactions that were made again since another one was in the way (a deadlock, a busy database).",
+)
 
 APPEND_WAIT = Histogram(
     "fitai_append_wait_seconds",

@@ -51,11 +51,13 @@ class Stale(NamedTuple):
     stream: int
     workout: str
     owner: str
+    epoch: str
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     stream: int
+    epoch: str
     workouts: Sequence[Projected]
     upto: int
     done: bool = False
@@ -70,13 +72,14 @@ class Projector:
         self._waiting: list[_Waiting] = []
         self._statements = STATEMENTS[db.dialect]
 
-    async def project(self, stream: int, workouts: Iterable[Projected], upto_seq: int) -> None:
-        """Write these workouts and move the stream's watermark to `upto_seq`, in one transaction.
+    async def project(self, stream: int, epoch: str, workouts: Iterable[Projected], upto_seq: int) -> None:
+        """Write these workouts and move the stream's watermark to `upto_seq`, in one transaction. When the
+        stream's log is not of this epoch any more (it was restored), nothing is written: it would be false.
 
         The caller vouches that no other workout of the stream has records between the old watermark and
         the new one. Raises Unavailable; nothing is written then.
         """
-        mine = _Waiting(stream, list(workouts), upto_seq)
+        mine = _Waiting(stream, epoch, list(workouts), upto_seq)
         self._waiting.append(mine)
         try:
             async with self._turn:
@@ -115,8 +118,8 @@ class Projector:
             chunk = [
                 await self._folded(stream, row.owner, name, due) for name in names[start : start + CHUNK]
             ]
-            await self.project(stream, chunk, 0)
-        await self.project(stream, (), row.head)
+            await self.project(stream, row.epoch, chunk, 0)
+        await self.project(stream, row.epoch, (), row.head)
         return len(names)
 
     async def renew(self, due: Due, after: Stale | None = None) -> Stale | None:
@@ -140,7 +143,7 @@ class Projector:
         try:
             async with turn:  # one reads at a time; those that have read are written together
                 projected = await self._folded(stale.stream, stale.owner, stale.workout, due)
-            await self.project(stale.stream, [projected], 0)
+            await self.project(stale.stream, stale.epoch, [projected], 0)
         except Unavailable:
             raise
         except Exception:
@@ -150,7 +153,7 @@ class Projector:
         """The next workouts that an older version of the fold wrote, in order of their marks. What has seen
         more than the log holds (a restored backup) waits for `rebuild`."""
         query = (
-            select(Snapshot.mark, Snapshot.stream, Snapshot.workout, Stream.owner)
+            select(Snapshot.mark, Snapshot.stream, Snapshot.workout, Stream.owner, Stream.epoch)
             .join(Stream, Stream.id == Snapshot.stream)
             .where(Snapshot.mark > mark(), Snapshot.seq <= Stream.head)
             .order_by(Snapshot.mark, Snapshot.stream, Snapshot.workout)
@@ -212,19 +215,32 @@ class Projector:
         return batch
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
-        newest: dict[Place, Projected] = {}
-        upto: dict[int, int] = {}
-        for waiting in batch:
-            upto[waiting.stream] = max(waiting.upto, upto.get(waiting.stream, 0))
-            for projected in waiting.workouts:
-                place = (waiting.stream, projected.workout)
-                if place not in newest or newest[place].seq <= projected.seq:
-                    newest[place] = projected
         async with self._db.write() as session:
+            standings = await Log(session).standings({waiting.stream for waiting in batch})
+            newest, upto = _merged([waiting for waiting in batch if _holds(waiting, standings)])
             connection = await session.connection()
             if newest:
                 await _write_workouts(connection, self._statements, newest)
-            await self._statements.watermark(connection, sorted(upto.items()))
+            if upto:
+                await self._statements.watermark(connection, sorted(upto.items()))
+
+
+def _holds(waiting: _Waiting, standings: Mapping[int, tuple[str, int]]) -> bool:
+    epoch, _ = standings.get(waiting.stream, (None, 0))
+    return epoch == waiting.epoch
+
+
+def _merged(batch: Iterable[_Waiting]) -> tuple[dict[Place, Projected], dict[int, int]]:
+    """Of each workout what has seen most, and of each stream the farthest watermark."""
+    newest: dict[Place, Projected] = {}
+    upto: dict[int, int] = {}
+    for waiting in batch:
+        upto[waiting.stream] = max(waiting.upto, upto.get(waiting.stream, 0))
+        for projected in waiting.workouts:
+            place = (waiting.stream, projected.workout)
+            if place not in newest or newest[place].seq <= projected.seq:
+                newest[place] = projected
+    return newest, upto
 
 
 async def _forget_strange(session: WriteSession, row: StreamRow, names: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ def standing(found: str | None) -> Literal["current", "behind", "ahead"]:
     """How a database's revision stands to this code; `ahead`, of a newer release, is one that it can use."""
     if found == newest():
         return "current"
-    return "ahead" if _newer(found) else "behind"
+    return "ahead" if is_newer(found) else "behind"
 
 
 def check(connection: Connection) -> None:
@@ -49,21 +49,26 @@ def check(connection: Connection) -> None:
         raise WrongSchema(f"the database is at schema {found or 'none'}, this version needs {newest()}")
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str = "head") -> None:
     """Run the missing migrations in the caller's transaction, alone among processes.
 
     A database that a newer release has migrated is left as it is.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    if _newer(current(connection)):
+    lock(connection)
+    if is_newer(current(connection)):
         return
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
-def _newer(found: str | None) -> bool:
+def lock(connection: Connection) -> None:
+    """Be the only process that changes the schema, until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def is_newer(found: str | None) -> bool:
     """Whether a newer release made this revision: ours are all known here, and migrations go forward only.
     Each leaves the release before able to run, so what we do not know is no reason to stand still."""
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}

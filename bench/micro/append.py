@@ -55,7 +55,7 @@ def measured(waiting: int, appends: int) -> Callable[[int], float]:
 
 async def _write(appender: Appender, stream: int, records: Sequence[Record]) -> None:
     for seen, record in enumerate(records):
-        await appender.append(Append(stream, seen, [record]))
+        await appender.append(Append(stream, "e", seen, [record]))
 
 
 async def _streams(db: Database, count: int) -> list[int]:

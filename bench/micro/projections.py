@@ -118,13 +118,13 @@ async def measured(engine: str, url: str, people: int, past: int, run: int) -> d
         earlier = [Projected.of(workout, None) for workout in life.past]
         projector, histories = Projector(db), Histories(db)
         for stream in streams:
-            await projector.project(stream, earlier, 1)
+            await projector.project(stream, "e", earlier, 1)
 
         async def write(workout: Workout) -> None:
             for start in range(0, people, BATCH):
                 await asyncio.gather(
                     *(
-                        projector.project(stream, [Projected.of(workout, workout.seq)], workout.seq)
+                        projector.project(stream, "e", [Projected.of(workout, workout.seq)], workout.seq)
                         for stream in streams[start : start + BATCH]
                     )
                 )

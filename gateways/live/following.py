@@ -436,7 +436,8 @@ class Following:
             await asyncio.wait([before])
         try:
             held = upto if failures == self._failures else 0
-            await self._hosts.projector.project(self._host.stream, rows, held)
+            host = self._host
+            await self._hosts.projector.project(host.stream, host.epoch, rows, held)
         except Exception as error:
             _log.warning("projection_postponed", user=self._host.user, exc_info=error)
             self._failures += 1

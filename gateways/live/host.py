@@ -167,6 +167,8 @@ class Host:
             job = ThenJob(self.catch_up)
             self.enqueue(job)
             await job.done
+            if self.ended:
+                raise _gone()
 
     async def page(self, after: int, limit: int) -> dict[str, Any]:
         """What `pull` answers: at most `limit` records after a position; raises Refusal beyond the head."""
@@ -337,8 +339,8 @@ class Host:
             try:
                 if not self._hosts.alone and any(job.writes for job in batch):
                     await self.neighbours.turn(lost)
-                if self._behind or self._unsure:
-                    await self._catch_up()
+                if (self._behind or self._unsure) and not await self._catch_up():
+                    break
                 batch = await self._prepare(batch)
                 placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
                 with tracing.span("place"):
@@ -410,7 +412,7 @@ class Host:
             job.key for job in batch if isinstance(job, CommandJob) and job.key is not None and job.records
         ]
         companions = [self._hosts.companion(self.user, key) for key in keys]
-        append = Append(self.stream, placer.seen, placer.records, companions)
+        append = Append(self.stream, self.epoch, placer.seen, placer.records, companions)
         await self._hosts.appender.append(append)
         return append.rows
 
@@ -463,15 +465,19 @@ class Host:
         self._unsure = True
         await self._catch_up()
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self) -> bool:
         """Take what others appended after our head, fold and deliver it: from their hints as far as these
-        go on from it, else from the log."""
+        go on from it, else from the log. False when that began anew: then this host has ended."""
         came: list[Record] = []
         self._behind = False
         while True:
             records = self.neighbours.after(self.head)
             if not records and (self._unsure or self._told > self.head):
-                records = await self._hosts.log.read(self.stream, self.head, TAIL)
+                tail = await self._hosts.log.tail(self.stream, self.epoch, self.head, TAIL)
+                if tail is None:
+                    self._hosts.forget(self)
+                    return False
+                records = tail
                 self._unsure = self._unsure and len(records) == TAIL
                 self._hosts.gaps_healed += bool(records)
             if not records:
@@ -481,6 +487,7 @@ class Host:
         self.neighbours.delivered(len(came))
         if came:
             await self._follow(came)
+        return True
 
     async def _follow(self, records: Sequence[Record]) -> None:
         """Have told what these new records change in what is derived."""

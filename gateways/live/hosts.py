@@ -61,6 +61,13 @@ class LogReader:
         async with self._db.read() as session:
             return await Log(session).read(stream, after, limit)
 
+    async def tail(self, stream: int, epoch: str, after: int, limit: int) -> list[Record] | None:
+        """Records after a position, None when the log that it is a position of began anew or is gone."""
+        async with self._db.read() as session:
+            log = Log(session)
+            row = await log.stream(stream)
+            return await log.read(stream, after, limit) if row is not None and row.epoch == epoch else None
+
     async def workout_records(self, stream: int, workout: str) -> list[Record]:
         async with self._db.read() as session:
             return await Log(session).workout_records(stream, workout)
@@ -219,7 +226,7 @@ class Hosts:
             for stream, (host, head) in hosts.items():
                 epoch, there = standings.get(stream, ("", 0))
                 if epoch != host.epoch or there < head:
-                    self._forget(host)
+                    self.forget(host)
                 else:
                     host.heard_of(there)
 
@@ -244,8 +251,10 @@ class Hosts:
 
     async def lease(self, name: str, life_ms: int) -> bool:
         """Whether this node is the one that does something for all, until `life_ms` from now."""
-        async with self.db.write() as session:
-            return await Leases(session).take(name, self.node, now=self.now_ms(), life_ms=life_ms)
+        now = self.now_ms()
+        return await self.db.transact(
+            lambda session: Leases(session).take(name, self.node, now=now, life_ms=life_ms)
+        )
 
     async def _watch(self) -> None:
         while not self._closing.is_set():
@@ -273,7 +282,8 @@ class Hosts:
             host.presence.tell()
             host.presence.ask()
 
-    def _forget(self, host: Host) -> None:
+    def forget(self, host: Host) -> None:
+        """End a host whose log is another one now."""
         if self._hosts.get(host.user) is host:
             _log.warning("host_forgotten", user=host.user, stream=host.stream, epoch=host.epoch)
             del self._hosts[host.user]

@@ -88,8 +88,8 @@ class WorkoutService:
     async def _api_device(self, caller: Identity) -> int:
         known = self._api_devices.get((caller.user, caller.device))
         if known is None:
-            async with self._db.write() as session:
-                known = await Devices(session).api_device(caller.user, caller.device, self._now_ms())
+            user, device, now = caller.user, caller.device, self._now_ms()
+            known = await self._db.transact(lambda session: Devices(session).api_device(user, device, now))
             if len(self._api_devices) >= KNOWN_DEVICES:
                 self._api_devices.clear()
             self._api_devices[caller.user, caller.device] = known

@@ -18,7 +18,7 @@ from fitai.gateways.live.jobs import Key, KeyReuse
 from fitai.http.problems import not_found
 from fitai.http.workouts.schemas import ShareCreate, ShareLink, is_uuid
 from fitai.http.workouts.service import WorkoutService
-from fitai.persistence.database import Database
+from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.shares import ShareRow, Shares
 
@@ -66,9 +66,8 @@ class ShareService:
         """Close a link by its id; raises Problem not_found."""
         if not is_uuid(share):
             raise not_found()
-        async with self._db.write() as session:
-            revoked = await Shares(session).revoke(user, share.lower(), now=self._now_ms())
-        if not revoked:
+        now = self._now_ms()
+        if not await self._db.transact(lambda session: Shares(session).revoke(user, share.lower(), now=now)):
             raise not_found()
 
     async def open(self, secret: str) -> Document:
@@ -87,7 +86,8 @@ class ShareService:
     async def _create(self, user: str, workout: str, body: ShareCreate, key: Key | None) -> ShareRow:
         now = self._now_ms()
         expires_at = None if body.expires_in is None else now + body.expires_in * 1000
-        async with self._db.write() as session:
+
+        async def work(session: WriteSession) -> ShareRow:
             shares = Shares(session)
             if key is not None:
                 used = await Idempotency(session).find(user, key.key)
@@ -99,7 +99,9 @@ class ShareService:
             if key is not None:
                 companion = Idempotency.companion(user, key.key, key.request, now, answer=row.id)
                 await session.execute(insert(companion.table).values(dict(companion.row)))
-        return row
+            return row
+
+        return await self._db.transact(work)
 
     def _link(self, row: ShareRow) -> ShareLink:
         return ShareLink(

@@ -41,6 +41,7 @@ class Person:
     email: str
     user: str = ""
     stream: int = 0
+    epoch: str = ""
     head: int = 0
     positions: dict[int, Any] = field(default_factory=dict)
     folds: dict[str, Folded] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Person:
         async with self.db.read() as session:
             stream = await Log(session).stream_of(row.id)
         assert stream is not None
-        self.user, self.stream = row.id, stream.id
+        self.user, self.stream, self.epoch = row.id, stream.id, stream.epoch
         return self
 
     async def log(self, workout: str, *ops: tuple[str, dict[str, Any]], device: int = 1) -> list[Record]:
@@ -64,7 +65,7 @@ class Person:
         for kind, value in ops:
             op = self._op(placer, workout, kind, dict(value), device)
             placer.place(device, op, Context(placer.head, None), op.at, 0)
-        await self.appender.append(Append(self.stream, placer.seen, placer.records))
+        await self.appender.append(Append(self.stream, self.epoch, placer.seen, placer.records))
         self.head, self.positions = placer.head, placer.positions
         return placer.records
 

@@ -29,7 +29,7 @@ from fitai.persistence.devices import Devices
 from fitai.persistence.log import Log, record_of, row_of
 from fitai.persistence.models import Stream, User
 from fitai.persistence.opening import Opening, read_opening
-from fitai.sync.wire import decode_record
+from fitai.sync.wire import Refusal, decode_record
 from tests.gateways.conftest import PATIENCE, CutBus, Server, Wire, new_id
 from tests.gateways.device import Device, settle_all
 from tests.gateways.test_live import log_set, started
@@ -150,7 +150,7 @@ async def test_a_record_in_a_hint_is_the_one_that_the_log_gives(server: Server) 
             Record(**{**{f: getattr(r, f) for f in r.__struct_fields__}, "seq": seq, "rt": r.te + 7})
             for seq, r in enumerate(told, 1)
         ]
-        await server.appender.append(Append(stream.id, 0, records))
+        await server.appender.append(Append(stream.id, stream.epoch, 0, records))
         async with server.db.read() as session:
             stored = await Log(session).read(stream.id, 0, 1000)
         hinted = unpack(pack({"records": [row_of(stream.id, record) for record in records]}))["records"]
@@ -392,6 +392,41 @@ async def test_a_host_is_forgotten_when_its_log_began_anew(make_server: MakeServ
     assert await here.hosts.open(user) is not old
     ready = await (await connect(here, user, phone.device)).event("ready")
     assert ready["epoch"] == "another"
+
+
+async def test_nothing_is_appended_to_a_log_that_began_anew_though_nobody_has_looked(
+    make_server: MakeServer, connect: Connect
+) -> None:
+    """The restored log ends exactly where this host believes that its own does."""
+    here, there = await pair(make_server, **SELDOM)
+    phone, watch = await phone_and_watch(here, there, connect)
+    await phone.push(phone.op("workout.create", new_id()))
+    await watch.told(1)
+    old = await here.hosts.open(phone.user)
+    async with here.db.write() as session:
+        await session.execute(update(Stream).where(Stream.owner == phone.user).values(epoch="another"))
+    await phone.emit("push", {"ops": [phone.op("workout.create", new_id())]})
+    await phone.gone()
+    async with here.db.read() as session:
+        assert await Log(session).heads([old.stream]) == {old.stream: 1}
+    again = await connect(here, phone.user, phone.device)
+    assert (await again.event("ready"))["epoch"] == "another"
+    assert (await again.push(again.op("workout.create", new_id())))["ok"]
+
+
+async def test_whoever_names_a_position_in_a_log_that_began_anew_is_told_later(
+    make_server: MakeServer,
+) -> None:
+    """What the new log holds there is not shown under the epoch of the log before."""
+    here, _ = await pair(make_server, **SELDOM)
+    user = await here.user()
+    host = await here.hosts.open(user)
+    async with here.db.write() as session:
+        await session.execute(update(Stream).where(Stream.owner == user).values(epoch="another"))
+    with pytest.raises(Refusal) as refused:
+        await host.page(1, 10)
+    assert refused.value.code == "later"
+    assert (await (await here.hosts.open(user)).page(0, 10))["epoch"] == "another"
 
 
 async def test_a_host_is_forgotten_when_its_log_has_lost_its_end(
@@ -750,7 +785,7 @@ async def test_the_records_since_a_moment_are_counted_by_halving(
         records = [
             Record(**{**fields, "seq": i, "rev": i, "device": i, "rt": rt}) for i, rt in enumerate(times, 1)
         ]
-        await server.appender.append(Append(stream.id, 0, records))
+        await server.appender.append(Append(stream.id, stream.epoch, 0, records))
     async with db.read() as session:
         for moment in range(52):
             found = await Log(session).count_since(stream.id, moment)

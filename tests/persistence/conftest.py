@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from fitai.engine.ops import Op, Record, Verdict
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.database import Database
 from fitai.persistence.log import Log, StreamRow
+from fitai.persistence.models import Stream
 from fitai.persistence.users import Users
 from fitai.sync.wire import op_hash
 
 WORKOUT = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
 NOW = 1_780_000_000_000
+EPOCH = "e"  # of the streams of all whom `make_person` makes
 
 _numbers = itertools.count(1)
 
@@ -55,7 +58,7 @@ def a_record(seq: int, n: int | None = None, **changes: Any) -> Record:
 
 def an_append(stream: int, seen: int, count: int = 1, **changes: Any) -> Append:
     """`count` records after `seen`."""
-    return Append(stream, seen, [a_record(seen + i, **changes) for i in range(1, count + 1)])
+    return Append(stream, EPOCH, seen, [a_record(seen + i, **changes) for i in range(1, count + 1)])
 
 
 async def the_log(db: Database, stream: int) -> list[Record]:
@@ -69,6 +72,7 @@ async def make_person(db: Database) -> StreamRow:
     async with db.write() as session:
         email = f"person{next(_numbers)}@example.org"
         user = await Users(session).create(email=email, password_hash="-", display_name=None, now=NOW)
+        await session.execute(update(Stream).where(Stream.owner == user.id).values(epoch=EPOCH))
         stream = await Log(session).stream_of(user.id)
         assert stream is not None
         return stream

@@ -64,7 +64,7 @@ async def write(db: Database, appender: Appender, stream: int) -> None:
         while True:
             records = [record(head + i + 1, n + i) for i in range(size)]
             try:
-                await appender.append(Append(stream, head, records))
+                await appender.append(Append(stream, "e", head, records))
             except (HeadMoved, Unavailable):
                 break
             for each in records:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event, text, update
 
 from fitai.engine.ops import Dot
 from fitai.persistence import append as append_module
@@ -14,7 +14,8 @@ from fitai.persistence.batches import Postgres, Sqlite
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.idempotency import Idempotency
 from fitai.persistence.log import Log
-from fitai.persistence.users import Users
+from fitai.persistence.models import Stream
+from tests.persistence.conftest import make_person
 
 
 @contextmanager
@@ -141,11 +142,28 @@ async def test_a_bad_row_fails_alone(appender, person, make_append, stored):
     assert len(await stored(people[1].id)) == 3
 
 
+async def test_an_equal_head_in_another_epoch_is_no_place_to_append_at(
+    db, appender, person, make_append, stored
+):
+    """A restored log has reached the head that somebody knew of the log before."""
+    one, two = await person(), await person()
+    for each in (one, two):
+        await appender.append(make_append(each.id, 0, 2))
+    async with db.write() as session:
+        await session.execute(update(Stream).where(Stream.id == two.id).values(epoch="restored"))
+    results = await outcomes(appender.append(make_append(one.id, 2)), appender.append(make_append(two.id, 2)))
+    assert [type(result) for result in results] == [type(None), HeadMoved]
+    assert [len(await stored(each.id)) for each in (one, two)] == [3, 2]
+    records = make_append(two.id, 2).records
+    await appender.append(Append(two.id, "restored", 2, records))
+    assert len(await stored(two.id)) == 3
+
+
 async def test_a_value_that_the_database_cannot_hold_fails_alone(
     appender, person, make_append, make_record, stored
 ):
     one, two = await person(), await person()
-    too_large = Append(two.id, 0, [make_record(1, te=2**70)])
+    too_large = Append(two.id, two.epoch, 0, [make_record(1, te=2**70)])
     results = await outcomes(appender.append(make_append(one.id, 0)), appender.append(too_large))
     assert [type(result) for result in results] == [type(None), BadRow]
     assert [len(await stored(each.id)) for each in (one, two)] == [1, 0]
@@ -155,14 +173,14 @@ async def test_an_op_that_is_not_json_never_reaches_the_database(appender, strea
     record = make_record(1)
     record.op.raw["value"] = {"a", "set"}
     with pytest.raises(BadRow):
-        await appender.append(Append(stream.id, 0, [record]))
+        await appender.append(Append(stream.id, stream.epoch, 0, [record]))
     assert await stored(stream.id) == []
 
 
 @pytest.mark.parametrize("seqs", [[], [1], [3], [2, 4]])
 async def test_records_that_do_not_follow_the_seen_head_are_a_mistake(appender, stream, make_record, seqs):
     with pytest.raises(ValueError, match="follow"):
-        await appender.append(Append(stream.id, 1, [make_record(seq) for seq in seqs]))
+        await appender.append(Append(stream.id, stream.epoch, 1, [make_record(seq) for seq in seqs]))
 
 
 async def test_companions_are_stored_with_their_records_or_not_at_all(
@@ -173,7 +191,9 @@ async def test_companions_are_stored_with_their_records_or_not_at_all(
 
     def keyed(of, key):
         append = make_append(of.id, 0)
-        return Append(of.id, 0, append.records, [Idempotency.companion(of.owner, key, "hash", 5, {"n": 1})])
+        return Append(
+            of.id, of.epoch, 0, append.records, [Idempotency.companion(of.owner, key, "hash", 5, {"n": 1})]
+        )
 
     results = await outcomes(appender.append(keyed(stream, "a")), appender.append(keyed(loser, "b")))
     assert [type(result) for result in results] == [type(None), HeadMoved]
@@ -190,7 +210,7 @@ async def test_a_companion_that_the_database_refuses_takes_its_append_with_it(
     one, two = await person(), await person()
     append = make_append(two.id, 0)
     stranger = "0192f3c4-7b1a-7c3e-9d2f-aaaaaaaaaaaa"  # no such user
-    bad = Append(two.id, 0, append.records, [Idempotency.companion(stranger, "k", "hash", 5)])
+    bad = Append(two.id, two.epoch, 0, append.records, [Idempotency.companion(stranger, "k", "hash", 5)])
     results = await outcomes(appender.append(make_append(one.id, 0)), appender.append(bad))
     assert [type(result) for result in results] == [type(None), BadRow]
     assert [len(await stored(each.id)) for each in (one, two)] == [1, 0]
@@ -199,7 +219,7 @@ async def test_a_companion_that_the_database_refuses_takes_its_append_with_it(
 async def test_an_unknown_column_in_a_companion_harms_no_other(appender, person, make_append, stored):
     one, two = await person(), await person()
     table = Idempotency.companion(one.owner, "k", "hash", 5).table
-    bad = Append(two.id, 0, make_append(two.id, 0).records, [Companion(table, {"strange": 1})])
+    bad = Append(two.id, two.epoch, 0, make_append(two.id, 0).records, [Companion(table, {"strange": 1})])
     results = await outcomes(appender.append(make_append(one.id, 0)), appender.append(bad))
     assert [type(result) for result in results] == [type(None), BadRow]
     assert [len(await stored(each.id)) for each in (one, two)] == [1, 0]
@@ -209,10 +229,7 @@ async def test_a_stream_that_another_transaction_holds_harms_no_other_and_goes_o
     postgres_url, make_append
 ):
     db = Database.open(postgres_url)
-    async with db.write() as session:
-        for name in "ab":
-            await Users(session).create(email=name, password_hash="-", display_name=None, now=1)
-        free, held = (await session.execute(text("SELECT id FROM streams ORDER BY id"))).scalars()
+    free, held = (await make_person(db)).id, (await make_person(db)).id
     appender = Appender(db)
     await appender.start()
     async with db.write() as holder:

@@ -87,7 +87,7 @@ async def test_a_companion_that_must_wait_for_anothers_row_costs_its_own_stream_
         async with pg.write() as holder:
             await holder.execute(insert(key.table).values(dict(key.row)))
             appends = [an_append(each.id, 0) for each in people]
-            appends[3] = Append(unlucky.id, 0, appends[3].records, [key])
+            appends[3] = Append(unlucky.id, unlucky.epoch, 0, appends[3].records, [key])
             tasks = [asyncio.create_task(appender.append(append)) for append in appends]
             others = [task for task in tasks if task is not tasks[3]]
             async with asyncio.timeout(5):
@@ -110,7 +110,7 @@ async def test_a_companion_that_waits_for_ever_ends_in_the_appenders_patience(pg
         await holder.execute(insert(key.table).values(dict(key.row)))
         async with running(pg, patience=0.5) as appender:
             with pytest.raises(Unavailable):
-                await appender.append(Append(person.id, 0, [a_record(1)], [key]))
+                await appender.append(Append(person.id, person.epoch, 0, [a_record(1)], [key]))
         await holder.rollback()
     assert await the_log(pg, person.id) == []
 
@@ -135,7 +135,7 @@ async def test_of_many_appends_the_bad_ones_are_found_without_one_transaction_ea
     people = [await make_person(pg) for _ in range(64)]
     appends = [an_append(each.id, 0) for each in people]
     for bad in (5, 40):
-        appends[bad] = Append(people[bad].id, 0, [a_record(1, te=2**70)])
+        appends[bad] = Append(people[bad].id, people[bad].epoch, 0, [a_record(1, te=2**70)])
     transactions = []
     async with running(pg) as appender:
         commit = appender._commit

@@ -32,7 +32,7 @@ class Diary:
     """A stream's bests as they were written, and the histories that they come to, worked out row by row."""
 
     def __init__(self, db, stream):
-        self.db, self.stream = db, stream.id
+        self.db, self.stream, self.epoch = db, stream.id, stream.epoch
         self._projector = Projector(db)
         self._document = state(Folded(new(), stream.owner).workout) | {"created": True}
         self._seq = 0
@@ -47,7 +47,7 @@ class Diary:
             projected.append(Projected(self._seq, document, bests))
             self.rows = {key: row for key, row in self.rows.items() if key[0] != workout}
             self.rows |= {(workout, exercise): (started_at, its) for exercise, its in bests.items()}
-        await self._projector.project(self.stream, projected, 0)
+        await self._projector.project(self.stream, self.epoch, projected, 0)
 
     async def write_many(self, count, first=0):
         """Workouts of one exercise, a minute apart; returns their ids."""

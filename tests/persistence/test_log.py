@@ -32,7 +32,7 @@ RAW = {
 
 
 async def write(appender, stream, *records):
-    await appender.append(Append(stream.id, records[0].seq - 1, records))
+    await appender.append(Append(stream.id, stream.epoch, records[0].seq - 1, records))
 
 
 async def test_a_record_is_rebuilt_whole(db, stream, appender, make_record):

@@ -53,12 +53,14 @@ async def test_what_is_not_projected_is_named_and_whether_it_may_be_merged(db, a
     for name in (plain, source, target):
         await ann.train(name, NOW)
     assert (await opened(db, ann.stream)).touched == dict.fromkeys(sorted(ann.folds), False)
-    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in ann.folds], ann.head
+    )
     assert (await opened(db, ann.stream)).touched == {}
     await ann.log(("workout.merge", source, {"into": target}, NOW))
     found = await opened(db, ann.stream)
     assert (found.touched, found.merges) == ({source: True}, [])
-    await projector.project(ann.stream.id, [ann.projected(source)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(source)], ann.head)
     found = await opened(db, ann.stream)
     assert (found.touched, found.merges) == ({}, [Merge(source, target, True)])
 
@@ -68,7 +70,9 @@ async def test_of_what_an_older_fold_wrote_it_is_told_whether_it_was_ever_merged
     for name in (plain, source, target):
         await ann.train(name, NOW)
     await ann.log(("workout.merge", source, {"into": target}, NOW))
-    await Projector(db).project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    await Projector(db).project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in ann.folds], ann.head
+    )
     monkeypatch.setattr(version, "FOLD_VERSION", version.FOLD_VERSION + 1)
     expected = {name: name == source for name in sorted(ann.folds)}
     assert (await opened(db, ann.stream)).touched == expected
@@ -78,7 +82,7 @@ async def test_another_s_workouts_and_devices_are_not_told(db, ann, person):
     other = await person()
     await ann.train(new(), NOW)
     document = state(Folded(new(), other.owner).workout)
-    await Projector(db).project(other.id, [Projected(1, document, {})], 0)
+    await Projector(db).project(other.id, other.epoch, [Projected(1, document, {})], 0)
     async with db.write() as session:
         await Devices(session).enrol(
             other.owner, name="phone", platform="x", install_id=None, now=NOW, limit=9

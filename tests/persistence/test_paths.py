@@ -133,10 +133,10 @@ async def writes(db):
     appender = Appender(db)
     await appender.start()
     records = [a_record(HEAD + i, n=10_000 + i, workout=mine(1), rev=100 + i) for i in (1, 2)]
-    await appender.append(Append(MINE, HEAD, records))
+    await appender.append(Append(MINE, "e", HEAD, records))
     await appender.close()
     await projector.renew(due)
-    await projector.project(MINE, [Projected.of(fold(mine(1), "owner", records).workout, None)], HEAD)
+    await projector.project(MINE, "e", [Projected.of(fold(mine(1), "owner", records).workout, None)], HEAD)
     await lay(db, MINE, "bench", (2**63 - 1, mine(0)))
 
 

@@ -46,7 +46,7 @@ class Person:
             if entity:
                 raw["entity"] = entity[0]
             placer.place(device, decode_op(raw, WireLimits())[0], Context(placer.head, None), NOW * 2, 0)
-        await self._appender.append(Append(self.stream.id, self.head, placer.records))
+        await self._appender.append(Append(self.stream.id, self.stream.epoch, self.head, placer.records))
         self.head, self.last_rt, self.positions = placer.head, placer.last_rt, placer.positions
 
     async def train(self, workout, at, exercise="bench", reps=(5, 5), **changes):
@@ -115,7 +115,7 @@ async def test_a_workout_is_projected_with_its_sets_and_its_state(db, ann, proje
     await ann.train(workout, NOW, reps=(5, 3))
     assert await touched(db, ann.stream) == [workout]
     assert await projector.lagging(10) == [ann.stream.owner]
-    await projector.project(ann.stream.id, [ann.projected(workout, NOW + 1)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout, NOW + 1)], ann.head)
     assert await touched(db, ann.stream) == []
     assert await projector.lagging(10) == []
 
@@ -141,14 +141,14 @@ async def test_a_workout_is_projected_with_its_sets_and_its_state(db, ann, proje
 async def test_what_was_edited_added_and_removed_since_is_followed(db, ann, projector):
     workout = new()
     await ann.train(workout, NOW, reps=(5, 5, 5))
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     before = await sets_of(db, workout)
     await ann.log(
         ("set.edit", workout, {"field": "reps", "value": 9}, NOW + 61 * MINUTE, before[0].id),
         ("set.remove", workout, {}, NOW + 62 * MINUTE, before[1].id),
         ("set.log", workout, {"exercise_entry": before[0].entry, "type": "working"}, NOW, new()),
     )
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     after = await sets_of(db, workout)
     assert [row.reps for row in after] == [9, 5, None]
     assert [row.id for row in after[:2]] == [before[0].id, before[2].id]
@@ -162,8 +162,8 @@ async def test_what_has_seen_less_never_replaces_what_has_seen_more(db, ann, pro
     old = ann.projected(workout)
     old_head = ann.head
     await ann.log(("workout.edit", workout, {"field": "title", "value": "newer"}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
-    await projector.project(ann.stream.id, [old], old_head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [old], old_head)
     summary = await ask(db, lambda workouts: workouts.get(ann.stream.id, workout))
     assert (summary.title, summary.seq) == ("newer", ann.head)
     async with db.read() as session:
@@ -171,9 +171,23 @@ async def test_what_has_seen_less_never_replaces_what_has_seen_more(db, ann, pro
     assert row.projected == ann.head
 
 
+async def test_what_was_folded_from_a_log_that_began_anew_since_is_not_written(db, ann, projector):
+    """A node that has not heard of a restore: its rows have seen more than the restored log holds."""
+    workout = new()
+    await ann.train(workout, NOW)
+    async with db.write() as session:
+        await session.execute(update(Stream).where(Stream.id == ann.stream.id).values(epoch="restored"))
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
+    assert await ask(db, lambda workouts: workouts.get(ann.stream.id, workout)) is None
+    assert await projector.lagging(10) == [ann.stream.owner]
+    await projector.project(ann.stream.id, "restored", [ann.projected(workout)], ann.head)
+    assert await ask(db, lambda workouts: workouts.get(ann.stream.id, workout)) is not None
+    assert await projector.lagging(10) == []
+
+
 async def test_the_watermark_never_passes_the_head(db, ann, projector):
     await ann.train(new(), NOW)
-    await projector.project(ann.stream.id, [], 10_000)
+    await projector.project(ann.stream.id, ann.stream.epoch, [], 10_000)
     async with db.read() as session:
         assert (await Log(session).stream(ann.stream.id)).projected == ann.head
 
@@ -184,7 +198,9 @@ async def test_projections_that_wait_together_go_down_together(db, ann, person, 
         await each.train(new(), NOW)
     await asyncio.gather(
         *(
-            projector.project(each.stream.id, [each.projected(name) for name in each.folds], each.head)
+            projector.project(
+                each.stream.id, each.stream.epoch, [each.projected(name) for name in each.folds], each.head
+            )
             for each in people
         )
     )
@@ -203,7 +219,9 @@ async def test_so_many_that_they_take_several_transactions_are_all_written(
             await each.train(new(), NOW)
     await asyncio.gather(
         *(
-            projector.project(each.stream.id, [each.projected(name) for name in each.folds], each.head)
+            projector.project(
+                each.stream.id, each.stream.epoch, [each.projected(name) for name in each.folds], each.head
+            )
             for each in people
         )
     )
@@ -224,25 +242,29 @@ async def test_workouts_of_many_sets_are_written_in_several_statements_and_follo
     async def places():
         return [[row.place for row in await sets_of(db, name)] for name in names]
 
-    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in names], ann.head
+    )
     assert await places() == [list(range(count)) for count in (5, 30, 0, 2)]
     gone = [row.id for row in await sets_of(db, names[1])][:20]
     await ann.log(*(("set.remove", names[1], {}, NOW * 2, name) for name in gone))
-    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in names], ann.head
+    )
     assert await places() == [list(range(count)) for count in (5, 10, 0, 2)]
 
 
 async def test_what_is_there_and_equal_is_not_written_again(db, ann, projector):
     workout = new()
     await ann.train(workout, NOW, reps=(5, 5, 5))
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     changed = (await sets_of(db, workout))[1].id
     await ann.log(("set.edit", workout, {"field": "reps", "value": 4}, NOW, changed))
     written = await writes_of(db, "sets")
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     assert await written() == [changed]
     written = await writes_of(db, "exercise_bests", "exercise")
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     assert await written() == []
 
 
@@ -284,7 +306,7 @@ async def test_numbers_are_stored_as_they_were_typed(db, ann, projector):
             for i, value in enumerate(values)
         )
     )
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     stored = await sets_of(db, workout)
     assert [row.load_value for row in stored] == values
     assert [row.load_ug for row in stored] == [round(value * 1000) * 10**6 for value in values]
@@ -300,16 +322,16 @@ async def test_one_that_cannot_be_written_fails_alone(db, ann, person, appender,
     document["status"] = 2**80
     bad = Projected(1, document, {})
     results = await asyncio.gather(
-        projector.project(other.stream.id, [bad], other.head),
-        projector.project(ann.stream.id, [ann.projected(mine)], ann.head),
-        projector.project(other.stream.id, [bad], other.head),
+        projector.project(other.stream.id, other.stream.epoch, [bad], other.head),
+        projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(mine)], ann.head),
+        projector.project(other.stream.id, other.stream.epoch, [bad], other.head),
         return_exceptions=True,
     )
     assert [isinstance(result, Exception) for result in results] == [True, False, True]
     assert not any(isinstance(result, Unavailable) for result in results)
     assert await ids(db, ann.stream) == [mine]
     assert await projector.lagging(10) == [other.stream.owner]
-    await projector.project(other.stream.id, [other.projected(theirs)], other.head)
+    await projector.project(other.stream.id, other.stream.epoch, [other.projected(theirs)], other.head)
     assert await ids(db, other.stream) == [theirs]
 
 
@@ -319,7 +341,9 @@ async def test_a_cancelled_caller_does_not_keep_the_others_waiting(db, ann, pers
         await each.train(new(), NOW)
     tasks = [
         asyncio.create_task(
-            projector.project(each.stream.id, [each.projected(n) for n in each.folds], each.head)
+            projector.project(
+                each.stream.id, each.stream.epoch, [each.projected(n) for n in each.folds], each.head
+            )
         )
         for each in (ann, other)
     ]
@@ -333,7 +357,9 @@ async def test_lists_are_paged_newest_first_without_gap_or_double(db, ann, proje
     names = [new() for _ in range(7)]
     for i, name in enumerate(names):
         await ann.train(name, NOW + (i // 2) * MINUTE)  # pairs at the same moment
-    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in names], ann.head
+    )
     everything = await ids(db, ann.stream)
     assert sorted(everything) == sorted(names)
     seen, cursor = [], None
@@ -362,7 +388,9 @@ async def test_lists_are_filtered(db, ann, person, projector):
     await ann.log(("workout.create", planned, {"title": "soon"}, NOW + 2 * MINUTE))
     await ann.train(removed, NOW + 3 * MINUTE)
     await ann.log(("workout.remove", removed, {}, NOW + 200 * MINUTE))
-    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in ann.folds], ann.head
+    )
     stream = ann.stream
     assert await ids(db, stream) == [planned, squat, bench]
     assert await ids(db, stream, status="planned") == [planned]
@@ -380,7 +408,7 @@ async def test_lists_are_filtered(db, ann, person, projector):
 async def test_a_workout_that_was_never_created_is_not_listed(db, ann, projector):
     stub = new()
     await ann.log(("workout.start", stub, {}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(stub)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(stub)], ann.head)
     assert await ids(db, ann.stream) == []
     assert await projector.lagging(10) == []
 
@@ -393,7 +421,9 @@ async def test_what_goes_on_and_what_changed_last(db, ann, projector):
     await ann.log(
         ("workout.pause", resting, {}, NOW + 1), ("workout.edit", done, {"field": "title", "value": "x"}, NOW)
     )
-    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in ann.folds], ann.head
+    )
     assert sorted(await ask(db, lambda w: w.open_ids(ann.stream.id))) == sorted([going, resting])
     assert await ask(db, lambda w: w.changed_after(ann.stream.id, 0, 2)) == [done, resting]
     assert await ask(db, lambda w: w.changed_after(ann.stream.id, ann.head - 1, 5)) == [done]
@@ -407,12 +437,14 @@ async def test_due_workouts_of_everybody_come_most_overdue_first(db, ann, person
         await ann.train(name, NOW)
     await bob.train(first, NOW)
     rows = [ann.projected(second, 20), ann.projected(third, 31), ann.projected(never)]
-    await projector.project(ann.stream.id, rows, ann.head)
-    await projector.project(bob.stream.id, [bob.projected(first, 10)], bob.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, rows, ann.head)
+    await projector.project(bob.stream.id, bob.stream.epoch, [bob.projected(first, 10)], bob.head)
     due = [(bob.stream.owner, first, 10), (ann.stream.owner, second, 20)]
     assert await ask(db, lambda w: w.due(30, 10)) == due
     assert await ask(db, lambda w: w.due(30, 1)) == due[:1]
-    await projector.project(ann.stream.id, [ann.projected(second)], ann.head)  # it has been dealt with
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(second)], ann.head
+    )  # it has been dealt with
     assert await ask(db, lambda w: w.due(30, 10)) == due[:1]
 
 
@@ -420,7 +452,9 @@ async def test_a_rebuild_makes_exactly_what_projecting_made(db, ann, projector):
     names = [new() for _ in range(3)]
     for i, name in enumerate(names):
         await ann.train(name, NOW + i)
-    await projector.project(ann.stream.id, [ann.projected(name, 7) for name in names], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name, 7) for name in names], ann.head
+    )
 
     async def everything():
         async with db.read() as session:
@@ -457,11 +491,11 @@ async def test_text_that_postgresql_cannot_hold_harms_no_projection(db, ann, pro
     workout = new()
     await ann.train(workout, NOW, exercise="be\x00nch")
     await ann.log(("workout.edit", workout, {"field": "title", "value": "nul \x00"}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     summary = await ask(db, lambda workouts: workouts.get(ann.stream.id, workout))
     assert summary.title == "nul \ufffd"
     assert await ids(db, ann.stream, exercise="be\x00nch") == [workout]
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     assert len(await sets_of(db, workout)) == 2
     asked = Asked([new()], None, {"be\x00nch"})
     async with db.read() as session:
@@ -481,7 +515,7 @@ async def test_a_merged_workout_is_listed_as_a_part_of_the_other_until_it_is_tak
 
     async def projected():
         everything = [ann.projected(name, NOW) for name in ann.folds]
-        await projector.project(ann.stream.id, everything, ann.head)
+        await projector.project(ann.stream.id, ann.stream.epoch, everything, ann.head)
 
     async def listed(**filters):
         page = await ask(db, lambda w: w.list(ann.stream.id, **filters))
@@ -505,16 +539,16 @@ async def test_a_merged_workout_stands_for_itself_while_the_other_is_not_there(d
     target, source = new(), new()
     await ann.train(source, NOW)
     await ann.log(("workout.merge", source, {"into": target}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(source)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(source)], ann.head)
     assert await ask(db, lambda w: w.merges(ann.stream.id)) == [Merge(source, target, False)]
     assert await ids(db, ann.stream) == [source]
 
     await ann.train(target, NOW)
-    await projector.project(ann.stream.id, [ann.projected(target)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(target)], ann.head)
     assert await ids(db, ann.stream) == [target]
 
     await ann.log(("workout.remove", target, {}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(target)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(target)], ann.head)
     assert await ids(db, ann.stream) == [source]
 
 
@@ -523,7 +557,9 @@ async def test_of_workouts_merged_into_each_other_one_is_listed(db, ann, project
     await ann.train(one, NOW)
     await ann.train(other, NOW)
     await ann.log(("workout.merge", one, {"into": other}, NOW), ("workout.merge", other, {"into": one}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(one), ann.projected(other)], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(one), ann.projected(other)], ann.head
+    )
     assert await ids(db, ann.stream) == [one]
 
 
@@ -532,7 +568,9 @@ async def test_a_list_by_exercise_finds_it_in_what_was_merged(db, ann, projector
     await ann.log(("workout.create", target, {}, NOW))
     await ann.train(source, NOW)
     await ann.log(("workout.merge", source, {"into": target}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(target), ann.projected(source)], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(target), ann.projected(source)], ann.head
+    )
     page = await ask(db, lambda w: w.list(ann.stream.id, exercise="bench"))
     assert [one.id for one in page.items] == [target]
     assert (await ask(db, lambda w: w.list(ann.stream.id, exercise="curl"))).items == []
@@ -542,7 +580,7 @@ async def test_the_merged_workouts_of_others_are_not_told(db, ann, person, proje
     target, source = new(), new()
     await ann.train(source, NOW)
     await ann.log(("workout.merge", source, {"into": target}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(source)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(source)], ann.head)
     other = await person()
     assert await ask(db, lambda w: w.merges(other.id)) == []
 
@@ -559,7 +597,9 @@ async def test_workouts_of_one_template_that_overlap_are_found(db, ann, projecto
         await ann.log(("workout.create", name, value, at), ("workout.start", name, {}, at))
         if name == first:
             await ann.log(("workout.complete", first, {}, NOW + 5 * MINUTE))
-    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in ann.folds], ann.head
+    )
 
     async def found(since, until):
         return await ask(db, lambda w: w.overlapping(ann.stream.id, "legs", since, until))
@@ -577,7 +617,9 @@ async def test_a_workout_that_went_on_for_days_overlaps_as_any_other(db, ann, pr
         await ann.log(("workout.create", name, {"template": "legs"}, NOW), ("workout.start", name, {}, NOW))
     await ann.log(("workout.complete", long, {}, NOW + 3 * day))
     await ann.log(("workout.edit", lasting, {"field": "title", "value": "still"}, NOW + 5 * day))
-    await projector.project(ann.stream.id, [ann.projected(name) for name in ann.folds], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in ann.folds], ann.head
+    )
 
     async def found(since, until):
         return await ask(db, lambda w: w.overlapping(ann.stream.id, "legs", since, until))
@@ -626,12 +668,12 @@ async def served(db, stream, workout):
 async def test_a_state_that_another_version_of_the_fold_made_is_never_handed_out(db, ann, projector, upgrade):
     workout = new()
     await ann.train(workout, NOW)
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     current = state(ann.folds[workout].workout)
     assert await served(db, ann.stream, workout) == current
     upgrade()
     assert await served(db, ann.stream, workout) is None
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     assert await served(db, ann.stream, workout) == current
     upgrade(-1)
     assert await served(db, ann.stream, workout) is None
@@ -646,7 +688,7 @@ async def test_after_an_upgrade_everything_is_written_anew_while_lists_stay_comp
         for i in range(count):
             await each.train(new(), NOW + i)
         everything = [each.projected(name) for name in each.folds]
-        await projector.project(each.stream.id, everything, each.head)
+        await projector.project(each.stream.id, each.stream.epoch, everything, each.head)
     async with db.write() as session:
         await session.execute(update(WorkoutRow).values(title="as the old fold had it"))
     listed = {each: await ids(db, each.stream) for each in (ann, bob)}
@@ -675,19 +717,21 @@ async def test_a_host_is_told_which_workouts_of_its_user_an_older_fold_wrote(
     bob = Person(await person(), appender)
     for each, name in ((ann, mine), (bob, new())):
         await each.train(name, NOW)
-        await projector.project(each.stream.id, [each.projected(name)], each.head)
+        await projector.project(each.stream.id, each.stream.epoch, [each.projected(name)], each.head)
     await ann.train(newer, NOW)
     assert await touched(db, ann.stream) == [newer]
     upgrade()
     assert await touched(db, ann.stream) == sorted([mine, newer])
-    await projector.project(ann.stream.id, [ann.projected(name) for name in (mine, newer)], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in (mine, newer)], ann.head
+    )
     assert await touched(db, ann.stream) == []
 
 
 async def test_a_renewed_workout_has_the_deadline_that_its_log_gives(db, ann, projector, upgrade):
     going = new()
     await ann.log(("workout.create", going, {}, NOW), ("workout.start", going, {}, NOW))
-    await projector.project(ann.stream.id, [ann.projected(going)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(going)], ann.head)
     assert await ask(db, lambda w: w.due(NOW * 3, 10)) == []
     upgrade()
     assert await renewed(projector) == 1
@@ -699,7 +743,7 @@ async def test_what_a_node_of_the_first_release_writes_over_a_newer_row_is_found
     """It names its own columns, and comes second with the same records."""
     workout = new()
     await ann.train(workout, NOW)
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     async with db.write() as session:
         await session.execute(update(WorkoutRow).values(title="as the old fold had it"))
         await session.execute(
@@ -723,7 +767,7 @@ async def test_an_older_version_leaves_alone_what_a_newer_one_wrote(db, ann, pro
     upgrade()
     workout = new()
     await ann.train(workout, NOW)
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     upgrade(-1)
     assert await touched(db, ann.stream) == []
     assert await renewed(projector) == 0
@@ -738,7 +782,9 @@ async def test_a_workout_that_cannot_be_renewed_keeps_no_other_waiting(
     names = sorted(new() for _ in range(3))
     for name in names:
         await ann.train(name, NOW)
-    await projector.project(ann.stream.id, [ann.projected(name) for name in names], ann.head)
+    await projector.project(
+        ann.stream.id, ann.stream.epoch, [ann.projected(name) for name in names], ann.head
+    )
     upgrade()
     folded = Projector._folded
 
@@ -756,7 +802,7 @@ async def test_a_workout_that_cannot_be_renewed_keeps_no_other_waiting(
 async def test_what_has_seen_more_than_the_log_holds_is_left_to_a_rebuild(db, ann, projector, upgrade):
     workout = new()
     await ann.train(workout, NOW)
-    await projector.project(ann.stream.id, [ann.projected(workout)], ann.head)
+    await projector.project(ann.stream.id, ann.stream.epoch, [ann.projected(workout)], ann.head)
     async with db.write() as session:
         for model in (WorkoutRow, Snapshot):
             await session.execute(update(model).values(seq=ann.head + 1))

@@ -25,9 +25,9 @@ def write(db, stream, appender, make_record):
         op, _ = decode_op(raw, WireLimits())
         rev = sum(record.op.workout == workout for record in log) + 1
         log.append(make_record(seq, op=op, rev=rev))
-        await appender.append(Append(stream.id, seq - 1, log[-1:]))
+        await appender.append(Append(stream.id, stream.epoch, seq - 1, log[-1:]))
         folded = fold(workout, stream.owner, (record for record in log if record.op.workout == workout))
-        await Projector(db).project(stream.id, [Projected.of(folded.workout, None)], seq)
+        await Projector(db).project(stream.id, stream.epoch, [Projected.of(folded.workout, None)], seq)
         return state(folded.workout)
 
     return write

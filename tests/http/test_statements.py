@@ -1,0 +1,120 @@
+"""No route asks the database once per row: what it costs does not grow with what somebody has.
+
+Every GET route has a row in `READS`: how to ask it, and how many statements it may take. A person with little
+and one with much must cost the same, on a server that has just started and on one that has answered before. A
+new route without a row fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+from sqlalchemy import Engine, event
+
+from fitai.http.app import ROUTES
+from tests.http.conftest import LIMITS, Person
+from tests.http.sync.conftest import RestDevice, new_id
+
+LITTLE, MUCH = 2, 45
+OWN = 4  # statements of the server's own work that may fall into a first answer
+STILL = replace(LIMITS, look_s=600.0)  # nothing asks by itself
+
+
+@dataclass(frozen=True)
+class Read:
+    """A request, and the most statements that answering it takes when it has been answered before.
+
+    `{workout}`, `{secret}` in the path are the person's. `public` routes take no token.
+    """
+
+    path: str
+    warm: int
+    public: bool = False
+
+
+READS = {
+    "/auth/devices": Read("/auth/devices", 2),
+    "/workouts/shared": Read("/workouts/shared", 2),
+    "/workouts/shared/{share}": Read("/workouts/shared/{secret}", 2, public=True),
+    "/workouts": Read("/workouts?limit=50", 3),
+    "/workouts/{id}": Read("/workouts/{workout}", 2),
+    "/sync/pull": Read("/sync/pull?after=0&limit=500", 3),
+    "/sync/snapshot": Read("/sync/snapshot?limit=50", 4),
+    "/sync/void": Read("/sync/void?limit=50", 4),
+    "/health": Read("/health", 2, public=True),
+    "/health/live": Read("/health/live", 0, public=True),
+    "/health/ready": Read("/health/ready", 5, public=True),
+}
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """The statements that run meanwhile, whoever asks."""
+    statements: list[str] = []
+
+    def count(_connection, _cursor, statement, *_):
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+
+
+async def live(person: Person, size: int) -> dict[str, str]:
+    """Workouts with sets, links to them, refused ops and devices, `size` of each, as far as one may."""
+    phone = RestDevice(person)
+    secret = workout = ""
+    for number in range(size):
+        workout, entry = new_id(), new_id()
+        value = {"exercise_entry": entry, "type": "working", "reps": 5, "load": {"value": 60, "unit": "kg"}}
+        await phone.pushed(
+            phone.op("workout.create", workout, {"title": f"number {number}"}),
+            phone.op("workout.start", workout),
+            phone.op("exercise.add", workout, {"exercise": "squat", "position": "a"}, entity=entry),
+            *(phone.op("set.log", workout, value, entity=new_id()) for _ in range(3)),
+            phone.op("workout.resume", workout),  # it is not paused: refused
+            phone.op("workout.complete", workout),
+        )
+        answer = await person.call("POST", f"/workouts/{workout}/share", {"fields": ["title"]})
+        assert answer.status == 201, answer.body
+        secret = answer.body["token"]
+    for _ in range(min(size, 20)):
+        await person.api.login(person)
+    host = await person.api.hosts.open(person.id)
+    await host.flush()
+    return {"workout": workout, "secret": secret}
+
+
+def test_every_get_route_has_a_row():
+    assert READS.keys() == {route.path for route in ROUTES if route.method == "GET"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_what_an_answer_costs_does_not_grow_with_what_a_person_has(make_api, database_url):
+    before = await make_api(database_url)
+    sizes = (1, LITTLE, MUCH)  # the first meets what a server does at its start, and is not looked at
+    people = [await before.register() for _ in sizes]
+    theirs = [await live(person, size) for person, size in zip(people, sizes, strict=True)]
+    wrong = []
+    for route, read in READS.items():
+        api = await make_api(database_url, limits=STILL)  # nothing is known to it
+        taken = []
+        for person, names in zip(people, theirs, strict=True):
+            costs = []
+            for _ in range(3):
+                token = None if read.public else person.token
+                with counted() as statements:
+                    answer = await api.call("GET", read.path.format(**names), token=token)
+                assert answer.status == 200, (route, answer.body)
+                costs.append(len(statements))
+            taken.append(costs)
+        _, little, much = taken
+        grows = much[0] > little[0] + OWN or min(much[1:]) > min(little[1:])
+        if grows or min(much[1:]) > read.warm:
+            wrong.append((route, little, much))
+    assert not wrong
