@@ -133,7 +133,7 @@ async def forgot_password(request: web.Request, body: Forgotten) -> None:
     await request.app[RECOVERY].forgot(body.email, visitor(request))
 
 
-@routes.get("/auth/reset-password", also=("text/html",))
+@routes.get("/auth/reset-password", also=("text/html",), limit=None)
 async def reset_password_page(request: web.Request, query: LinkQuery) -> web.Response:
     """Show the page that asks for a new password.
 

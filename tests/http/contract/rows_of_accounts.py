@@ -129,7 +129,7 @@ BY_MAIL = {
 
 # -- personal tokens -----------------------------------------------------------------------------------
 
-A_TOKEN = {"name": "Spreadsheet", "scopes": ["workouts:read"]}
+A_TOKEN: dict[str, Any] = {"name": "Spreadsheet", "scopes": ["workouts:read"]}
 
 
 async def one_token_too_many(world: World, person: Person) -> Ask:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from fitai.http.frame import WIRE_BYTES, Route
-from tests.http.contract.rows import Row
+from tests.http.contract.row import Row
 from tests.http.contract.world import BODY_BYTES, NOWHERE, Ask, Told, World
 
 General = Callable[[World, Route, Row], Awaitable[Told]]

@@ -174,12 +174,12 @@ async def test_sockets_that_are_open_while_their_person_is_erased_are_closed(api
 
     api.clock.advance(days=0.001)
     await desk.work()
-    late = await wire.push(wire.op("workout.create", str(uuid.uuid4()), {"title": "Arms"}))
     await api.hosts.look()
     bye = await wire.event("bye")
     await wire.close()
 
-    assert not late["ok"], "nothing is written any more"
+    late = await back.call("POST", "/sync/push", {"ops": [op]})
+    assert (late.status, late.code) == (401, "device_revoked")
     assert bye["code"] in ("revoked", "overload")
     async with api.db.read() as session:
         left = (await session.execute(text("SELECT count(*) FROM records"))).scalar_one()
