@@ -158,6 +158,7 @@ class Stream:
     """A person's stream, empty, and a first record for it."""
 
     id: int
+    epoch: str
     record: Record
 
 
@@ -171,6 +172,6 @@ async def log_of(db: Database) -> Callable[..., Any]:
         placer = Placer(0, 0, {}, folds, Limits())
         raw = {"n": 1, "base": 0, "kind": "workout.create", "workout": WORKOUT, "at": NOW, "value": {}}
         placer.place(1, decode_op(raw, WireLimits())[0], Context(0, None), NOW, 0)
-        return Stream(person.stream, placer.records[0])
+        return Stream(person.stream, person.epoch, placer.records[0])
 
     return make

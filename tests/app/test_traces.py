@@ -206,7 +206,7 @@ async def test_a_commit_is_linked_with_every_append_that_went_down_in_it(tmp_pat
         async def append(stream, traced):
             span = tracing.began("push", root=True) if traced else None
             with tracing.shared("batch", [Holder(span)]):
-                await appender.append(Append(stream.id, 0, [stream.record]))
+                await appender.append(Append(stream.id, stream.epoch, 0, [stream.record]))
             tracing.ended(span)
 
         await asyncio.gather(*(append(stream, i != 1) for i, stream in enumerate(streams)))
@@ -281,7 +281,7 @@ async def test_an_append_that_fails_tells_its_kind(tmp_path, db, log_of):
             span = tracing.began("push", root=True)
             try:
                 with tracing.shared("batch", [Holder(span)]):
-                    await appender.append(Append(stream.id, 0, [stream.record]))
+                    await appender.append(Append(stream.id, stream.epoch, 0, [stream.record]))
             except Exception as error:
                 tracing.ended(span, type(error).__name__)
             tracing.ended(span)
