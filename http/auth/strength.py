@@ -18,7 +18,7 @@ WEIGHED = 72  # code points
 ENOUGH = 3  # of 4, and at least 10^8 guesses: our hash is slow and logins are counted
 
 _WORD = re.compile(r"\w{3,}")
-_OURS = ("fitai", "workout")
+OURS = ("fitai", "workout")  # told in SECURITY.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def weakness(password: str, about: Iterable[str | None] = ()) -> Weakness | None
     told = [text[:WEIGHED] for text in about if text]
     words = [word for text in told for word in _WORD.findall(text)]
     words += ["".join(_WORD.findall(text)) for text in told]
-    result = zxcvbn(password[:WEIGHED], user_inputs=[*_OURS, *told, *words], max_length=WEIGHED)
+    result = zxcvbn(password[:WEIGHED], user_inputs=[*OURS, *told, *words], max_length=WEIGHED)
     if result["score"] >= ENOUGH:
         return None
     feedback = result["feedback"]

@@ -168,6 +168,45 @@ async def test_a_request_is_one_line_with_route_status_time_and_bytes(tmp_path):
     assert len({line["request_id"] for line in only(out, "request")}) == 6
 
 
+async def test_sign_ins_and_refusals_are_told_each_by_a_line(tmp_path):
+    settings = settings_of(tmp_path)
+    with told(settings) as out:
+        async with serving(settings) as here:
+            session = await here.register(PASSWORD)
+            me = {"Authorization": f"Bearer {session['access_token']}"}
+            body = {
+                "email": session["user"]["email"],
+                "password": PASSWORD,
+                "device": {"name": "x", "platform": "ios"},
+            }
+            await here.call("POST", "/auth/login", body)
+            for _ in range(7):
+                await here.call("POST", "/auth/login", {**body, "password": PASSWORD + "!"})
+            made = {"name": "x", "scopes": ["workouts:read"], "password": PASSWORD}
+            _, integration = await here.call("POST", "/auth/tokens", made, **me)
+            its = {"Authorization": f"Bearer {integration['token']}"}
+            await here.call("POST", "/auth/refresh", {"refresh_token": session["refresh_token"]})
+            await here.call("POST", "/auth/refresh", {"refresh_token": session["refresh_token"]})
+            await here.call("GET", "/auth/devices", **me)
+            await here.call("GET", "/auth/devices", **its)
+            await here.call("POST", "/workouts", {"title": 5}, **its)
+    refused = [
+        (line["route"], line["status"], "user" in line) for line in only(out, "request") if "blame" in line
+    ]
+    assert refused == [
+        *[("/auth/login", 401, False)] * 6,
+        ("/auth/login", 429, False),
+        ("/auth/refresh", 401, False),
+        ("/auth/devices", 401, False),
+        ("/auth/devices", 403, True),
+        ("/workouts", 403, True),
+    ]
+    granted = [line["route"] for line in only(out, "request") if line["status"] < 300]
+    assert granted == ["/auth/register", "/auth/login", "/auth/tokens", "/auth/refresh"]
+    assert [line["by"] for line in only(out, "sign_in_slowed")] == ["pair"]
+    assert [line["reason"] for line in only(out, "refresh_rejected")] == ["reused"]
+
+
 async def test_who_came_before_on_a_kept_connection_is_not_who_comes_now(tmp_path):
     settings = settings_of(tmp_path)
     with told(settings) as out:

@@ -59,6 +59,21 @@ async def test_the_same_keys_on_another_keyboard_give_the_same_password(password
     assert await passwords.verify(await passwords.hash("e\u0301te\u0301 2026"), "\u00e9t\u00e9 2026")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "correct Horse",
+        "correct  horse",
+        "correct horse ",
+        " correct horse",
+        "correct hors",
+        "correct horse\0",
+    ],
+)
+async def test_every_character_of_a_password_counts(passwords, other):
+    assert not await passwords.verify(await passwords.hash("correct horse"), other)
+
+
 async def test_hashes_of_other_parameters_are_outdated(passwords):
     current = await passwords.hash("correct horse")
 

@@ -97,6 +97,24 @@ async def test_a_password_that_is_guessed_too_easily_is_refused_with_help(api, w
     assert weak not in str(answer.body)
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        "kX9#vQ2mT",
+        "seven lazy barbells",
+        "8402957713649",
+        "MOVEDHEAVYGRANITE",
+        "&)#^%;?*<$",
+        "\U0001f3cb\u00fc\u4e03\u754c\u5c71\u6c34\u706b\u6728\u91d1",
+    ],
+)
+async def test_characters_of_whatever_kind_will_do(api, password):
+    body = {"email": "ada@example.org", "password": password, "device": DEVICE}
+
+    assert (await api.call("POST", "/auth/register", body)).status == 201
+    assert (await api.call("POST", "/auth/login", body)).status == 200
+
+
 async def test_a_long_password_of_any_characters_is_taken_whole(api):
     long = "".join(chr(0xC0 + number % 64) + f"{number * number}" for number in range(36)) + " \U0001f3cb end"
     body = {"email": "ada@example.org", "password": long, "device": DEVICE}

@@ -176,6 +176,8 @@ async def test_guessing_is_bounded_per_account_and_a_new_password_begins_anew(ap
     token = await desk.token("reset_password")
     api.clock.advance(seconds=1)
     await api.call("POST", "/auth/reset-password", {"token": token, "password": "seven lazy barbells"})
+    without = await login(api, ada, password="seven lazy barbells")
+    assert without.code == "second_factor_required", "what was mailed goes around nothing"
     back = await login(api, ada, app.code(), password="seven lazy barbells")
     assert back.status == 200, "a reset leaves the second factor needed, and lets its owner in"
 
@@ -222,6 +224,7 @@ async def test_many_guesses_at_once_are_bounded_too(api, ada, guarded):
         ("/users/profile/delete", {}),
         ("/users/email", {"email": "new@example.org"}),
         ("/users/password", {"new_password": "seven lazy barbells"}),
+        ("/auth/tokens", {"name": "Spreadsheet", "scopes": ["workouts:read"]}),
     ],
 )
 async def test_a_stolen_access_token_is_not_enough(api, ada, guarded, path, body):
