@@ -61,7 +61,9 @@ def test_every_make_target_that_a_document_names_exists() -> None:
 
 def test_every_command_in_the_readme_has_its_help() -> None:
     named = set(
-        re.findall(r"^\| `fitai ((?:user |jobs |mail )?\w+)", README.read_text(encoding="utf-8"), re.M)
+        re.findall(
+            r"^\| `fitai ((?:user |jobs |mail |keys )?[\w-]+)", README.read_text(encoding="utf-8"), re.M
+        )
     )
     assert {"serve", "migrate", "demo", "replay", "rebuild", "user create"} <= named
     for command in named:

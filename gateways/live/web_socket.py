@@ -29,6 +29,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WS_KEY, WebSocketError, WebSocketReader
+from engineio.packet import CLOSE as PACKET_CLOSE
 from engineio.packet import Packet as Transport
 
 from fitai.gateways.live.frames import Message, framed
@@ -162,7 +163,7 @@ class WebSocket(asyncio.Protocol):
             return
         if packet is None:
             self.end(WSCloseCode.OK)
-        else:
+        elif packet.packet_type != PACKET_CLOSE:  # a stock Python client would never come back after it
             self._write(framed(packet))
 
     def _write(self, frame: bytes) -> None:

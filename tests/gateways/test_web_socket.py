@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+import socketio
 
 from fitai.gateways.live import web_socket
 from fitai.gateways.live.frames import Frame
@@ -336,8 +337,7 @@ async def test_who_is_told_slow_hears_that_last(make_server: Callable[..., Await
     heard = []
     while (frame := await line.frame())[0] == TEXT:
         heard.append(frame[1])
-    assert heard[-2].startswith(b'42/live,["bye",{"code":"slow"')
-    assert heard[-1] == b"1"
+    assert heard[-1].startswith(b'42/live,["bye",{"code":"slow"')
     assert frame == (CLOSE, (1000).to_bytes(2))
     await line.end()
 
@@ -376,9 +376,29 @@ async def test_a_client_that_does_not_answer_a_close_is_cut_after_a_while(
     connection.bye("protocol")
     assert (await line.until('42/live,["bye"')).startswith('42/live,["bye",{"code":"protocol"')
     assert await line.frame() == (TEXT, b"41/live,")
-    assert await line.frame() == (TEXT, b"1")
     assert await line.frame() == (CLOSE, (1000).to_bytes(2))
     assert await line.frame() == (-1, b"")
+
+
+async def test_a_stock_python_client_comes_back_after_a_bye_that_lets_it(server: Server) -> None:
+    user = await server.user()
+    device = await server.enrol(user)
+    back = asyncio.Event()
+    client = socketio.AsyncClient(reconnection_delay=0.05, randomization_factor=0)
+    client.on("ready", lambda _: back.set(), namespace="/live")
+    token = orjson.loads(auth(server, user, device))
+    url = f"http://127.0.0.1:{server.port}"
+    await client.connect(url, namespaces=["/live"], auth=token, transports=["websocket"])
+    for code in ("overload", "draining", "revoked"):
+        async with asyncio.timeout(10):
+            await back.wait()
+        back.clear()
+        [connection] = server.live.connections
+        connection.bye(code)
+    async with asyncio.timeout(10):
+        await client.wait()  # for good
+    assert not back.is_set()
+    assert not server.live.connections
 
 
 async def test_a_node_that_drains_waits_for_the_answers_to_its_close_frames(
@@ -415,7 +435,7 @@ async def test_the_web_server_s_end_ends_the_sockets_also_of_those_who_do_not_an
     line = await Line(server).admitted(user, await server.enrol(user))
     told = await Line(server).admitted(user, await server.enrol(user))
     server.live.connections[1].bye("protocol")
-    await told.until("1")
+    await told.until("41/live,")
     assert len(server.live.eio.turn.there) == 2
     await server.runner.shutdown()
     assert await told.frame() == (CLOSE, (1000).to_bytes(2))

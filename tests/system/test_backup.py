@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
@@ -335,3 +336,24 @@ async def test_a_restore_that_is_killed_has_changed_nothing_and_can_be_made_agai
     assert "Restored 5 accounts" in await fitai("restore", str(file), "--yes")
     assert len((await standings(database_url))[0]) == 5
     assert not list(tmp_path.glob("*.restoring*"))
+
+
+# -- as the documents say ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_the_commands_of_the_page_do_what_it_says(database_url, fitai, tmp_path):
+    page = (Path(__file__).parents[2] / "deploy" / "BACKUP.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    lines = [line.partition("#")[0].split() for block in blocks for line in block.splitlines()]
+    assert [line[1] for line in lines] == ["backup", "backup", "restore", "begin-anew"]
+    await people(database_url, 2)
+    seen = [(await standings(database_url))[0]]
+    for _, *arguments in lines:
+        await fitai(*(str(tmp_path / part) if part == "fitai.backup" else part for part in arguments))
+        seen.append((await standings(database_url))[0])
+    first, backed_up, verified, restored, anew = seen
+    assert first == backed_up == verified
+    assert not {*first.values()} & {*restored.values()}
+    assert not {*restored.values()} & {*anew.values()}
+    assert "--yes says that it is meant" in await fitai("begin-anew", code=2)
