@@ -238,6 +238,7 @@ PERSON = {
             "already_exists": a_code_once_more,
             "confirmation_failed": a_wrong_code_of_the_app,
         },
+        others="not_found",
     ),
     "disable_second_factor": Row(
         guarded("/users/second-factor/disable"),
@@ -249,6 +250,7 @@ PERSON = {
             "not_found": confirmed("/users/second-factor/recovery-codes"),
             "confirmation_failed": unconfirmed("/users/second-factor/recovery-codes"),
         },
+        others="not_found",
     ),
     "list_security_log": Row(fixed("/users/security-log")),
 }
