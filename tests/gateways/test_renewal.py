@@ -59,11 +59,11 @@ async def test_a_user_whose_projections_are_all_stale_is_answered_between_parts_
     sent: list[int] = []
     project, append = server.hosts.projector.project, server.appender.append
 
-    async def projecting(stream, rows, upto):
+    async def projecting(stream, epoch, rows, upto):
         if not parts:
             sent.append(await phone.emit("push", {"ops": [phone.op("workout.pause", workouts[0])]}))
         parts.append(len(rows))
-        await project(stream, rows, upto)
+        await project(stream, epoch, rows, upto)
 
     async def appending(what):
         parts.append("push")
