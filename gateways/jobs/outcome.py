@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fitai.gateways.jobs.contract import Kind, Permanent, Temporary
+from fitai.persistence.database import Unavailable
 from fitai.persistence.jobs import Taken
 
 FIRST_MS = 5_000  # pause after the first failure; it doubles with each further one
@@ -90,4 +91,6 @@ def _words(error: BaseException | None) -> str:
         return " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, TimeoutError):
         return "took longer than it may"
+    if isinstance(error, Unavailable):
+        return "the database was away"
     return f"{type(error).__name__} (the log has more)"

@@ -119,7 +119,7 @@ class Runner:
                 with tracing.job(kind.name, taken.trace):
                     await kind.handle(attempt, parse(kind, taken.payload))
         except Exception as error:
-            if not isinstance(error, Permanent | Temporary | TimeoutError):
+            if not isinstance(error, Permanent | Temporary | TimeoutError | Unavailable):
                 _log.exception("job_raised", job=attempt.job, kind=kind.name, attempt=attempt.number)
             return error
         return None

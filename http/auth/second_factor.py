@@ -13,14 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import structlog
+
 from fitai.http.auth import otp
 from fitai.http.auth.notices import note
 from fitai.http.auth.visitor import Visitor
 from fitai.persistence.database import WriteSession
-from fitai.persistence.sealed import Seal
+from fitai.persistence.sealed import Seal, Unsealable
 from fitai.persistence.second_factors import SecondFactors
 from fitai.persistence.security_log import SecurityLog
 from fitai.persistence.users import UserRow
+
+_log = structlog.get_logger(__name__)
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -69,10 +73,15 @@ class SecondFactorCheck:
         return Shown.WRONG
 
     def secret(self, user: UserRow) -> str | None:
-        """The secret of the person's app, confirmed or not; raises Unsealable."""
+        """The secret of the person's app, confirmed or not. None for none, and for one that was sealed with
+        another secret key of the installation: what is left then are the recovery codes."""
         if user.totp_secret is None:
             return None
-        return self._seal.open(user.totp_secret, user.id).decode()
+        try:
+            return self._seal.open(user.totp_secret, user.id).decode()
+        except Unsealable:
+            _log.error("second_factor_unsealable", user=user.id)
+            return None
 
     def sealed(self, user: str, secret: str) -> bytes:
         """A secret as it is stored."""
@@ -81,7 +90,8 @@ class SecondFactorCheck:
     async def _used(self, session: WriteSession, user: UserRow, code: str, now: int, by: Visitor) -> bool:
         factors = SecondFactors(session, user.id)
         if otp.is_totp(code):
-            step = otp.matching_step(self.secret(user) or "", code, now)
+            secret = self.secret(user)
+            step = None if secret is None else otp.matching_step(secret, code, now)
             return step is not None and await factors.use_step(step)
         if not await factors.use_code(otp.recovery_hash(user.id, code), now):
             return False

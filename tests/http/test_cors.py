@@ -64,7 +64,8 @@ async def test_a_cache_learns_that_answers_depend_on_the_origin_whoever_asks(mak
 
     for headers in ({}, {"Origin": APP}, {"Origin": "https://evil.example.com"}):
         assert "Origin" in (await api.call("GET", "/health/live", **headers)).headers.getall("Vary")
-        assert "Vary" not in (await everyone.call("GET", "/health/live", **headers)).headers
+        vary = (await everyone.call("GET", "/health/live", **headers)).headers.getall("Vary", [])
+        assert "Origin" not in vary
 
 
 @pytest.mark.parametrize("origin", ["https://any.example.com", "null"])

@@ -19,9 +19,11 @@ SOCKET = "/socket.io/?EIO=4"
 W = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
 
 
-def assert_protected(headers, *, page: bool = False, kept: bool = False, public: bool = False) -> None:
-    """`page`: may load from its own origin; `kept`: may be stored, and asked for again; `public`: may be kept
-    by anybody for a while."""
+def assert_protected(
+    headers, *, page: bool = False, form: bool = False, kept: bool = False, public: bool = False
+) -> None:
+    """`page`: may load from its own origin, and with `form` send there; `kept`: may be stored, and asked for
+    again; `public`: may be kept by anybody for a while."""
     said = {name: headers.get(name) for name in SECURITY_HEADERS}
     policy = said.pop("Content-Security-Policy") or ""
     keeping = ("no-cache", "private, no-cache") if kept else ("no-store",)
@@ -30,7 +32,7 @@ def assert_protected(headers, *, page: bool = False, kept: bool = False, public:
     for directive in (
         "default-src 'none'",
         "base-uri 'none'",
-        "form-action 'none'",
+        f"form-action '{'self' if form else 'none'}'",
         "frame-ancestors 'none'",
     ):
         assert directive in policy
@@ -55,7 +57,9 @@ async def test_every_route_is_protected_with_and_without_a_caller(api, ada):
         for token in (None, ada.token):
             answer = await api.call(route.method, path, {} if route.body_model else None, token=token)
             public = route.path == "/.well-known/jwks.json"
-            assert_protected(answer.headers, kept="ETag" in answer.headers, public=public)
+            page = answer.headers.get("Content-Type", "").startswith("text/html")
+            kept = "ETag" in answer.headers
+            assert_protected(answer.headers, page=page, form=page, kept=kept, public=public)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/v1/docs", "/docs/live", "/v1/docs/live"])

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import pytest
 from sqlalchemy import Engine, event
 
+from fitai.gateways import occasion
 from fitai.http.app import ROUTES
+from fitai.persistence.one_time import OneTimeTokens, Purpose
 from tests.http.conftest import LIMITS, Person
 from tests.http.sync.conftest import RestDevice, new_id
 
 LITTLE, MUCH = 2, 45
-OWN = 4  # statements of the server's own work that may fall into a first answer
 STILL = replace(LIMITS, look_s=600.0)  # nothing asks by itself
 
 
@@ -27,16 +28,26 @@ STILL = replace(LIMITS, look_s=600.0)  # nothing asks by itself
 class Read:
     """A request, and the most statements that answering it takes when it has been answered before.
 
-    `{workout}`, `{secret}` in the path are the person's. `public` routes take no token.
+    `{workout}`, `{secret}`, `{proof}`, `{leaving}` in the path are the person's. `public` ones take no token,
+    of those that have one the `page` is asked for.
     """
 
     path: str
     warm: int
     public: bool = False
+    page: bool = False
 
 
 READS = {
     "/auth/devices": Read("/auth/devices", 2),
+    "/auth/tokens": Read("/auth/tokens", 2),
+    "/auth/verify-email": Read("/auth/verify-email?token={proof}", 4, public=True, page=True),
+    "/auth/reset-password": Read("/auth/reset-password?token={proof}", 0, public=True, page=True),
+    "/users/profile": Read("/users/profile", 3),
+    "/users/profile/keep": Read("/users/profile/keep?token={leaving}", 4, public=True, page=True),
+    "/users/second-factor": Read("/users/second-factor", 3),
+    "/users/security-log": Read("/users/security-log?limit=50", 2),
+    "/.well-known/jwks.json": Read("/.well-known/jwks.json", 0, public=True),
     "/workouts/shared": Read("/workouts/shared", 2),
     "/workouts/shared/{share}": Read("/workouts/shared/{secret}", 2, public=True),
     "/workouts": Read("/workouts?limit=50", 3),
@@ -52,11 +63,12 @@ READS = {
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """The statements that run meanwhile, whoever asks."""
+    """The statements that run meanwhile on somebody's behalf; what a node looks after by itself is not."""
     statements: list[str] = []
 
     def count(_connection, _cursor, statement, *_):
-        statements.append(statement)
+        if occasion.NOW.get() is not None:
+            statements.append(statement)
 
     event.listen(Engine, "before_cursor_execute", count)
     try:
@@ -87,7 +99,15 @@ async def live(person: Person, size: int) -> dict[str, str]:
         await person.api.login(person)
     host = await person.api.hosts.open(person.id)
     await host.flush()
-    return {"workout": workout, "secret": secret}
+    proof, leaving = [await mailed(person, what) for what in (Purpose.VERIFY_EMAIL, Purpose.KEEP_ACCOUNT)]
+    return {"workout": workout, "secret": secret, "proof": proof, "leaving": leaving}
+
+
+async def mailed(person: Person, purpose: Purpose) -> str:
+    """The token of a link."""
+    async with person.api.db.write() as session:
+        tokens, now = OneTimeTokens(session), person.api.clock()
+        return await tokens.issue(person.id, purpose, person.email, now=now, life_ms=60_000)
 
 
 def test_every_get_route_has_a_row():
@@ -108,13 +128,14 @@ async def test_what_an_answer_costs_does_not_grow_with_what_a_person_has(make_ap
             costs = []
             for _ in range(3):
                 token = None if read.public else person.token
+                headers = {"Accept": "text/html"} if read.page else {}
                 with counted() as statements:
-                    answer = await api.call("GET", read.path.format(**names), token=token)
+                    answer = await api.call("GET", read.path.format(**names), token=token, **headers)
                 assert answer.status == 200, (route, answer.body)
                 costs.append(len(statements))
             taken.append(costs)
         _, little, much = taken
-        grows = much[0] > little[0] + OWN or min(much[1:]) > min(little[1:])
+        grows = much[0] > little[0] or min(much[1:]) > min(little[1:])
         if grows or min(much[1:]) > read.warm:
             wrong.append((route, little, much))
     assert not wrong
