@@ -112,7 +112,8 @@ class Line(asyncio.Protocol):
 async def lines(url: str, count: int) -> AsyncIterator[list[Line]]:
     """So many connections to a server; raises Failed when one of them was lost meanwhile."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
-    made = [(await loop.create_connection(Line, parts.hostname, parts.port))[1] for _ in range(count)]
+    host, port = parts.hostname or "", parts.port or 80
+    made = [(await loop.create_connection(Line, host, port))[1] for _ in range(count)]
     try:
         yield made
         if any(line.lost for line in made):
@@ -126,7 +127,7 @@ async def one(line: Line, request: bytes) -> tuple[int, bytes]:
     """Ask once, and wait for the status and the body."""
     answer = asyncio.get_running_loop().create_future()
     line.ask(request, lambda status, body: answer.set_result((status, body)))
-    return await asyncio.wait_for(answer, PATIENCE_S)  # type: ignore[no-any-return]
+    return await asyncio.wait_for(answer, PATIENCE_S)
 
 
 async def in_windows(
