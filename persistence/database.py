@@ -67,7 +67,7 @@ class Database:
         self.url = url
         self.engine = engine
         self._reader = async_sessionmaker(reader, class_=ReadSession, expire_on_commit=False)
-        self._glancer = engines.without_transactions(reader)
+        self._glancer = engines.without_transactions(engine)
         self._writer = async_sessionmaker(writer, class_=WriteSession, expire_on_commit=False)
         self._engines = {engine, writer}
         self._listeners: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)

@@ -171,7 +171,8 @@ def sqlite_engine(
 
 
 def without_transactions(engine: AsyncEngine) -> AsyncEngine:
-    """The same engine, each statement of which is a transaction by itself."""
+    """The same engine, each statement of which is a transaction by itself. On PostgreSQL it is none with an
+    isolation level of its own, which would be set after this one."""
     if engine.dialect.name == "sqlite":
         return engine.execution_options(**{_ALONE: True})
     return engine.execution_options(isolation_level="AUTOCOMMIT")
