@@ -24,7 +24,7 @@ from fitai.persistence.users import new_epoch
 
 DOMAIN = "bench.example"  # no address there is anybody's
 PASSWORD_BYTES = 24
-AT_ONCE = 4  # registrations: the server hashes two passwords at a time
+AT_ONCE = 4  # registrations: the server hashes few passwords at a time
 CHUNK = 500
 
 

@@ -3,7 +3,7 @@
 SQLite and PostgreSQL behind one small surface. Two kinds of session, two types:
 
 - `read()` gives a `ReadSession`: one unchanging picture of the data for as long as it is open. The
-  database itself refuses writes in it.
+  database itself refuses writes in it. `glance()` is for a single statement that reads.
 - `write()` gives a `WriteSession`, and is **the one place that commits**: at the end of its block, or it
   rolls back when the block raises. `stroke()` is for a single statement that commits by itself.
 
@@ -56,6 +56,9 @@ class WriteSession(ReadSession):
 
 _ANNOUNCED = "announced"
 
+Asked = ReadSession | AsyncConnection
+"""What a statement that reads can be put to: it is part of a session, or all of a glance."""
+
 
 class Database:
     """An opened database; connections are made when first needed and again after they are lost."""
@@ -64,6 +67,7 @@ class Database:
         self.url = url
         self.engine = engine
         self._reader = async_sessionmaker(reader, class_=ReadSession, expire_on_commit=False)
+        self._glancer = engines.without_transactions(engine)
         self._writer = async_sessionmaker(writer, class_=WriteSession, expire_on_commit=False)
         self._engines = {engine, writer}
         self._listeners: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
@@ -126,6 +130,18 @@ class Database:
                 yield session
         finally:
             await _closed(session)
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one statement that reads. It sees one picture of the data by itself: nothing is
+        begun and ended around it, which would be ways to the database and back. Raises Unavailable.
+        """
+        with _translating(writes=False):
+            connection = await self._glancer.connect()
+            try:
+                yield connection
+            finally:
+                await _closed(connection)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[WriteSession]:

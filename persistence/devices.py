@@ -15,7 +15,7 @@ from typing import cast
 from sqlalchemy import ColumnElement, bindparam, exists, func, literal, or_, select, update
 
 from fitai.persistence import sign_ins
-from fitai.persistence.database import ReadSession, WriteSession
+from fitai.persistence.database import Asked, ReadSession, WriteSession
 from fitai.persistence.identity_models import EndedSignIn, PersonalToken
 from fitai.persistence.models import Device, RefreshToken, User, clean
 from fitai.persistence.users import email_key
@@ -76,19 +76,6 @@ class Devices:
     async def get(self, user: str, device: int) -> DeviceRow | None:
         """One device, revoked or not."""
         return _row(await self._session.get(Device, (user, device)))
-
-    async def standing(self, user: str, device: int, sign_in: str | None) -> Standing:
-        """Whether a device is enrolled, and a sign-in of it (if one is named) has not ended: what is asked at
-        each use of an access token."""
-        if sign_in is None:
-            found = await self._session.execute(_IS_LIVE, {"user": user, "device": device})
-        else:
-            asked = {"user": user, "device": device, "sign_in": sign_in}
-            found = await self._session.execute(_IS_SIGNED_IN, asked)
-        row = found.one_or_none()
-        if row is None:
-            return Standing.REVOKED
-        return Standing.LIVE if row[0] else Standing.SIGNED_OUT
 
     async def is_installed(self, email: str, install_id: str) -> bool:
         """Whether the account of this e-mail address has this installation among its live devices."""
@@ -310,6 +297,19 @@ _IS_LIVE = select(literal(True)).where(*_ONE, Device.revoked_at.is_(None))
 _IS_SIGNED_IN = select(~exists().where(EndedSignIn.id == bindparam("sign_in"))).where(
     *_ONE, Device.revoked_at.is_(None)
 )
+
+
+async def standing(asked: Asked, user: str, device: int, sign_in: str | None) -> Standing:
+    """Whether a device is enrolled, and a sign-in of it (if one is named) has not ended: asked at each use of
+    an access token."""
+    if sign_in is None:
+        found = await asked.execute(_IS_LIVE, {"user": user, "device": device})
+    else:
+        found = await asked.execute(_IS_SIGNED_IN, {"user": user, "device": device, "sign_in": sign_in})
+    row = found.one_or_none()
+    if row is None:
+        return Standing.REVOKED
+    return Standing.LIVE if row[0] else Standing.SIGNED_OUT
 
 
 def _of(user: str, device: int) -> tuple[ColumnElement[bool], ...]:

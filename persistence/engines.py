@@ -37,6 +37,7 @@ SERVER_SHARE = 0.9  # of that: after so long the server gives up by itself, and 
 IDLE_S = 5.0
 IDLE_MIGRATION_S = 60.0  # the same while migrating
 CONNECT_S = 5.0
+_ALONE = "fitai_alone"  # an option of SQLite's engine, see `without_transactions`
 POOL_WAIT_S = 5.0
 
 
@@ -163,9 +164,18 @@ def sqlite_engine(
     def start(connection: Connection) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite.Connection)
-        driver.begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        if not connection.get_execution_options().get(_ALONE, False):
+            driver.begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     return engine
+
+
+def without_transactions(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine, each statement of which is a transaction by itself. On PostgreSQL it is none with an
+    isolation level of its own, which would be set after this one."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**{_ALONE: True})
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def postgres_engine(url: URL, pool_size: int, statement_s: float) -> AsyncEngine:

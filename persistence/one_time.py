@@ -88,16 +88,6 @@ class OneTimeTokens:
             delete(OneTimeToken).where(OneTimeToken.user_id == user, OneTimeToken.purpose.in_(purposes))
         )
 
-    async def pending_email(self, user: str, *, now: int) -> str | None:
-        """The address that is to become the person's once it is verified."""
-        query = select(OneTimeToken.email).where(
-            OneTimeToken.user_id == user,
-            OneTimeToken.purpose == Purpose.CHANGE_EMAIL,
-            OneTimeToken.used_at.is_(None),
-            OneTimeToken.expires_at > now,
-        )
-        return (await self._session.execute(query)).scalars().first()
-
 
 def _proof(row: OneTimeToken | None) -> Proof | None:
     if row is None:

@@ -20,11 +20,11 @@ import aiosqlite
 class Connection(aiosqlite.Connection):
     """A connection whose cursors bring everything at once.
 
-    begin  how the next statement begins a transaction, if it is to
+    begin  how the next statement begins a transaction, if it is to; without it is one by itself
     """
 
     begin: str | None = None
-    _used = False  # a statement was handed over that no commit or rollback came after
+    _begun = False  # a transaction was, that no commit or rollback came after
 
     def cursor(self) -> Cursor:  # type: ignore[override]  # no coroutine: it takes no thread
         """A cursor for one statement."""
@@ -32,19 +32,19 @@ class Connection(aiosqlite.Connection):
 
     async def commit(self) -> None:
         """Commit, if there is anything to be."""
-        if self._used:
+        if self._begun:
             await super().commit()
-        self.begin, self._used = None, False
+        self.begin, self._begun = None, False
 
     async def rollback(self) -> None:
         """Roll back, if there is anything to be. SQLAlchemy asks for it twice."""
-        if self._used:
+        if self._begun:
             await super().rollback()
-        self.begin, self._used = None, False
+        self.begin, self._begun = None, False
 
     async def run(self, many: bool, statement: str, parameters: Any) -> Ran:
         """Run a statement with its parameters, or for each of many, and fetch all rows."""
-        self._used = True
+        self._begun = self._begun or self.begin is not None
         ran: Ran = await self._execute(self._run, many, statement, parameters)  # type: ignore[no-untyped-call]
         return ran
 

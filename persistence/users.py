@@ -6,16 +6,18 @@ import secrets
 import unicodedata
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from fitai.persistence.database import ReadSession
+from fitai.persistence.database import Asked, ReadSession
+from fitai.persistence.identity_models import OneTimeToken
 from fitai.persistence.models import Stream, User, clean
+from fitai.persistence.one_time import Purpose
 
 ADMIN = "admin"
 
@@ -182,6 +184,29 @@ class Users:
 def new_epoch() -> str:
     """A name for a stream's history that no other history has."""
     return secrets.token_hex(8)
+
+
+_FIELDS = [field.name for field in fields(UserRow)]
+_NEW_EMAIL = (
+    select(OneTimeToken.email)
+    .where(
+        OneTimeToken.user_id == User.id,
+        OneTimeToken.purpose == Purpose.CHANGE_EMAIL,
+        OneTimeToken.used_at.is_(None),
+        OneTimeToken.expires_at > bindparam("now"),
+    )
+    .limit(1)
+    .scalar_subquery()
+)
+_WITH_NEW_EMAIL = select(*(getattr(User, name) for name in _FIELDS), _NEW_EMAIL).where(
+    User.id == bindparam("user")
+)
+
+
+async def with_new_email(asked: Asked, user: str, now: int) -> tuple[UserRow, str | None] | None:
+    """The account with this id, and the address that is to become the person's once it is verified."""
+    row = (await asked.execute(_WITH_NEW_EMAIL, {"user": user, "now": now})).one_or_none()
+    return None if row is None else (UserRow(**dict(zip(_FIELDS, row, strict=False))), row[-1])
 
 
 def _row(user: User | None) -> UserRow | None:

@@ -10,28 +10,36 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from fitai.app.metrics import meters_table
 from fitai.app.settings import settings_table
 from fitai.bench.compare.table import quoted
+from fitai.bench.micro import report
 from fitai.engine.machine import diagram
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 
-COMPARED = ROOT / "bench" / "results" / "compare.json"
+RESULTS = ROOT / "bench" / "results"
 
 GENERATED = {
     README: {
         "settings": lambda: f"\n{settings_table()}\n",
-        "compare": lambda: f"\n{quoted(json.loads(COMPARED.read_text(encoding='utf-8')))}\n",
+        "compare": lambda: f"\n{quoted(measured('compare'))}\n",
+        "rest": lambda: f"\n{report.quoted(measured('rest'))}\n",
     },
     ARCHITECTURE: {
         "machine": lambda: f"\n```mermaid\n{diagram().strip()}\n```\n\n",
         "meters": lambda: f"\n{meters_table()}\n",
     },
 }
+
+
+def measured(name: str) -> Any:
+    """What a measurement left in `bench/results`."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def written(path: Path) -> str:

@@ -17,6 +17,7 @@ from fitai.bench.micro import (
     merge,
     projections,
     push,
+    rest,
     size,
     transport,
 )
@@ -28,6 +29,7 @@ ALL = {
     "fanout": fanout.main,
     "merge": merge.main,
     "push": push.main,
+    "rest": rest.main,
     "size": size.main,
     "growth": growth.main,
     "bus": bus.main,

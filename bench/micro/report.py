@@ -101,6 +101,20 @@ def tell(
         (into / f"{name}.json").write_text(json.dumps(_told(name, question, figures, facts), indent=1) + "\n")
 
 
+def quoted(told: Mapping[str, Any]) -> str:
+    """What a document has of the JSON of a table: the figures of which something was asked."""
+    rows = ["| figure | asked | median | least … most |", "|---|---|---|---|"]
+    for name, one in told["figures"].items():
+        if one["asked"]:
+            spread = f"{_short(one['least'])} … {_short(one['most'])}"
+            rows.append(f"| {name} | {one['asked']} | **{_short(one['median'])}** | {spread} |")
+    machine, name = told["machine"], told["name"]
+    return "\n".join(rows) + (
+        f"\n\nBy turns on {machine['cores']} cores of {machine['cpu']} (load {machine['load']} after), "
+        f"client included. All figures: [bench/results/{name}.md](bench/results/{name}.md).\n"
+    )
+
+
 def _told(name: str, question: str, figures: Sequence[Figure], facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,

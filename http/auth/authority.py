@@ -13,7 +13,7 @@ import structlog
 from fitai.gateways.identity import Identity, NotAuthenticated
 from fitai.http.auth.tokens import AccessTokens
 from fitai.persistence.database import Database, Unavailable
-from fitai.persistence.devices import Devices, Standing
+from fitai.persistence.devices import Standing, standing
 from fitai.persistence.personal_tokens import (
     PREFIX,
     USED_MS,
@@ -41,11 +41,11 @@ class Authority:
 
     async def confirm(self, identity: Identity) -> None:
         """That who was read may speak now; raises NotAuthenticated, Unavailable."""
-        async with self._db.read() as session:
-            standing = await Devices(session).standing(identity.user, identity.device, identity.sign_in)
-        if standing is Standing.REVOKED:
+        async with self._db.glance() as asked:
+            now = await standing(asked, identity.user, identity.device, identity.sign_in)
+        if now is Standing.REVOKED:
             raise NotAuthenticated("device_revoked", "This device was revoked.")
-        if standing is Standing.SIGNED_OUT:
+        if now is Standing.SIGNED_OUT:
             raise NotAuthenticated("unauthorized", "This sign-in has ended.")
 
     async def authenticate(self, token: str) -> Identity:

@@ -1,14 +1,18 @@
 """Passwords: argon2id, off the event loop, a bounded number at a time; new ones must not be guessable.
 
-One hash costs tens of milliseconds and tens of megabytes on purpose, so a crowd at the door must not be
+One hash costs a tenth of a second and tens of megabytes on purpose, so a crowd at the door must not be
 able to take the machine: `workers` hashes run at once, `waiting` more may queue, others are told to come
-later. A login for an unknown address costs the same hash as one for a known address, so that time does
-not tell who is registered.
+later. A hash has one lane, which is one thread, so that `workers` is how many cores a crowd can have; where
+more threads hash than cores are left, whoever waits for the event loop waits for their turns too.
+
+A login for an unknown address costs the same hash as one for a known address, so that time does not tell who
+is registered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import threading
 import unicodedata
@@ -26,13 +30,22 @@ T = TypeVar("T")
 
 SHORTEST = 8
 LONGEST = 256  # code points; a bound, so that nobody has us hash a book
+WORKERS = max(1, min(4, (os.cpu_count() or 1) // 2))  # hashes at a time: other cores are for who is in
+
+
+def strong() -> PasswordHasher:
+    """RFC 9106's second recommended parameters (64 MiB, 3 passes), but with one lane: lanes make a hash end
+    sooner and no guess dearer."""
+    return PasswordHasher(parallelism=1)
 
 
 class Passwords:
-    """Hashes and verifies. RFC 9106's second recommended parameters unless a hasher is given."""
+    """Hashes and verifies, by `strong()` unless a hasher is given."""
 
-    def __init__(self, hasher: PasswordHasher | None = None, *, workers: int = 2, waiting: int = 64) -> None:
-        self._hasher = hasher or PasswordHasher()
+    def __init__(
+        self, hasher: PasswordHasher | None = None, *, workers: int = WORKERS, waiting: int = 64
+    ) -> None:
+        self._hasher = hasher or strong()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
         self._room = threading.BoundedSemaphore(workers + waiting)
         self._dummy: str | None = None

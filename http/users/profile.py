@@ -10,10 +10,9 @@ from fitai.http.auth.confirmation import gone
 from fitai.http.frame import Reply, encode
 from fitai.http.users.schemas import LogEntry, LogPage, LogQuery, Profile, ProfileEdit
 from fitai.persistence import cursors
-from fitai.persistence.database import Database, ReadSession
-from fitai.persistence.one_time import OneTimeTokens
+from fitai.persistence.database import Asked, Database
 from fitai.persistence.security_log import SecurityLog
-from fitai.persistence.users import Users
+from fitai.persistence.users import Users, with_new_email
 
 
 class ProfileService:
@@ -25,8 +24,8 @@ class ProfileService:
 
     async def profile(self, caller: Identity) -> Reply:
         """The caller's profile, with an ETag of what it says."""
-        async with self._db.read() as session:
-            return await self._shown(session, caller.user)
+        async with self._db.glance() as asked:
+            return await self._shown(asked, caller.user)
 
     async def edit(self, caller: Identity, body: ProfileEdit) -> Reply:
         """Change what is named."""
@@ -57,15 +56,16 @@ class ProfileService:
             next_cursor=cursors.write(shown[-1].id) if len(rows) > query.limit else None,
         )
 
-    async def _shown(self, session: ReadSession, id: str) -> Reply:
-        user = await Users(session).get(id)
-        if user is None:
+    async def _shown(self, asked: Asked, id: str) -> Reply:
+        found = await with_new_email(asked, id, self._now_ms())
+        if found is None:
             raise gone()
+        user, new_email = found
         profile = Profile(
             id=user.id,
             email=user.email,
             email_verified=user.email_verified_at is not None,
-            new_email=await OneTimeTokens(session).pending_email(user.id, now=self._now_ms()),
+            new_email=new_email,
             display_name=user.display_name,
             locale=user.locale,
             role=user.role,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import time
+from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 
 from fitai.bench.micro import (
     __main__,
     append,
+    asking,
     bus,
     encode,
     fanout,
@@ -19,6 +24,7 @@ from fitai.bench.micro import (
     peers,
     projections,
     push,
+    rest,
     size,
     transport,
     workload,
@@ -168,3 +174,81 @@ def test_a_measurement_is_told_as_a_table_and_as_json(tmp_path, capsys):
     table = (tmp_path / "size.md").read_text()
     assert table.strip() == capsys.readouterr().out.strip()
     assert all(f"| {name}" in table for name in figures)
+
+
+@pytest.mark.timeout(120)
+def test_profiles_and_sign_ins_are_answered_beside_their_peers():
+    found = by_name(rest.measure(1, 0.8, 2))
+    for name in ("profiles to bare aiohttp", "sign-ins to argon2 alone", "p99 with a crowd to without"):
+        assert found[name].least > 0
+
+
+def test_the_check_of_requests_sees_an_answer_that_is_no_200():
+    rest.check(asking.Heard(1.0, {200: 3}, [0.1]))
+    with pytest.raises(AssertionError, match="503"):
+        rest.check(asking.Heard(1.0, {200: 3, 503: 1}, [0.1]))
+    with pytest.raises(AssertionError, match="nothing"):
+        rest.check(asking.Heard(1.0, {200: 3}, []))
+
+
+@asynccontextmanager
+async def answering(handler):
+    app = web.Application()
+    app.router.add_route("*", "/", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{site.port}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_requests_in_windows_come_as_written_and_as_many_at_a_time():
+    now, most, seen = 0, 0, set()
+
+    async def handler(request):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        seen.add((await request.json())["who"])
+        await asyncio.sleep(0.01)
+        now -= 1
+        return web.Response(text="x" * 100_000)  # more than one read
+
+    requests = [asking.written("POST", "/", {}, {"who": who}) for who in "abc"]
+    async with answering(handler) as url:
+        heard = await asking.in_windows(url, requests, 4, 0.1, 0.3)
+    assert set(heard.statuses) == {200}
+    assert 0 < len(heard.spent) < heard.statuses[200]
+    assert min(heard.spent) >= 0.01
+    assert (most, seen) == (4, set("abc"))
+
+
+async def test_a_server_that_stalls_is_charged_for_all_that_was_due_meanwhile():
+    stalled = False
+
+    async def handler(_):
+        nonlocal stalled
+        if not stalled:
+            stalled = True
+            time.sleep(0.3)  # the loop stands still, as a bad server's does
+        return web.Response(text="x")
+
+    async with answering(handler) as url:
+        request = asking.written("GET", "/", {})
+        heard = await asking.at_rate(url, [request], 200.0, 0.0, 0.5, random.Random(1))
+    assert sum(one > 0.1 for one in heard.spent) >= 20
+
+
+async def test_a_server_that_hangs_up_is_no_answer(monkeypatch):
+    monkeypatch.setattr(asking, "PATIENCE_S", 0.1)
+
+    async def handler(request):
+        request.transport.abort()
+        return web.Response()
+
+    async with answering(handler) as url:
+        with pytest.raises(asking.Failed):
+            await asking.in_windows(url, [asking.written("GET", "/", {})], 1, 0.0, 0.1)

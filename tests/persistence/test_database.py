@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fitai.persistence import database, engines
 from fitai.persistence.database import BadUrl, Database, Locked, Unavailable
+from fitai.persistence.devices import Standing, standing
 from fitai.persistence.engines import normalise_url
 from fitai.persistence.log import Log
 
@@ -124,6 +125,21 @@ async def test_the_database_refuses_writes_in_a_read_session(db, stream):
     with pytest.raises(DBAPIError):
         async with db.read() as session:
             await session.execute(text("UPDATE streams SET head = 7"))
+
+
+async def test_a_glance_sees_what_is_committed_and_is_in_no_transaction(db, stream):
+    async with db.glance() as asked:
+        assert await standing(asked, stream.owner, 9, None) is Standing.REVOKED
+        driver = (await asked.get_raw_connection()).driver_connection
+        assert not (driver.in_transaction if db.dialect == "sqlite" else driver.is_in_transaction())
+    async with db.write() as session:
+        await session.execute(text("UPDATE streams SET head = 7"))
+        async with db.glance() as asked:
+            before = (await asked.execute(text("SELECT head FROM streams"))).scalars().all()
+    async with db.glance() as asked:
+        after = (await asked.execute(text("SELECT head FROM streams"))).scalars().all()
+    assert 7 not in before
+    assert set(after) == {7}
 
 
 async def test_more_writers_than_connections_take_turns(db, stream):

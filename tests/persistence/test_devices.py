@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fitai.persistence.devices import API, DEVICE, Devices, InstallTaken, Standing
+from fitai.persistence.devices import API, DEVICE, Devices, InstallTaken, Standing, standing
 from fitai.persistence.tokens import Rejected, Tokens
 
 NOW = 1_780_000_000_000
@@ -71,13 +71,13 @@ async def test_a_revoked_installation_that_comes_back_is_the_same_device_again(d
     async with db.write() as session:
         await Devices(session).api_device(stream.owner, 1, NOW)
         await Devices(session).revoke(stream.owner, 1, NOW)
-        assert await Devices(session).standing(stream.owner, 1, None) is Standing.REVOKED
-        its_api_device = await Devices(session).standing(stream.owner, 2, None)
+        assert await standing(session, stream.owner, 1, None) is Standing.REVOKED
+        its_api_device = await standing(session, stream.owner, 2, None)
         assert its_api_device is Standing.REVOKED
     back = await enrol(db, stream.owner, install_id="i-1", now=NOW + 9)
     assert (back.known, back.device.id, back.device.revoked_at) == (True, 1, None)
     async with db.read() as session:
-        assert await Devices(session).standing(stream.owner, 2, None) is Standing.LIVE
+        assert await standing(session, stream.owner, 2, None) is Standing.LIVE
         assert (
             await Devices(session).name(stream.owner, 2) == (await Devices(session).get(stream.owner, 2)).name
         )

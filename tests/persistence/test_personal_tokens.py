@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from fitai.persistence.devices import INTEGRATION, TOKEN, Devices, Standing
+from fitai.persistence.devices import INTEGRATION, TOKEN, Devices, Standing, standing
 from fitai.persistence.personal_tokens import PER_USER, PREFIX, PersonalTokens, TooMany, looks_right
 
 NOW = 1_780_000_000_000
@@ -62,8 +62,7 @@ async def test_revoking_a_token_ends_its_device(db, stream):
     assert await find(db, made.token) is None
     assert await find(db, other.token) == other.row
     async with db.read() as session:
-        standing = await Devices(session).standing(stream.owner, made.row.device, None)
-        assert standing is Standing.REVOKED
+        assert await standing(session, stream.owner, made.row.device, None) is Standing.REVOKED
         assert await PersonalTokens(session).list(stream.owner) == [other.row]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fitai.persistence.devices import Devices, Standing
+from fitai.persistence.devices import Devices, Standing, standing
 from fitai.persistence.sign_ins import EndedSignIns
 from fitai.persistence.tokens import Rejected, Tokens
 
@@ -27,8 +27,7 @@ async def signed_in(db, stream):
 
 async def standings(db, signed_in):
     async with db.read() as session:
-        devices = Devices(session)
-        return [await devices.standing(one.user, one.device, one.id) for _, one in signed_in]
+        return [await standing(session, one.user, one.device, one.id) for _, one in signed_in]
 
 
 async def ended_since(db, moment):

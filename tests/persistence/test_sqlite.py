@@ -45,6 +45,26 @@ async def test_a_statement_is_one_call_and_its_transaction_one_more(lite, calls)
     assert calls == ["_run", "_run", "rollback"]
 
 
+async def test_a_glance_is_one_call_and_leaves_nothing_open(lite, calls):
+    async with lite.read() as session:
+        await heads(session)
+    calls.clear()
+    for _ in range(2):
+        async with lite.glance() as asked:
+            assert await heads(asked) == []
+    assert calls == ["_run", "_run"]
+    async with lite.write() as session:
+        await Users(session).create(email="a@b.c", password_hash="x", display_name=None, now=1)
+    async with lite.glance() as asked:
+        assert await heads(asked) == [0]
+        driver = (await asked.get_raw_connection()).driver_connection
+        assert not driver.in_transaction
+    async with lite.read() as session:  # the same connection, and a transaction again
+        await heads(session)
+        driver = (await (await session.connection()).get_raw_connection()).driver_connection
+        assert driver.in_transaction
+
+
 async def test_a_session_that_asks_nothing_is_no_call(lite, calls):
     async with lite.read() as session:
         await heads(session)
