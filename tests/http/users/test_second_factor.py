@@ -282,9 +282,7 @@ async def test_what_is_stored_opens_nothing(api, ada, guarded):
 async def test_after_another_secret_key_the_recovery_codes_are_what_is_left(api, ada, guarded):
     app, codes = guarded
     async with api.db.write() as session:
-        await session.execute(
-            text("UPDATE users SET totp_secret = :other"), {"other": b"\x01 another"}
-        )
+        await session.execute(text("UPDATE users SET totp_secret = :other"), {"other": b"\x01 another"})
 
     assert (await login(api, ada, app.code())).code == "second_factor_invalid"
     assert (await login(api, ada, codes[0])).status == 200
