@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import orjson
+import structlog
 
 from fitai.gateways import meters
 from fitai.gateways.identity import Authenticator, NotAuthenticated
@@ -19,6 +20,8 @@ from fitai.gateways.live.connection import PENDING, Connection
 from fitai.gateways.live.limits import LiveLimits
 from fitai.persistence.database import Unavailable
 from fitai.sync.wire import Refusal, decode_push, normal, uuid_of
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -62,6 +65,7 @@ class Events:
             if known is None:
                 raise Refusal("bad_request", f"there is no event {event[:64]!r}")
             if not connection.identity.may(SCOPES[event]):
+                _log.info("event_refused", live_event=event, code="forbidden")
                 raise Refusal("forbidden", f"this token lacks the scope {SCOPES[event]}", scope=SCOPES[event])
             answer = known(connection, args[0] if args else None, ack)
             return self._awaited(answer) if isinstance(answer, CoroutineType) else answer

@@ -369,6 +369,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         }
 
     def _refuse(self, session: Session, code: str, message: str, retry: bool) -> None:
+        _log.info("socket_refused", code=code)
         data = {"message": message, "data": {"code": code, "message": message, "retry": retry}}
         session.outbox.push(session.codec.packet(sio.CONNECT_ERROR, data))
 

@@ -9,6 +9,7 @@ import sys
 import uuid
 
 import pytest
+import socketio
 import structlog
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
@@ -205,6 +206,29 @@ async def test_sign_ins_and_refusals_are_told_each_by_a_line(tmp_path):
     assert granted == ["/auth/register", "/auth/login", "/auth/tokens", "/auth/refresh"]
     assert [line["by"] for line in only(out, "sign_in_slowed")] == ["pair"]
     assert [line["reason"] for line in only(out, "refresh_rejected")] == ["reused"]
+
+
+async def test_refusals_on_sockets_are_told_each_by_a_line(tmp_path):
+    settings = settings_of(tmp_path)
+    with told(settings) as out:
+        async with serving(settings) as here:
+            session = await here.register(PASSWORD)
+            made = {"name": "x", "scopes": ["sync:read"], "password": PASSWORD}
+            me = {"Authorization": f"Bearer {session['access_token']}"}
+            _, integration = await here.call("POST", "/auth/tokens", made, **me)
+            its = {**session, "access_token": integration["token"]}
+            async with here.wire(its) as wire:
+                answer = await wire.push(wire.op("workout.create", new_id()))
+                assert answer["code"] == "forbidden"
+            client = socketio.AsyncClient(reconnection=False)
+            with pytest.raises(socketio.exceptions.ConnectionError):
+                await client.connect(
+                    f"http://127.0.0.1:{here.port}", namespaces=["/live"], auth={"token": PASSWORD}
+                )
+            await client.shutdown()
+    assert [line["code"] for line in only(out, "socket_refused")] == ["unauthorized"]
+    [line] = only(out, "event_refused")
+    assert (line["live_event"], line["code"], line["user"]) == ("push", "forbidden", session["user"]["id"])
 
 
 async def test_who_came_before_on_a_kept_connection_is_not_who_comes_now(tmp_path):

@@ -6,6 +6,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from fitai.gateways.live.asyncapi import asyncapi
+from fitai.persistence.one_time import OneTimeTokens, Purpose
 from tests.browser import browser
 
 STYLED = "[...document.styleSheets].every(sheet => sheet.cssRules.length > 10) && document.styleSheets.length"
@@ -73,6 +74,31 @@ async def test_the_pages_work_under_a_policy_without_unsafe_inline(make_api):
             deep = await page.run("getComputedStyle(document.querySelector('td.deep-2')).paddingLeft")
             assert deep == "40px"
             assert page.said == []
+
+
+async def test_a_person_chooses_a_new_password_on_the_page_of_the_letter(make_api):
+    api = await make_api()
+    ada = await api.register()
+    now = api.clock()
+    async with api.db.write() as session:
+        token = await OneTimeTokens(session).issue(
+            ada.id, Purpose.RESET_PASSWORD, ada.email, now=now, life_ms=60_000
+        )
+
+    async def typed(page, password):
+        await page.run(f"document.querySelector('[name=password]').value = '{password}'")
+        await page.run("document.querySelector('button').click()")
+        await page.until("document.getElementById('told').innerText")
+        return await page.run("document.getElementById('told').innerText")
+
+    async with browser() as page:
+        await page.open(str(api.client.make_url(f"/auth/reset-password?token={token}")))
+        assert "common" in await typed(page, "password1")
+        await page.run("document.getElementById('told').innerText = ''")
+        assert "Done" in await typed(page, "eleven quiet kettlebells")
+        assert [said for said in page.said if "422" not in said] == []
+    ada.password = "eleven quiet kettlebells"
+    assert (await api.login(ada)).email == ada.email
 
 
 async def test_the_browser_would_tell_of_what_a_policy_forbids(api):
