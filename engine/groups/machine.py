@@ -13,7 +13,7 @@ and `TABLE`, compiled from the library's machine at import, is what runs; a test
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from transitions import Machine
 
@@ -56,10 +56,11 @@ class GroupMachine(Machine):
 def _compile() -> dict[str, dict[str, str]]:
     """{state: {trigger: next state}} of the library's machine."""
     machine = GroupMachine()
-    return {
-        state: {trigger: found[0].dest for trigger in TRIGGERS if (found := machine.get_transitions(trigger, state))}
-        for state in STATES
-    }
+    table: dict[str, dict[str, str]] = {state: {} for state in STATES}
+    for trigger in TRIGGERS:
+        for transition in machine.get_transitions(trigger):
+            table[transition.source][trigger] = cast("str", transition.dest)
+    return table
 
 
 TABLE: Final[Mapping[str, Mapping[str, str]]] = _compile()

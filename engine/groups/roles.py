@@ -52,7 +52,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "member.workout": TRAINING,
     "member.erase": frozenset({SERVER}),
     "chat.say": MEMBERS,
-    "chat.hide": _CREW | {SERVER},
+    "chat.hide": MEMBERS | {SERVER},
     "chat.release": frozenset({SERVER}),
     "device.enrol": frozenset({SERVER}),
 }
@@ -66,11 +66,11 @@ def may(role: str, kind: str) -> bool:
 def may_act_on(role: str, kind: str, *, own: bool, target: str) -> bool:
     """Whether a role that may do `kind` may do it to a member of role `target`; `own`: to oneself.
 
-    The host: to everybody else. A coach: to participants, spectators and strangers. For one's own role see
-    `may_give`; nobody kicks, bans or hands over to themselves.
+    The host: to everybody else. A coach: to participants, spectators and strangers. Oneself: take a message
+    away, and change one's role as `may_give` says.
     """
     if own:
-        return kind == "member.role"
+        return kind in ("member.role", "chat.hide")
     if role == HOST:
         return kind != "member.hand_over" or target in (COACH, PARTICIPANT)
     return role == COACH and target not in _CREW
