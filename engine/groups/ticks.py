@@ -1,7 +1,7 @@
 """Ticks: what changed between two views of a group, and nothing else.
 
-A **view** is {member: {field: value}}, whole; values are never null. A **change** is the same shape: null
-takes a field away, and in place of a member, the member. So
+A **view** is {member: {field: value}}, whole: no value is null, no member without a field is in it. A
+**change** is the same shape, in which null takes a field away. So
 
     apply(before, changes(before, after)) == after
     apply(apply(view, a), b) == apply(view, combine(a, b))
@@ -13,49 +13,45 @@ nothing here alters its arguments. Cheers are counts since the last tick, and ad
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 Fields = Mapping[str, Any]
 View = Mapping[int, Fields]
-Change = Mapping[int, Fields | None]
 Cheers = Mapping[int, Mapping[str, int]]
 
+_NOTHING: Final[Fields] = {}
 
-def changes(before: View, after: View) -> dict[int, Fields | None]:
+
+def changes(before: View, after: View) -> dict[int, Fields]:
     """What one who has `before` must hear to have `after`: the least, empty when they are equal."""
-    changed: dict[int, Fields | None] = {no: None for no in before if no not in after}
-    for no, fields in after.items():
-        known = before.get(no)
-        if known is fields:
+    changed: dict[int, Fields] = {}
+    for no in before.keys() | after.keys():
+        known, now = before.get(no, _NOTHING), after.get(no, _NOTHING)
+        if known is now:
             continue
-        if known is None:
-            changed[no] = fields
-            continue
-        news = {field: value for field, value in fields.items() if known.get(field) != value}
-        news |= {field: None for field in known if field not in fields}
+        news = {field: value for field, value in now.items() if known.get(field) != value}
+        news |= {field: None for field in known if field not in now}
         if news:
             changed[no] = news
     return changed
 
 
-def apply(view: View, change: Change) -> dict[int, Fields]:
+def apply(view: View, change: View) -> dict[int, Fields]:
     """The view after a change, as every client works it out."""
     after = dict(view)
     for no, news in change.items():
-        if news is None:
-            after.pop(no, None)
-        else:
-            merged = {**after.get(no, {}), **news}
-            after[no] = {field: value for field, value in merged.items() if value is not None}
+        merged = {**after.get(no, _NOTHING), **news}
+        after[no] = {field: value for field, value in merged.items() if value is not None}
+        if not after[no]:
+            del after[no]
     return after
 
 
-def combine(first: Change, second: Change) -> dict[int, Fields | None]:
+def combine(first: View, second: View) -> dict[int, Fields]:
     """One change in place of two."""
-    combined: dict[int, Fields | None] = dict(first)
+    combined = dict(first)
     for no, news in second.items():
-        earlier = combined.get(no)
-        combined[no] = news if news is None or earlier is None else {**earlier, **news}
+        combined[no] = {**combined.get(no, _NOTHING), **news}
     return combined
 
 
