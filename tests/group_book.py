@@ -45,7 +45,16 @@ class GroupBook:
         n = self.counters[by] = self.counters.get(by, 0) + 1
         raw = {"n": n, "base": base, "kind": kind, "value": value, "at": self.now}
         op = Op(
-            n=n, base=base, clock=None, kind=kind, workout=GROUP, entity=None, value=value, at=self.now, v=v, raw=raw
+            n=n,
+            base=base,
+            clock=None,
+            kind=kind,
+            workout=GROUP,
+            entity=None,
+            value=value,
+            at=self.now,
+            v=v,
+            raw=raw,
         )
         place = len(self.records) + 1
         judged = judge(self.g, op, Stamp(place, by, n, self.now, base), self.limits)
@@ -69,8 +78,10 @@ class GroupBook:
 
     def let_in(self, member: int, device: int | None = None, invite: int | None = -1) -> Judgement:
         serial = self.g.invite if invite == -1 else invite
-        value = {"device": device or member, "member": member, "name": f"m{member}"}
-        return self("device.enrol", by=0, **value, **({"invite": serial} if serial else {}))
+        value: dict[str, Any] = {"device": device or member, "member": member, "name": f"m{member}"}
+        if serial:
+            value["invite"] = serial
+        return self("device.enrol", by=0, **value)
 
     def create(self, at: float = 0, format: dict[str, Any] | None = None, **value: Any) -> GroupBook:
         self.now = round(at * 1000)
@@ -80,7 +91,9 @@ class GroupBook:
 
     def join(self, member: int, role: str = "participant", **value: Any) -> Judgement:
         self.let_in(member)
-        return self("member.join", by=member, **({"as": role} if role == "spectator" else {}), **value)
+        if role == "spectator":
+            value["as"] = role
+        return self("member.join", by=member, **value)
 
     def crew(self) -> GroupBook:
         """Members 1 to 5: host, coach, participant, spectator, and a stranger who was let in."""

@@ -22,8 +22,8 @@ def document(g: Group) -> dict[str, Any]:
     on time moves it: the countdown is over at `live_at`, the format at `clock.until`. `clock` is null or the
     last run {from, elapsed, until}, which may lie ahead: at the moment t, `elapsed + t - from` ms of the
     format have passed, not less than `elapsed` and not more than at `until`. `phases` are [{kind, round,
-    station, from_ms, until_ms}] in elapsed ms. `members` are all who ever were, by number: {no, name, role, gone,
-    joined_at, gone_at, share}. `unit` says in what the amounts of the board are.
+    station, from_ms, until_ms}] in elapsed ms. `members` are all who ever were, by number: {no, name, role,
+    gone, joined_at, gone_at, share}. `unit` says in what the amounts of the board are.
     """
     run = g.clock.runs[-1] if g.clock.runs else None
     return {

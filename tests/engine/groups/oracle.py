@@ -1,12 +1,12 @@
 """The rules of a group once more, naively and from the raw ops alone: who is in it, and who is ahead.
 
-Nothing of `fitai.engine.groups` is used. Time is whole seconds, the clock is the set of seconds in which it ran,
-a workout is what its device did to a dictionary, and a rank is found by comparing everybody with everybody.
+Nothing of `fitai.engine.groups` is used. Time is whole seconds, the clock is a list of spans, a workout is
+what its devices did to a list of dictionaries, and a rank is found by comparing everybody with everybody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -26,9 +26,10 @@ class Oracle:
         self.erased: set[int] = set()
         self.owner: dict[int, int] = {}
         self.invited: dict[int, int | None] = {}
-        self.code, self.needs = 1, {}
+        self.code = 1
+        self.needs: dict[int, int] = {}
         self.state, self.begins = "lobby", 0
-        self.runs: list[list[int | None]] = []
+        self.runs: list[list[Any]] = []  # [from, to], to: None while it goes on
         self.mover: tuple[int, int] | None = None  # (seq, device) of the last move
         self.ok: list[bool] = []
 
@@ -180,7 +181,11 @@ class Oracle:
         elif self.role[me] == "host":
             stood = True
         else:
-            stood = self.role[me] == "coach" and self.role[target] in ("participant", "spectator") and given != "coach"
+            stood = (
+                self.role[me] == "coach"
+                and self.role[target] in ("participant", "spectator")
+                and given != "coach"
+            )
         if stood:
             self.role[target] = given
         return stood
@@ -239,7 +244,9 @@ class Oracle:
 
     # -- the board ---------------------------------------------------------------------------------
 
-    def ranks(self, workouts: dict[int, Iterable[dict[str, Any]]], bodies: dict[int, Any]) -> dict[int, int | None]:
+    def ranks(
+        self, workouts: Mapping[int, Iterable[dict[str, Any]]], bodies: dict[int, Any]
+    ) -> dict[int, int | None]:
         """{member: rank} of who is on the board, from the sets of each as they are now."""
         training = ("host", "coach", "participant")
         there = [no for no, role in self.role.items() if role in training]
@@ -264,18 +271,18 @@ class Oracle:
             if not any(self.within(second, run) for run in self.runs[-1:] + self.runs[:-1]):
                 continue
             counted.append((self.ran(second), self.amount(one)))
-        total = sum(amount for _, amount in counted)
+        total: int | None = sum(amount for _, amount in counted)
         goal = self.format.get("goal")
-        if goal is not None and total >= goal:
+        if goal is not None and total is not None and total >= goal:
             moments = sorted({moment for moment, _ in counted})
             reached = next(m for m in moments if sum(amount for at, amount in counted if at <= m) >= goal)
             return (1, -reached)
         if self.format["measure"]["by"] == "body_weight":
-            total = None if body is None else round(Fraction(total * 1000, body))
+            total = None if body is None else round(Fraction(total or 0, body) * 1000)
         return (0, total) if total else None
 
-    def within(self, second: int, run: list[int | None]) -> bool:
-        """Whether this second belongs to a run; what was done just after it does, unless the next had begun."""
+    def within(self, second: int, run: list[Any]) -> bool:
+        """Whether this second belongs to a run; just after it, it does unless the next had begun."""
         from_, to = run
         if second < from_:
             return False

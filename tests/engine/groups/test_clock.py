@@ -23,7 +23,8 @@ def test_a_pause_shifts_the_end():
 
 
 @pytest.mark.parametrize(
-    ("at", "elapsed"), [(99_000, 0), (100_000, 0), (110_000, 10_000), (125_000, 20_000), (131_000, 21_000), (999_000, 60_000)]
+    ("at", "elapsed"),
+    [(99_000, 0), (100_000, 0), (110_000, 10_000), (125_000, 20_000), (131_000, 21_000), (999_000, 60_000)],
 )
 def test_elapsed(at, elapsed):
     assert _paused().elapsed(at) == elapsed
@@ -31,7 +32,14 @@ def test_elapsed(at, elapsed):
 
 @pytest.mark.parametrize(
     ("elapsed", "wall"),
-    [(0, 100_000), (19_999, 119_999), (20_000, 130_000), (59_999, 169_999), (60_000, 170_000), (60_001, None)],
+    [
+        (0, 100_000),
+        (19_999, 119_999),
+        (20_000, 130_000),
+        (59_999, 169_999),
+        (60_000, 170_000),
+        (60_001, None),
+    ],
 )
 def test_wall_is_when_the_reading_is_reached(elapsed, wall):
     assert _paused().wall(elapsed) == wall
@@ -84,7 +92,7 @@ def test_the_clock_agrees_with_one_that_counts_each_second(limit, spans, open_):
     if open_ and (limit is None or len(running) < limit):
         clock.run(at + 1)
         running |= set(range(at + 1, 400) if limit is None else range(at + 1, at + 1 + limit - len(running)))
-    for moment in range(0, 200):
+    for moment in range(200):
         assert clock.elapsed(moment) == len({second for second in running if second < moment})
     for second in sorted(running)[:200]:
         reading = len([one for one in running if one < second])

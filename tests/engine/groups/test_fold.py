@@ -23,8 +23,8 @@ def _roles(book: GroupBook) -> dict[int, str]:
 def test_a_group_begins_and_ends_by_the_clock_without_an_op():
     book = GroupBook().create(format=MINUTE)
     book("group.start", 10, in_ms=5_000)
-    states = {at: book.g.status_at(at * 1000) for at in (10, 14.999, 15, 74.999, 75)}
-    assert list(states.values()) == ["countdown", "countdown", "live", "live", "finished"]
+    states = [book.g.status_at(at) for at in (10_000, 14_999, 15_000, 74_999, 75_000)]
+    assert states == ["countdown", "countdown", "live", "live", "finished"]
     assert book.g.status == "countdown"  # nothing was folded since
     book("chat.say", 80, text="well done")
     assert (book.g.status, book.g.ended_at) == ("finished", 75_000)
@@ -272,7 +272,7 @@ def test_hand_over():
 def test_a_host_who_leaves_leaves_nobody_until_the_server_names_one():
     book = GroupBook().create().crew()
     book("member.leave", by=1)
-    assert book.g.host is None
+    assert document(book.g)["host"] is None
     assert book("group.start", by=2).verdict == "applied"  # a coach can go on meanwhile
     assert book("group.host", by=0, member=2, was=None, reason="left").verdict == "applied"
     assert (book.g.host, _roles(book)) == (2, {2: "host", 3: "participant", 4: "spectator"})
@@ -371,7 +371,10 @@ def test_nothing_comes_before_the_group_is_made():
     assert book("group.create", title="a", format=MINUTE, capacity=5_000).code == "limit"
     assert book("group.create", title="a", format=MINUTE).verdict == "applied"
     book.let_in(2)
-    assert book("group.create", by=2, title="mine", format=MINUTE).detail == {"from": "lobby", "trigger": "create"}
+    assert book("group.create", by=2, title="mine", format=MINUTE).detail == {
+        "from": "lobby",
+        "trigger": "create",
+    }
     assert (book.g.host, book.g.title) == (1, "a")
 
 
@@ -395,9 +398,15 @@ def test_any_order_and_any_number_of_the_records_is_one_group():
 
 
 def test_the_document():
-    book = GroupBook().create(format={"type": "race", "measure": {"of": "volume"}, "limit_ms": 60_000}).live(10)
+    book = (
+        GroupBook().create(format={"type": "race", "measure": {"of": "volume"}, "limit_ms": 60_000}).live(10)
+    )
     told = document(book.g)
-    assert told["format"] == {"type": "race", "measure": {"of": "volume", "by": "absolute"}, "limit_ms": 60_000}
+    assert told["format"] == {
+        "type": "race",
+        "measure": {"of": "volume", "by": "absolute"},
+        "limit_ms": 60_000,
+    }
     assert told["clock"] == {"from": 10_000, "elapsed": 0, "until": 70_000}
     assert told["phases"] == [{"kind": "work", "round": 1, "station": None, "from_ms": 0, "until_ms": 60_000}]
     assert (told["unit"], told["host"], told["invite"], told["seq"]) == ("ug", 1, 1, 3)

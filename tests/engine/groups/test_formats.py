@@ -27,7 +27,9 @@ def _told(book: GroupBook) -> list[tuple]:
 
 
 def test_every_minute_on_the_minute():
-    book = GroupBook().create(format={"type": "emom", "rounds": 3, "stations": [{"title": "a"}, {"title": "b"}]})
+    book = GroupBook().create(
+        format={"type": "emom", "rounds": 3, "stations": [{"title": "a"}, {"title": "b"}]}
+    )
     book.live(100)
     assert _told(book) == [("work", 1, 0, 100, 160), ("work", 2, 1, 160, 220), ("work", 3, 0, 220, 280)]
 
@@ -35,7 +37,11 @@ def test_every_minute_on_the_minute():
 def test_tabata_is_twenty_seconds_and_ten_eight_times():
     book = GroupBook().create(format={"type": "tabata"}).live(1000)
     told = _told(book)
-    assert told[:3] == [("work", 1, None, 1000, 1020), ("rest", 1, None, 1020, 1030), ("work", 2, None, 1030, 1050)]
+    assert told[:3] == [
+        ("work", 1, None, 1000, 1020),
+        ("rest", 1, None, 1020, 1030),
+        ("work", 2, None, 1030, 1050),
+    ]
     assert told[-1] == ("rest", 8, None, 1230, 1240)
     assert len(told) == 16
 
@@ -90,9 +96,17 @@ def test_open_ends_when_somebody_says_so():
 def test_a_pause_shifts_what_is_to_come_and_nothing_else():
     book = GroupBook().create(format={"type": "emom", "rounds": 3}).live(100)
     book("group.pause", 180)  # 20 s into the second minute
-    assert _told(book) == [("work", 1, None, 100, 160), ("work", 2, None, 160, None), ("work", 3, None, None, None)]
+    assert _told(book) == [
+        ("work", 1, None, 100, 160),
+        ("work", 2, None, 160, None),
+        ("work", 3, None, None, None),
+    ]
     book("group.resume", 300, in_ms=5_000)
-    assert _told(book) == [("work", 1, None, 100, 160), ("work", 2, None, 160, 345), ("work", 3, None, 345, 405)]
+    assert _told(book) == [
+        ("work", 1, None, 100, 160),
+        ("work", 2, None, 160, 345),
+        ("work", 3, None, 345, 405),
+    ]
 
 
 def test_a_phase_that_begins_just_when_it_is_paused_begins_afterwards():
@@ -103,7 +117,11 @@ def test_a_phase_that_begins_just_when_it_is_paused_begins_afterwards():
 
 
 def test_the_steps_of_a_led_class_begin_when_they_are_called():
-    steps = [{"title": "warm up"}, {"title": "squats", "exercise": "squat", "target": {"reps": 5}}, {"title": "end"}]
+    steps = [
+        {"title": "warm up"},
+        {"title": "squats", "exercise": "squat", "target": {"reps": 5}},
+        {"title": "end"},
+    ]
     book = GroupBook().create(format={"type": "led", "steps": steps}).live(100)
     assert book("group.next", 130, to=1).verdict == "applied"
     assert _told(book) == [("work", 1, 0, 100, 131), ("work", 2, 1, 131, None)]
@@ -143,9 +161,19 @@ def test_the_current_phase(elapsed, phase):
         ({"type": "race", "measure": {"of": "volume", "by": "dots"}, "limit_ms": 60_000, "goal": 5}, "value"),
         ({"type": "race", "measure": {"of": "reps"}, "limit_ms": 9_999}, "limit_ms"),
         ({"type": "amrap", "tasks": [{"exercise": "a"}], "limit_ms": 60_000}, "tasks[0]"),
-        ({"type": "amrap", "tasks": [{"exercise": "a", "reps": 1, "duration_ms": 1_000}], "limit_ms": 60_000}, "tasks[0]"),
+        (
+            {
+                "type": "amrap",
+                "tasks": [{"exercise": "a", "reps": 1, "duration_ms": 1_000}],
+                "limit_ms": 60_000,
+            },
+            "tasks[0]",
+        ),
         ({"type": "amrap", "tasks": [{"exercise": "a", "distance_m": 0}], "limit_ms": 60_000}, "tasks[0]"),
-        ({"type": "amrap", "tasks": [{"exercise": "a", "distance_m": 0.0001}], "limit_ms": 60_000}, "tasks[0]"),
+        (
+            {"type": "amrap", "tasks": [{"exercise": "a", "distance_m": 0.0001}], "limit_ms": 60_000},
+            "tasks[0]",
+        ),
         ({"type": "amrap", "tasks": [{"exercise": "a", "reps": 1}] * 2, "limit_ms": 60_000}, "value"),
         ({"type": "circuit", "stations": [{}] * 200, "work_ms": 1_000, "rest_ms": 0, "rounds": 500}, "value"),
         ({"type": "led", "steps": [{"target": {"a": "x" * 3_000}}]}, "steps[0]"),

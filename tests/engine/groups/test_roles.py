@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fitai.engine.groups.kinds import KINDS
@@ -42,7 +44,7 @@ EXPECTED = {line.split()[0]: line.split()[1:] for line in TABLE.strip().splitlin
 
 # A value with which the op stands, where its author may do it at all; the state that it needs.
 FORMAT = {"type": "led", "steps": [{"title": "one"}, {"title": "two"}]}
-VALUES = {
+VALUES: dict[str, dict[str, Any]] = {
     "group.create": {"title": "again", "format": {"type": "open"}},
     "group.edit": {"field": "title", "value": "other"},
     "group.next": {"to": 1},
@@ -80,7 +82,11 @@ def _group(kind: str) -> GroupBook:
 
 def _value(kind: str, role: str) -> dict:
     if kind == "member.role":  # of oneself: everybody but the host may look on
-        return {"member": 6, "role": "participant"} if role == "host" else {"member": DEVICE[role] or 3, "role": "spectator"}
+        return (
+            {"member": 6, "role": "participant"}
+            if role == "host"
+            else {"member": DEVICE[role] or 3, "role": "spectator"}
+        )
     if kind == "chat.hide":  # their own; the server, any
         return {"dot": [DEVICE[role] or 6, 1]}
     return VALUES.get(kind, {})
@@ -147,10 +153,18 @@ def test_to_whom_it_may_be_done(role, kind, target):
 
 # Roles that are given: author, target, given → may.
 GIVEN = [
-    *[("host", target, given, True) for target in TARGETS[1:] for given in ("coach", "participant", "spectator")],
+    *[
+        ("host", target, given, True)
+        for target in TARGETS[1:]
+        for given in ("coach", "participant", "spectator")
+    ],
     *[("host", "self", given, False) for given in ("coach", "participant", "spectator")],
     *[("coach", target, "coach", False) for target in TARGETS],
-    *[("coach", target, given, False) for target in ("host", "coach") for given in ("participant", "spectator")],
+    *[
+        ("coach", target, given, False)
+        for target in ("host", "coach")
+        for given in ("participant", "spectator")
+    ],
     *[("coach", target, given, True) for target in TARGETS[2:] for given in ("participant", "spectator")],
     ("coach", "self", "coach", False),
     ("coach", "self", "participant", True),

@@ -18,7 +18,12 @@ FORMATS: list[dict[str, Any]] = [
     {"type": "tabata"},
     *[
         {"type": "race", "measure": {"of": of, "by": by}, "limit_ms": 600_000}
-        for of, by in (("reps", "absolute"), ("volume", "absolute"), ("volume", "body_weight"), ("volume", "dots"))
+        for of, by in (
+            ("reps", "absolute"),
+            ("volume", "absolute"),
+            ("volume", "body_weight"),
+            ("volume", "dots"),
+        )
     ],
     {"type": "race", "measure": {"of": "volume"}, "limit_ms": 600_000, "goal": 300 * KG},
     {"type": "amrap", "tasks": [{"exercise": "squat", "reps": 5}], "limit_ms": 600_000},
@@ -29,7 +34,9 @@ loads = st.tuples(st.integers(0, 300), st.sampled_from(["kg", "lb"]))
 sets = st.lists(st.tuples(st.integers(100, 700), st.integers(1, 20), st.booleans()), min_size=1, max_size=5)
 
 
-def _view(format_: dict[str, Any], share: str, done, weights, body: Body, rank: int | None = 2) -> dict[str, Any]:
+def _view(
+    format_: dict[str, Any], share: str, done, weights, body: Body, rank: int | None = 2
+) -> dict[str, Any]:
     book = GroupBook().create(format=format_)
     book("member.share", share=share)
     book.live(100)
@@ -51,7 +58,9 @@ def _view(format_: dict[str, Any], share: str, done, weights, body: Body, rank: 
     st.sampled_from([Body(), Body(60 * KG, "female"), Body(100 * KG, "male")]),
     st.sampled_from([Body(), Body(70 * KG, "female"), Body(90 * KG, "male")]),
 )
-def test_who_shows_progress_shows_the_same_whatever_the_loads_and_the_body(format_, done, some, others, one, two):
+def test_who_shows_progress_shows_the_same_whatever_the_loads_and_the_body(
+    format_, done, some, others, one, two
+):
     """Nothing in the view depends on a load, not even by its presence; the rank alone may."""
     assert _view(format_, "progress", done, some, one) == _view(format_, "progress", done, others, two)
 

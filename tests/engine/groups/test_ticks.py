@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitai.engine.groups.ticks import apply, changes, cheered, combine
+from fitai.engine.groups.ticks import View, apply, changes, cheered, combine
 
 values = st.one_of(st.integers(0, 3), st.just({"reps": 5}), st.just(False))
 fields = st.dictionaries(st.sampled_from("abcd"), values, min_size=1, max_size=4)
@@ -13,9 +13,14 @@ tidings = st.dictionaries(st.integers(1, 6), news, max_size=6)
 
 
 def test_only_what_changed_is_said():
-    before = {1: {"reps": 5, "rank": 1}, 2: {"reps": 3, "rank": 2}, 3: {"here": True}}
-    after = {1: {"reps": 5, "rank": 2}, 2: {"reps": 8, "rank": 1}, 4: {"here": True}}
-    assert changes(before, after) == {3: {"here": None}, 1: {"rank": 2}, 2: {"reps": 8, "rank": 1}, 4: {"here": True}}
+    before: View = {1: {"reps": 5, "rank": 1}, 2: {"reps": 3, "rank": 2}, 3: {"here": True}}
+    after: View = {1: {"reps": 5, "rank": 2}, 2: {"reps": 8, "rank": 1}, 4: {"here": True}}
+    assert changes(before, after) == {
+        3: {"here": None},
+        1: {"rank": 2},
+        2: {"reps": 8, "rank": 1},
+        4: {"here": True},
+    }
     assert changes({1: {"rest_ends_at": 9, "reps": 1}}, {1: {"reps": 1}}) == {1: {"rest_ends_at": None}}
 
 
@@ -48,5 +53,8 @@ def test_nothing_is_altered(one, two, three):
 
 def test_cheers_add_up():
     first = {1: {"clap": 2}}
-    assert cheered(first, {1: {"clap": 3, "fire": 1}, 2: {"clap": 1}}) == {1: {"clap": 5, "fire": 1}, 2: {"clap": 1}}
+    assert cheered(first, {1: {"clap": 3, "fire": 1}, 2: {"clap": 1}}) == {
+        1: {"clap": 5, "fire": 1},
+        2: {"clap": 1},
+    }
     assert first == {1: {"clap": 2}}

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from fitai.engine.groups.clock import GRACE_MS
-from fitai.engine.groups.timers import HOST_GRACE_MS, LIVE_IDLE_MS, LOBBY_IDLE_MS, Due, due, due_op, succession
+from fitai.engine.groups.timers import (
+    HOST_GRACE_MS,
+    LIVE_IDLE_MS,
+    LOBBY_IDLE_MS,
+    Due,
+    due,
+    due_op,
+    succession,
+)
 from fitai.engine.timers import ServerOp
 from tests.group_book import GroupBook
 
@@ -26,7 +34,9 @@ def test_a_lobby_that_nobody_comes_back_to_is_cancelled():
     book = GroupBook().create(at=5)
     assert due(book.g, 5_000) == Due(idle_at=5_000 + LOBBY_IDLE_MS)
     assert due_op(book.g, 4_999 + LOBBY_IDLE_MS) is None
-    assert due_op(book.g, 5_000 + LOBBY_IDLE_MS) == ServerOp("group.cancel", {"reason": "idle"}, 5_000 + LOBBY_IDLE_MS)
+    assert due_op(book.g, 5_000 + LOBBY_IDLE_MS) == ServerOp(
+        "group.cancel", {"reason": "idle"}, 5_000 + LOBBY_IDLE_MS
+    )
     assert book("group.cancel", 5 + LOBBY_IDLE_MS / 1000, by=0, reason="idle").verdict == "applied"
     assert due(book.g, book.now).due_at is None
 
@@ -44,7 +54,9 @@ def test_what_does_not_end_by_itself_is_finished_when_it_is_idle(paused):
     assert (book.status, book.g.reason) == ("finished", "idle")
 
 
-def _heir(book: GroupBook, present: dict[int, int], gone_since: int | None = 0, now: int = HOST_GRACE_MS) -> int | None:
+def _heir(
+    book: GroupBook, present: dict[int, int], gone_since: int | None = 0, now: int = HOST_GRACE_MS
+) -> int | None:
     op = succession(book.g, present, gone_since, now)
     return None if op is None else op.value["member"]
 
