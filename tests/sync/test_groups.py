@@ -18,9 +18,9 @@ def _op(n: int, kind: str, base: int = 0, at: int = 0, **value) -> Op:
     )
 
 
-def _push(placer: GroupPlacer, device: int, *ops: Op, now: int, held=()):
+def _push(placer: GroupPlacer, device: int, *ops: Op, now: int, held=(), dropped=None):
     contexts = log.contexts(ops, placer.position(device))
-    return placer.place_all(device, ops, contexts, now, held)
+    return placer.place_all(device, ops, contexts, now, held, dropped or {})
 
 
 def _begun() -> GroupPlacer:
@@ -64,6 +64,14 @@ def test_what_is_void_is_not_held():
     placer = _begun()
     (record,) = _push(placer, 1, _op(2, "chat.say", text=""), now=2_000, held={2})
     assert record.verdict is Verdict.VOID
+
+
+def test_what_moderation_drops_is_void_and_says_why():
+    placer = _begun()
+    ops = (_op(2, "chat.say", text="buy"), _op(3, "group.start"), _op(4, "chat.say", text=""))
+    records = _push(placer, 1, *ops, now=2_000, dropped={2: "spam", 3: "spam", 4: "spam"})
+    assert [(r.code, r.detail) for r in records[:2]] == [("moderated", {"reason": "spam"}), (None, None)]
+    assert records[2].code == "bad_value"  # void already, and told why
 
 
 def test_a_context_includes_that_of_the_op_before():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from fitai.engine.groups.document import digest, document
@@ -361,6 +362,17 @@ def test_what_this_version_does_not_know_is_kept_and_does_nothing():
     for kind, v in (("group.dance", 1), ("group.start", 2)):
         assert book(kind, v=v).verdict is Verdict.DEFERRED
     assert digest(document(book.g)) == before
+
+
+def test_what_builds_on_a_newer_version_does_nothing_in_this_one():
+    """A node of this release folds what one of the next has written: it may lack what later ops are about."""
+    book = GroupBook().create().crew().live(10)
+    book("group.pause", 20)
+    for unknown in range(len(book.records)):
+        records = list(book.records)
+        newer = msgspec.structs.replace(records[unknown].op, v=2)
+        records[unknown] = msgspec.structs.replace(records[unknown], op=newer)
+        assert fold(GROUP, records).seq == len(records)
 
 
 def test_nothing_comes_before_the_group_is_made():
