@@ -86,7 +86,7 @@ class Load(Struct, frozen=True, gc=False):
     unit: Literal["kg", "lb"]
 
     def __post_init__(self) -> None:
-        _three_places(self.value)
+        three_places(self.value)
         if self.value > (_MAX_LOAD_KG if self.unit == "kg" else _MAX_LOAD_LB):
             raise ValueError(f"is more than {_MAX_LOAD_KG} kg")
 
@@ -102,7 +102,7 @@ class PlannedSet(Struct, frozen=True, gc=False):
     target: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        force_setattr(self, "target", _target(self.target))
+        force_setattr(self, "target", free_form(self.target))
 
 
 class PlannedEntry(Struct, frozen=True, gc=False):
@@ -116,8 +116,8 @@ class PlannedEntry(Struct, frozen=True, gc=False):
     target: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        force_setattr(self, "entry", _uuid(self.entry))
-        force_setattr(self, "target", _target(self.target))
+        force_setattr(self, "entry", lower_uuid(self.entry))
+        force_setattr(self, "target", free_form(self.target))
         _ascii(self.position)
 
 
@@ -172,7 +172,7 @@ class WorkoutMerge(Struct, frozen=True, gc=False):
     into: str
 
     def __post_init__(self) -> None:
-        force_setattr(self, "into", _uuid(self.into))
+        force_setattr(self, "into", lower_uuid(self.into))
 
 
 class ExerciseAdd(Struct, frozen=True, gc=False):
@@ -186,7 +186,7 @@ class ExerciseAdd(Struct, frozen=True, gc=False):
     def __post_init__(self) -> None:
         _ascii(self.position)
         if self.target is not UNSET:
-            force_setattr(self, "target", _target(self.target))
+            force_setattr(self, "target", free_form(self.target))
 
 
 class ExerciseMove(Struct, frozen=True, gc=False):
@@ -217,12 +217,12 @@ class SetLog(Struct, frozen=True, gc=False):
     done: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        entry = _uuid(self.exercise_entry)
+        entry = lower_uuid(self.exercise_entry)
         if entry is not self.exercise_entry:
             force_setattr(self, "exercise_entry", entry)
         for decimal in (self.rpe, self.rir, self.distance_m):
             if decimal is not UNSET and decimal is not None:
-                _three_places(decimal)
+                three_places(decimal)
 
 
 class RestStart(Struct, frozen=True, gc=False):
@@ -349,11 +349,11 @@ def decode_value(op: Op) -> Struct | None:
         return None
     body = op.value if not kind.upcasts else _newest(op, kind.upcasts)
     if op.entity is None and kind.entity == "required":
-        _convert(body, kind.value_type)  # a wrong value is told first
+        convert(body, kind.value_type)  # a wrong value is told first
         raise BadValue("entity", "is required")
     if kind.fields:
         return _edit(body, kind)
-    value: Struct = _convert(body, kind.value_type)
+    value: Struct = convert(body, kind.value_type)
     if op.kind in _CHECKS:
         _CHECKS[op.kind](op, value)
     return value
@@ -376,7 +376,8 @@ def set_id(workout: str, slot: int | str) -> str:
     return str(uuid.uuid5(uuid.UUID(workout), str(slot)))
 
 
-def _convert(value: Any, type_: Any) -> Any:
+def convert(value: Any, type_: Any) -> Any:
+    """A value from outside as `type_`, by the liberties of this module; raises BadValue."""
     typed = _typed(value, type_)
     _encodable(typed)
     return typed
@@ -432,7 +433,7 @@ def _edit(body: dict[str, Any], kind: Kind) -> Edit:
     field: Any = body.get("field")
     type_ = _EDITS[kind.name].get(field) if type(field) is str else None
     if type_ is None:
-        named = _convert(body, Edit).field
+        named = convert(body, Edit).field
         raise BadValue("field", f"{named[:40]!r} is none of {', '.join(kind.fields)}")
     edit: Edit = _typed(body, type_)
     if type(edit.value) not in _TEXTLESS:
@@ -478,14 +479,14 @@ _CHECKS: Final[Mapping[str, Callable[[Op, Any], None]]] = {
 }
 
 
-def _three_places(value: float | None) -> float | None:
+def three_places(value: float | None) -> float | None:
     """Raise ValueError for more than 3 decimal places, NaN and infinities."""
     if value is not None and round(value, 3) != value:
         raise ValueError("has more than 3 decimal places")
     return value
 
 
-def _uuid(text: str) -> str:
+def lower_uuid(text: str) -> str:
     """An id in lower case; ValueError when it is no UUID."""
     if _UUID.fullmatch(text) is not None:
         return text
@@ -500,7 +501,7 @@ def _ascii(position: str) -> None:
         raise ValueError("position is not printable ASCII")
 
 
-def _target(target: Any) -> Any:
+def free_form(target: Any) -> Any:
     """A copy of a free-form target: JSON values only, bounded in size and depth, whole floats as integers."""
     if target is None:
         return None
@@ -536,11 +537,11 @@ def _within(number: float) -> float:
 
 
 _FIELD_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "exercise_entry": _uuid,
-    "rpe": _three_places,
-    "rir": _three_places,
-    "distance_m": _three_places,
-    "target": _target,
+    "exercise_entry": lower_uuid,
+    "rpe": three_places,
+    "rir": three_places,
+    "distance_m": three_places,
+    "target": free_form,
 }
 
 _EDITS: Final[Mapping[str, Mapping[str, type[Edit]]]] = {

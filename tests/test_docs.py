@@ -16,6 +16,8 @@ from fitai.app.metrics import meters_table
 from fitai.app.settings import settings_table
 from fitai.bench.compare.table import quoted
 from fitai.bench.micro import report
+from fitai.engine.groups import machine as group_machine
+from fitai.engine.groups import roles as group_roles
 from fitai.engine.machine import diagram
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +34,8 @@ GENERATED = {
     },
     ARCHITECTURE: {
         "machine": lambda: f"\n```mermaid\n{diagram().strip()}\n```\n\n",
+        "group-machine": lambda: f"\n```mermaid\n{group_machine.diagram().strip()}\n```\n\n",
+        "group-roles": lambda: f"\n{group_roles.table()}\n\n",
         "meters": lambda: f"\n{meters_table()}\n",
     },
 }

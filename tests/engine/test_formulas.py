@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitai.engine.formulas import FORMULAS, brzycki, epley, wathan
+from fitai.engine.formulas import FORMULAS, brzycki, dots_ppb, epley, wathan
 from fitai.engine.units import to_ug
 
 HUNDRED_KG = to_ug(100, "kg")
@@ -50,3 +50,30 @@ def test_outside_one_to_ten_reps_there_is_no_estimate(formula, reps):
 @given(load=st.integers(1, 3 * 10**12), reps=st.integers(1, 9))
 def test_one_more_rep_never_means_less(formula, load, reps):
     assert load <= formula(load, reps) <= formula(load, reps + 1)
+
+
+@pytest.mark.parametrize(
+    ("sex", "body", "total", "points"),
+    [
+        ("male", 83, 600, 405.05),
+        ("male", 75, 500, 358.71),
+        ("male", 100, 700, 430.86),
+        ("female", 60, 350, 387.99),
+        ("female", 75, 400, 389.59),
+    ],
+)
+def test_dots(sex, body, total, points):
+    ppb = dots_ppb(to_ug(body, "kg"), sex)
+    assert ppb is not None
+    assert ppb * total / 1e9 == pytest.approx(points, abs=0.005)
+
+
+@pytest.mark.parametrize(("sex", "least", "most"), [("male", 40, 210), ("female", 40, 150)])
+def test_dots_are_held_within_the_weights_they_were_made_for(sex, least, most):
+    kg = [dots_ppb(to_ug(kg, "kg"), sex) for kg in (1, least, least + 1, most - 1, most, 400)]
+    assert kg[0] == kg[1] != kg[2]
+    assert kg[3] != kg[4] == kg[5]
+
+
+def test_dots_need_to_know_whose():
+    assert dots_ppb(HUNDRED_KG, "") is None
