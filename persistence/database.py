@@ -223,6 +223,16 @@ class Database:
 
         Processes that migrate at the same time wait for one another; the later ones find nothing to do.
         """
+        for pause in RETRY_S:
+            try:
+                return await self._migrate()
+            except Unavailable as error:
+                if not error.again:
+                    raise
+            await asyncio.sleep(pause)
+        return await self._migrate()
+
+    async def _migrate(self) -> None:
         async with self.alone() as engine, engine.begin() as connection:
             await connection.run_sync(schema.upgrade)
 

@@ -318,7 +318,7 @@ class Host:
                     self._forget(batch)
                     for job in batch:
                         job.fail(error)
-                while self._after:
+                while self._after and not self.ended:
                     await self._after.popleft().run()
         finally:
             self._working, self._batch = False, ()
@@ -597,8 +597,9 @@ class Host:
             connection.bye("overload", after_ms=self._hosts.dice.randrange(BACK_MS))
         self.close()
         self.presence.tell()
-        self._refuse(self._jobs, _gone())
-        self._jobs.clear()
+        for waiting in (self._jobs, self._after):
+            self._refuse(waiting, _gone())
+            waiting.clear()
 
 
 _OUT_OF_REACH = "the log is out of reach; nothing was stored"

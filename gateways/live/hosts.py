@@ -129,6 +129,7 @@ class Hosts:
         self.lost_races = 0  # batches that were placed again since another node was faster
         self.gaps_healed = 0  # readings of the log that brought what no hint had brought
         self._hosts: dict[str, Host] = {}
+        self._ended: list[Host] = []  # forgotten, and maybe still at work
         self._opening: dict[str, asyncio.Future[Host | UnknownUser | Unavailable]] = {}
         self._nodes: Nodes | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -166,6 +167,8 @@ class Hosts:
             await host.quiet()
             host.close()
         self._hosts.clear()
+        for host in self._ended:
+            await host.quiet()
         if self._layer is not None:
             await self._layer
 
@@ -288,6 +291,7 @@ class Hosts:
             _log.warning("host_forgotten", user=host.user, stream=host.stream, epoch=host.epoch)
             del self._hosts[host.user]
             host.end()
+            self._ended = [*(ended for ended in self._ended if not ended.idle), host]
 
     def _forget_idle(self) -> None:
         limit = self.now_ms() - IDLE_MS

@@ -186,5 +186,7 @@ def _told() -> Iterator[None]:
         if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise BadBackup(f"a database file is damaged: {error}") from error
         raise Unavailable(f"the database is away: {error}") from error
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        raise BadBackup("it is damaged: the database refuses its data") from error
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
         raise Unavailable(f"the database is away: {error}") from error

@@ -189,7 +189,12 @@ async def test_devices_of_two_codecs_on_two_nodes_agree_though_one_reconnects_al
                     await device.push(len(device.outbox) - 1)
                     await asyncio.sleep(workouts.random.random() * 0.1)
                     device.read()
-                await (device.crash_unread() if turn % 2 else device.cut())
+                if turn % 2:
+                    workouts.act(device)
+                    await device.push(len(device.outbox) - 1)
+                    await device.crash_unread()
+                else:
+                    await device.cut()
             await device.connect(stack.nodes[0], "msgpack", cursor=device.place)
 
         await asyncio.gather(stays(phone), stays(watch), comes_and_goes(browser))

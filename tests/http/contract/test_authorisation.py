@@ -165,6 +165,7 @@ async def connected(world: World, token: str | None) -> AsyncIterator[tuple[sock
             auth={"token": token},
             namespaces=["/live"],
             transports=["websocket"],
+            wait_timeout=15,
         )
     except socketio.exceptions.ConnectionError:
         async with asyncio.timeout(10):  # the handler has a task of its own
