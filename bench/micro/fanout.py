@@ -6,7 +6,8 @@ queues of the connections, each at its place in the order, with its bytes counte
 **Peer.** The same encoded packet appended to as many plain deques: the least that handing it on costs.
 
 **Figure.** Our rate as a part of the peer's. First measured: 0.18 for 50 devices (0.10 … 0.28), on
-two busy cores in November 2026; nothing was changed by it yet.
+two busy cores in November 2026. After the queue got a writer to go straight to, on quiet ones: 0.19 (0.16 …
+0.22), and 2.9 million deliveries a second.
 
 **Control.** Each queue holds every event once, in order, and its count of bytes is that of what it holds.
 """

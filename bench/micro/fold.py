@@ -5,7 +5,8 @@ many a second, beside reading the same ops from their JSON, which is the least t
 them?
 
 **Figure.** Our rate as a part of the reader's (`orjson`). First measured: 0.063 (0.047 … 0.071), on two
-busy cores in November 2026; nothing was changed by it yet.
+busy cores in November 2026. Since sets with a load take the short way through decoding, on quiet ones: 0.077
+(0.076 … 0.079).
 
 **Control.** Folded in another order, with some of them twice, the records come to the same digests.
 """
