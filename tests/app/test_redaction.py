@@ -57,7 +57,7 @@ def test_what_an_operator_needs_is_left():
         "request_id": uuid.uuid4().hex,
         "trace": uuid.uuid4().hex,
         "route": "/workouts/shared/{share}",
-        "path": "/work/some_folder/test_a_long_name_of_a_function_that_somebody_wrote.py",
+        "path": "/home/some_folder/test_a_long_name_of_a_function_that_somebody_wrote.py",
         "ms": 1.5,
         "ops": 3,
         "device": 2,
