@@ -273,11 +273,15 @@ class BadHub(MemoryHub):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._rng = random.Random(f"{seed} hub")
+        self._fates: list[str] = []  # dealt like cards, so that few messages meet them all too
         self.calm = False
         self.counts: Counter[str] = Counter()
 
     def deliver(self, topic: str, message: dict[str, Any]) -> None:
-        fate = "kept" if self.calm else self._rng.choice(["kept", "kept", "lost", "late", "doubled"])
+        if not self._fates:
+            self._fates = ["kept", "kept", "lost", "late", "doubled"]
+            self._rng.shuffle(self._fates)
+        fate = "kept" if self.calm else self._fates.pop()
         self.counts[fate] += 1
         if fate == "late":
             later = self._rng.uniform(0.001, 0.02)
@@ -294,7 +298,7 @@ async def test_after_a_storm_over_two_nodes_every_device_s_view_is_the_log_and_t
     hub = BadHub(seed)
     nodes = [await make_server(hub=hub, alone=False) for _ in range(2)]
     await storm(seed, *nodes)
-    assert all(hub.counts[fate] for fate in ("kept", "lost", "late", "doubled"))
+    assert all(hub.counts[fate] > 2 for fate in ("kept", "lost", "late", "doubled"))
 
 
 @pytest.fixture
