@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,7 @@ class Append:
     seen        the head on which the records' places were computed
     records     at least one, with seq = seen + 1, seen + 2, …
     companions  rows that are stored with them or not at all
+    also        what else is written in their transaction, maybe more than once: one that fails rolls it back
     rows        the records as they are stored
 
     Raises BadRow for an op that is not JSON, ValueError for seqs that do not follow.
@@ -96,10 +97,16 @@ class Append:
     seen: int
     records: Sequence[Record]
     companions: Sequence[Companion] = ()
+    also: Callable[[WriteSession], Awaitable[None]] | None = None
     rows: Sequence[Row] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", _rows(self))
+
+    @property
+    def writes_more(self) -> bool:
+        """Whether other tables than the log's are written with it."""
+        return bool(self.companions) or self.also is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -297,13 +304,16 @@ class Appender:
         moves = [_move(waiting.append) for waiting in batch]
         rows = [row for waiting in batch for row in waiting.append.rows]
         with APPEND_TIME.time(), tracing.shared("commit", batch, back=True, streams=len(batch)):
-            if self._statements.whole and not any(waiting.append.companions for waiting in batch):
+            if self._statements.whole and not any(waiting.append.writes_more for waiting in batch):
                 async with self._db.stroke() as connection:
                     return await self._statements.write(connection, moves, rows)
             async with self._db.write() as session:
                 fates = await self._statements.write(await session.connection(), moves, rows)
                 winners = [waiting for waiting in batch if fates[waiting.append.stream] is Fate.WON]
                 await _insert_companions(session, winners)
+                for waiting in winners:
+                    if waiting.append.also is not None:
+                        await waiting.append.also(session)
         return fates
 
     async def _resolve(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:

@@ -8,6 +8,7 @@
                           └─ snapshots            a cache of folded states
     shares, idempotency_keys                     links given away, requests already answered
     identity_models.py                           keys, proofs, second factors, security log, jobs
+    group_models.py                              groups: their lists, members, codes, results, reports; blocks
     leases                                       which node does what for all
 
 Every key of a user's data begins with the user or the user's stream. Times are Unix ms, loads are

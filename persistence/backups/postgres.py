@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fitai.persistence import identity_models, schema  # noqa: F401  (its tables join Base.metadata)
+from fitai.persistence import group_models, identity_models, schema  # noqa: F401  (tables of Base.metadata)
 from fitai.persistence.backups import script
 from fitai.persistence.backups.archive import BadBackup, Table
 from fitai.persistence.backups.tally import Tally

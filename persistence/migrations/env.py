@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from fitai.persistence import identity_models  # noqa: F401  (its tables join Base.metadata)
+from fitai.persistence import group_models, identity_models  # noqa: F401  (tables of Base.metadata)
 from fitai.persistence.models import Base
 
 
