@@ -46,7 +46,7 @@ class LiveLimits:
     presence_grace_s: float = 15.0
     heartbeat_s: float = 2.0
     look_s: float = 3.0
-    revoked_s: float = 1.0
+    revoked_s: float = 0.5
     bye_s: float = 2.0
     ping_interval_s: float = 25.0
     ping_timeout_s: float = 20.0

@@ -1,7 +1,7 @@
 """Who may no longer be here: devices that were revoked and sign-ins that have ended, as the database has it.
 
 The bus brings a revocation at once, but only as a hint, and may be silent without anybody noticing. So each
-node asks once a second which there were lately: one small question, whatever the number of connections.
+node asks twice a second which there were lately: one small question, whatever the number of connections.
 """
 
 from __future__ import annotations
