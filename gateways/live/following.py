@@ -8,6 +8,7 @@ the insight's id, by the rest's dot).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +24,7 @@ from fitai.engine.timers import Timers, timers
 from fitai.engine.totals import ended_at, started_at
 from fitai.gateways.live.frames import Frame
 from fitai.gateways.live.jobs import ThenJob
+from fitai.gateways.live.pace import AT_LEAST_EVERY_S
 from fitai.gateways.tasks import spawn
 from fitai.persistence.histories import Asked
 from fitai.persistence.projections import Projected
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-FOLLOW_EVERY_S = 0.5  # while op comes after op, what is derived of them is told so often
 FLUSH_AFTER_S = 0.5  # projections follow the log by this, and at once when somebody reads them,
 FLUSH_EVERY_S = 5.0  # but while op comes after op only so often,
 FEW = 4  # unless more workouts than this have changed, which are held in memory until then,
@@ -76,7 +77,7 @@ class Following:
         self._told: dict[str, Told] = {}
         self._bests: dict[str, tuple[int, Mapping[str, Bests]]] = {}
         self._follow_timer: asyncio.TimerHandle | None = None
-        self._followed_at = -FOLLOW_EVERY_S
+        self._followed_at = -AT_LEAST_EVERY_S
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_at = -FLUSH_EVERY_S
         self._writing: asyncio.Task[None] | None = None
@@ -120,14 +121,14 @@ class Following:
 
     async def follow(self, names: Iterable[str]) -> None:
         """After a commit: new insights to everyone, deadlines to the node's timers. At once after a quiet
-        moment; while op comes after op, together with what comes until its time."""
+        moment; while op comes after op, together with what comes until its time (see `pace`)."""
         self._unfollowed.update(names)
         if self._follow_timer is not None:
             return
         loop = asyncio.get_running_loop()
-        wait = self._followed_at + FOLLOW_EVERY_S - loop.time()
-        if wait > 0:
-            self._follow_timer = loop.call_later(wait, self._follow_now)
+        at = self._hosts.pace.next(self._followed_at)
+        if at > loop.time():
+            self._follow_timer = loop.call_at(at, self._follow_now)
         else:
             await self._follow()
 
@@ -146,6 +147,7 @@ class Following:
         except Exception as error:
             _log.warning("insights_postponed", user=self._host.user, workouts=len(names), exc_info=error)
             return
+        began = time.perf_counter()
         for name in names:
             try:
                 before = self._told[name].insights if name in self._told else {}
@@ -157,6 +159,7 @@ class Following:
             except Exception as error:
                 _log.warning("insights_postponed", user=self._host.user, workout=name, exc_info=error)
         self._followed_at = asyncio.get_running_loop().time()
+        self._hosts.pace.spent(time.perf_counter() - began, self._followed_at)
 
     async def _learn(self, names: Sequence[str]) -> None:
         """Have the folds of workouts, and the history that each is judged against: the person's earlier

@@ -20,6 +20,7 @@ from fitai.gateways.live.host import Host
 from fitai.gateways.live.jobs import Key, KeyReuse
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.nodes import Nodes
+from fitai.gateways.live.pace import Pace
 from fitai.gateways.live.revocations import Revocations
 from fitai.gateways.live.timers import TimerWheel
 from fitai.gateways.meters import HostCounts
@@ -126,6 +127,7 @@ class Hosts:
         self.dice = random.Random(self.node)
         self.log = LogReader(db)
         self.timers = TimerWheel(self)
+        self.pace = Pace()
         self.lost_races = 0  # batches that were placed again since another node was faster
         self.gaps_healed = 0  # readings of the log that brought what no hint had brought
         self._hosts: dict[str, Host] = {}

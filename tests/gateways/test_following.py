@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fitai.gateways.live import following
+from fitai.gateways.live import following, pace
 from fitai.persistence.log import Log
 from fitai.persistence.workouts import Workouts
 from tests.gateways.conftest import Server, Wire, new_id
@@ -59,7 +59,7 @@ async def test_a_set_after_a_quiet_moment_is_followed_at_once(
     workout, entry = await begun(phone)
     await phone.until(lambda: bool(totals(phone, workout)))
     host = await server.hosts.open(phone.user)
-    monkeypatch.setattr(following, "FOLLOW_EVERY_S", 3600.0)
+    monkeypatch.setattr(pace, "EVERY_S", 3600.0)
     host.following._followed_at -= 3600.0
     await lift(phone, workout, entry, 60)
     await until_told(phone, workout, 1)
@@ -72,7 +72,7 @@ async def test_what_waits_to_be_told_is_told_to_all_when_another_device_comes(
     phone, watch = await connect(server, user, one), await connect(server, user, other)
     workout, entry = await begun(phone)
     await watch.until(lambda: bool(totals(watch, workout)))
-    monkeypatch.setattr(following, "FOLLOW_EVERY_S", 3600.0)  # nothing is told by the clock
+    monkeypatch.setattr(pace, "EVERY_S", 3600.0)  # nothing is told by the clock
     await lift(phone, workout, entry, 60)
     third = await connect(server, user, await server.enrol(user))
     await until_told(third, workout, 1)
