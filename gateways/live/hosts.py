@@ -22,6 +22,7 @@ from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.nodes import Nodes
 from fitai.gateways.live.revocations import Revocations
 from fitai.gateways.live.timers import TimerWheel
+from fitai.gateways.live.watching import Watching
 from fitai.gateways.meters import HostCounts
 from fitai.gateways.tasks import spawn
 from fitai.gateways.together import Together
@@ -126,6 +127,7 @@ class Hosts:
         self.dice = random.Random(self.node)
         self.log = LogReader(db)
         self.timers = TimerWheel(self)
+        self.watching = Watching(self)
         self.lost_races = 0  # batches that were placed again since another node was faster
         self.gaps_healed = 0  # readings of the log that brought what no hint had brought
         self._hosts: dict[str, Host] = {}
@@ -210,6 +212,7 @@ class Hosts:
                 host.close()
                 raise
             self._hosts[user] = host
+            self.watching.opened(user, host.epoch, host.head)
             return host
         except (UnknownUser, Unavailable) as error:
             return error
@@ -220,18 +223,20 @@ class Hosts:
 
     async def look(self) -> None:
         """Compare what this node believes with the database, in case that a hint was lost: the heads and
-        epochs of its streams. A host whose log is another one now (it
+        epochs of its streams, and of those that are followed here. A host whose log is another one now (it
         was restored, or lost its end with a database), or whose user is gone, is forgotten."""
         hosts = {host.stream: (host, host.head) for host in self._hosts.values()}
-        if hosts:
+        streams = {*hosts, *self.watching.streams()}
+        if streams:
             async with self.db.read() as session:
-                standings = await Log(session).standings(hosts)
+                standings = await Log(session).standings(streams)
             for stream, (host, head) in hosts.items():
                 epoch, there = standings.get(stream, ("", 0))
                 if epoch != host.epoch or there < head:
                     self.forget(host)
                 else:
                     host.heard_of(there)
+            self.watching.looked(standings)
 
     def look_soon(self) -> None:
         """Something is not as this node believes: look at once."""
@@ -291,6 +296,7 @@ class Hosts:
             _log.warning("host_forgotten", user=host.user, stream=host.stream, epoch=host.epoch)
             del self._hosts[host.user]
             host.end()
+            self.watching.closed(host.user)
             self._ended = [*(ended for ended in self._ended if not ended.idle), host]
 
     def _forget_idle(self) -> None:
@@ -299,6 +305,7 @@ class Hosts:
             if host.idle and host.used_at < limit:
                 host.close()
                 del self._hosts[user]
+                self.watching.closed(user)
 
     async def _renew(self) -> None:
         """Write anew what an older version of the fold projected, and see later whether there is more: nodes
