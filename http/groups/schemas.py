@@ -22,7 +22,10 @@ Chat = Literal["all", "training", "off"]
 # Typed by people: case, hyphens, and letters that look like digits are put right.
 Code = Annotated[str, Field(min_length=1, max_length=64, examples=["7KQ2M-X9DRA"])]
 Ahead = Annotated[int, Field(ge=1_000, le=600_000, description="How far ahead all begin, ms."), WHOLE]
-Dot = Annotated[list[int], Field(min_length=2, max_length=2, description="[device, n]: the op that said it.")]
+Dot = Annotated[
+    list[Annotated[int, Field(ge=0, le=2**53)]],
+    Field(min_length=2, max_length=2, description="[device, n]: names an op of the group's stream."),
+]
 
 
 # -- paths and queries -------------------------------------------------------------------------------
@@ -337,14 +340,18 @@ class Blocks(Schema):
     blocks: list[BlockOut]
 
 
+class Reported(Schema):
+    """It was reported; `id` names the report."""
+
+    id: str
+
+
 class Report(Schema):
-    """A message to look at. `held`: moderation keeps it back, nobody has reported it."""
+    """A message to look at, as it was said. `held`: moderation keeps it back, nobody has reported it."""
 
     id: str
     group: str
-    title: str
     dot: Dot
-    author: str
     text: str
     reason: str
     held: bool

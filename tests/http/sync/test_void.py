@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from fitai.http.sync import service
-from fitai.http.sync.export import COLUMNS, safe
+from fitai.http.sync.export import COLUMNS
+from fitai.http.tables import safe
 from tests.http.sync.conftest import RestDevice, new_id
 
 
