@@ -1,25 +1,28 @@
-"""Admins are told that there are messages to look at: at once, but not more often than once an hour.
+"""Messages that somebody reports. Admins are told of them at once, but not more often than once an hour.
 
-    async with db.write() as session:
-        await Groups(session).report(…)
-        await tell_admins(session, now)       # in the transaction that wrote the report
-
-The letter says how many wait when it is written; when somebody has decided all of them by then, none is.
+report(…)          a member reports what somebody said: a row, and nobody in the group learns of it
+tell_admins(…)     in the transaction that writes such a row, also one of a message that moderation holds
+kinds(db)          the job that writes the letter. It says how many messages wait by then; if none, none is
+written
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 import structlog
 from pydantic import BaseModel
 
+from fitai.engine.groups.group import Group
+from fitai.engine.ops import APPLIED, Dot, Record
 from fitai.gateways.jobs.contract import Attempt, Kind
 from fitai.gateways.mail.letters import MessagesReported, letter
-from fitai.persistence.database import Database, ReadSession, WriteSession
-from fitai.persistence.groups import Groups
+from fitai.persistence.database import Database, WriteSession
+from fitai.persistence.group_reports import GroupReports
 from fitai.persistence.jobs import Jobs
+from fitai.persistence.log import Log
 from fitai.persistence.users import Users
+from fitai.sync.wire import Refusal
 
 _log = structlog.get_logger(__name__)
 
@@ -28,8 +31,39 @@ HOUR_MS = 3_600_000
 LINK = "/docs#/moderation"  # where the routes of moderation are described, and can be called
 
 
-class Nothing(BaseModel):
-    """The payload of `tell_admins`: what there is to tell is looked up."""
+async def report(
+    db: Database, g: Group, stream: int, *, user: str, member: int, dot: Dot, reason: str, now: int
+) -> str:
+    """Report a message of a group as one of its members; the report's id, of the first when it is done again.
+    Raises Refusal not_found for what is no message of somebody else's that they could read."""
+    async with db.read() as session:
+        found = await Log(session).find(stream, dot.device, dot.n, dot.n)
+    text = _heard(g, found, member)
+    if text is None:
+        raise Refusal("not_found", "this is no message that you can report")
+    async with db.write() as session:
+        id_ = await GroupReports(session).add(g.id, dot, text, reporter=user, reason=reason, now=now)
+        if id_ is None:
+            raise Refusal("not_found", "this is no message that you can report")
+        await tell_admins(session, now)
+    _log.info("message_reported", group=g.id, user=user)
+    return id_
+
+
+def _heard(g: Group, found: Iterable[Record], member: int) -> str | None:
+    """The text of a message of somebody else's, unless it was never told."""
+    for record in found:
+        author = g.member_of(record.device)
+        said = record.op.kind == "chat.say" and (record.verdict is APPLIED or _came_out(g, record))
+        if said and author is not None and author.no != member:
+            text = record.op.value.get("text")
+            return text if isinstance(text, str) and text else None
+    return None
+
+
+def _came_out(g: Group, record: Record) -> bool:
+    """A message that was held, and was let out."""
+    return record.seq <= g.seq and record.dot not in g.held and record.dot not in g.hidden
 
 
 async def tell_admins(session: WriteSession, now: int) -> None:
@@ -41,19 +75,22 @@ async def tell_admins(session: WriteSession, now: int) -> None:
         await jobs.put(TELL_ADMINS, {}, now=now, due=due, key=f"{TELL_ADMINS}:{hour + 1}")
 
 
+class Nothing(BaseModel):
+    """The payload of `tell_admins`: what there is to tell is looked up."""
+
+
 def kinds(db: Database) -> Iterable[Kind[Nothing]]:
     """The job that writes to every admin; run again, it writes nothing twice."""
 
     async def tell(attempt: Attempt, nothing: Nothing) -> None:
         async with db.write() as session:
-            waiting = await Groups(session).open_reports()
-            if not waiting:
-                return
-            for admin in await Users(session).admins():
+            waiting = await GroupReports(session).waiting()
+            for admin in await Users(session).admins() if waiting else ():
                 what = MessagesReported(count=waiting, link=LINK, name=admin.display_name)
-                mail = letter(admin.email, what, admin.locale)
                 key = f"{TELL_ADMINS}:{attempt.job}:{admin.id}"
+                mail = letter(admin.email, what, admin.locale)
                 await Jobs(session).put("mail", mail, now=attempt.now, key=key)
-        _log.info("admins_told", messages=waiting)
+        if waiting:
+            _log.info("admins_told", messages=waiting)
 
     yield Kind(TELL_ADMINS, Nothing, tell)

@@ -1,5 +1,5 @@
-"""What the routes of groups accept and answer. Times are Unix ms, members and devices the small integers of the
-group's stream. Bodies become the values of ops (`fitai.engine.groups.kinds` is the authority)."""
+"""What the routes of groups accept and answer. Times are Unix ms, members and devices the small integers of
+the group's stream. Bodies become the values of ops (`fitai.engine.groups.kinds` is the authority)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Chat = Literal["all", "training", "off"]
 # Typed by people: case, hyphens, and letters that look like digits are put right.
 Code = Annotated[str, Field(min_length=1, max_length=64, examples=["7KQ2M-X9DRA"])]
 Ahead = Annotated[int, Field(ge=1_000, le=600_000, description="How far ahead all begin, ms."), WHOLE]
-Dot = Annotated[list[int], Field(min_length=2, max_length=2, description="[device, n]: the op that said it.")]
+Dot = Annotated[
+    list[Annotated[int, Field(ge=0, le=2**53)]],
+    Field(min_length=2, max_length=2, description="[device, n]: names an op of the group's stream."),
+]
 
 
 # -- paths and queries -------------------------------------------------------------------------------
@@ -164,8 +167,8 @@ class Decision(Schema):
 
 
 class Clock(Open):
-    """The last run of the group's clock: at the moment t, `elapsed + t - from` ms of the format have passed, not
-    less than `elapsed` and not more than at `until`. It may lie ahead."""
+    """The last run of the group's clock: at the moment t, `elapsed + t - from` ms of the format have passed,
+    not less than `elapsed` and not more than at `until`. It may lie ahead."""
 
     from_: int = Field(alias="from")
     elapsed: int
@@ -294,9 +297,9 @@ class RecordsPage(Open):
 
 
 class ResultRow(Schema):
-    """A line of the final table. `rank`: equals share one, without anything done there is none. Who shows their
-    progress only keeps loads to themselves: `volume_ug` is null, and so are `amount` and `time_ms` where they are
-    made of loads. `name` is empty for an account that is gone."""
+    """A line of the final table. `rank`: equals share one, without anything done there is none. Who shows
+    their progress only keeps loads to themselves: `volume_ug` is null, and so are `amount` and `time_ms`
+    where they are made of loads. `name` is empty for an account that is gone."""
 
     rank: int | None
     member: int
@@ -337,14 +340,18 @@ class Blocks(Schema):
     blocks: list[BlockOut]
 
 
+class Reported(Schema):
+    """It was reported; `id` names the report."""
+
+    id: str
+
+
 class Report(Schema):
-    """A message to look at. `held`: moderation keeps it back, nobody has reported it."""
+    """A message to look at, as it was said. `held`: moderation keeps it back, nobody has reported it."""
 
     id: str
     group: str
-    title: str
     dot: Dot
-    author: str
     text: str
     reason: str
     held: bool
