@@ -45,18 +45,14 @@ async def read_families(session: ReadSession, wanted: Sequence[tuple[str, str]])
     ties = await _ties(session, [stream.id for stream in streams.values()])
     read: dict[tuple[int, str], list[Record]] = {}
     while missing := _missing(wanted, streams, ties, read):
-        for place, records in zip(
-            missing, await Log(session).workouts_records(missing), strict=True
-        ):
+        for place, records in zip(missing, await Log(session).workouts_records(missing), strict=True):
             read[place] = records
             for record in records:
                 _tie(ties[place[0]], record)
     return [
         None
         if (stream := streams.get(user)) is None
-        else Family(
-            *stream, {name: read[stream.id, name] for name in _family(ties[stream.id], workout)}
-        )
+        else Family(*stream, {name: read[stream.id, name] for name in _family(ties[stream.id], workout)})
         for user, workout in wanted
     ]
 
@@ -129,9 +125,7 @@ async def _ties(session: ReadSession, streams: Sequence[int]) -> dict[int, Ties]
     fresh = (
         select(RecordRow.stream, RecordRow.workout)
         .join(Stream, Stream.id == RecordRow.stream)
-        .where(
-            RecordRow.stream.in_(streams), RecordRow.seq > Stream.projected, RecordRow.kind.in_(ALIASING)
-        )
+        .where(RecordRow.stream.in_(streams), RecordRow.seq > Stream.projected, RecordRow.kind.in_(ALIASING))
         .distinct()
     )
     places = [(stream, workout) for stream, workout in (await session.execute(fresh)).all()]
