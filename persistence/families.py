@@ -111,7 +111,10 @@ def _knot(ties: Ties, one: str, other: str) -> None:
 
 async def _streams(session: ReadSession, users: Iterable[str]) -> dict[str, _Stream]:
     query = select(Stream.owner, Stream.id, Stream.epoch, Stream.head).where(Stream.owner.in_(list(users)))
-    return {owner: _Stream(*its) for owner, *its in (await session.execute(query)).all()}
+    return {
+        owner: _Stream(stream, epoch, head)
+        for owner, stream, epoch, head in (await session.execute(query)).all()
+    }
 
 
 async def _ties(session: ReadSession, streams: Sequence[int]) -> dict[int, Ties]:
@@ -121,7 +124,8 @@ async def _ties(session: ReadSession, streams: Sequence[int]) -> dict[int, Ties]
         WorkoutRow.stream.in_(streams), WorkoutRow.merged_into.is_not(None)
     )
     for stream, workout, into in (await session.execute(merged)).all():
-        _knot(ties[stream], workout, into)
+        if into is not None:
+            _knot(ties[stream], workout, into)
     fresh = (
         select(RecordRow.stream, RecordRow.workout)
         .join(Stream, Stream.id == RecordRow.stream)
