@@ -314,7 +314,12 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         if live:
             rule = origins(parts.get("allowed_origins", ()), parts.get("public_url", ""))
             gateway = LiveServer(
-                hosts, Authority(deps["tokens"], db, clock), limits=limits, now_ms=clock, origins=rule
+                hosts,
+                Authority(deps["tokens"], db, clock),
+                limits=limits,
+                now_ms=clock,
+                origins=rule,
+                rooms=rooms,
             )
             gateway.attach(app)
             gateways.append(gateway)
