@@ -42,7 +42,6 @@ from fitai.http.problems import not_found
 from fitai.persistence.blocks import Blocks
 from fitai.persistence.database import Database
 from fitai.persistence.group_lists import GroupLists, Mine
-from fitai.persistence.group_results import GroupResults
 
 JOIN_PAGE: Final = "/join"
 APP: Final = "fitai://join/"
@@ -166,8 +165,7 @@ class GroupService:
         """The final table; raises Problem not_found."""
         room, _ = await self.room(user, group)
         g, now = room.group, self._now(room.group)
-        async with self._db.read() as session:
-            stored = await GroupResults(session).of(group)
+        stored = await room.stage.results()
         return Results(
             group=g.id,
             title=g.title,
