@@ -48,6 +48,11 @@ class Duties:
         """Something is being done."""
         return self._task is not None
 
+    async def quiet(self) -> None:
+        """Return when nothing is being done."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     def moved(self, now: int) -> None:
         """A workout has changed: once the group is over, the table may have."""
         if self._tabled and self._correct_at is None:

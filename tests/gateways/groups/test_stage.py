@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fitai.gateways.groups.stage import TICK_MS
+from fitai.gateways.live.connection import Connection
 from fitai.persistence.blocks import Blocks
 from tests.gateways.conftest import new_id
 from tests.gateways.groups.conftest import Scene, Seated, caller
@@ -84,6 +85,25 @@ async def test_a_room_that_is_opened_anew_reads_what_everybody_did(scene: Scene)
     assert (await again.seat.join())["ok"]
     await again.sees(2, reps=5, rank=2)
     await again.sees(3, reps=6, rank=1)
+
+
+async def test_a_connection_that_reads_slowly_is_told_less_often_and_misses_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, ben, cleo = await crew(scene)
+    await agree(scene, [host, ben, cleo], {1, 2, 3})
+    slow = {c.sid for c in scene.server.live.connections if c.identity.user == cleo.wire.user}
+    monkeypatch.setattr(Connection, "ready", property(lambda connection: connection.sid not in slow))
+    told = len(cleo.ticks())
+    for reps in (3, 4, 5):
+        await ben.wire.call("group:cheer", {"group": ben.seat.group, "to": 3, "kind": "fire"})
+        await ben.log(reps)
+        await host.sees(2, sets=reps - 2)
+    assert len(cleo.ticks()) == told
+    slow.clear()
+    await cleo.sees(2, sets=3, reps=12)
+    assert len(cleo.ticks()) == told + 1
+    assert _cheers(cleo) == {("3", "fire"): 3}
 
 
 # -- what is shown ---------------------------------------------------------------------------------

@@ -126,7 +126,9 @@ async def test_a_node_that_dies_takes_nobody_s_sets_with_it_and_its_host_is_succ
 async def test_over_a_bad_bus_all_views_come_to_what_the_logs_tell(
     nodes: MakeScene, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "WORD_MS", 500)  # a last word that is lost is missed by the next, or by none
+    monkeypatch.setattr(
+        presence, "WORD_MS", 500
+    )  # a last word that is lost is missed by the next, or by none
     monkeypatch.setattr(presence, "SILENT_MS", 2_000)
     dice = random.Random(seed)
     hub = BadHub(seed)
