@@ -8,11 +8,7 @@ import msgspec
 
 from fitai.engine.groups.kinds import KINDS as GROUP_KINDS
 from fitai.engine.kinds import KINDS
-<<<<<<< HEAD
-from fitai.gateways.groups import schemas as groups
-=======
 from fitai.gateways.groups import described
->>>>>>> w7-room
 from fitai.gateways.live import schemas
 from fitai.gateways.live.connection import BYES
 from fitai.gateways.live.events import SCOPES
@@ -26,11 +22,7 @@ FROM_CLIENT: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None, 
     "telemetry": (schemas.Telemetry, None, "A measurement for the other devices; newest wins."),
     "clock": (schemas.Clock, schemas.ClockAck, "Measure the offset to the server's clock."),
     "auth": (schemas.Auth, schemas.AuthAck, "Renew the access token in place."),
-<<<<<<< HEAD
-    "group:cheer": (groups.GroupCheer, None, "Cheer a member of a group, or all; counted, told by a tick."),
-=======
     **described.FROM_CLIENT,
->>>>>>> w7-room
 }
 
 TO_CLIENT: dict[str, tuple[type[msgspec.Struct], str]] = {
@@ -40,11 +32,7 @@ TO_CLIENT: dict[str, tuple[type[msgspec.Struct], str]] = {
     "telemetry": (schemas.Telemetry, "A measurement of another device, conflated."),
     "presence": (schemas.PresenceList, "Which of the user's devices are here."),
     "auth:expiring": (schemas.AuthExpiring, "Send `auth` with a new token before this moment."),
-<<<<<<< HEAD
-    "group:tick": (groups.GroupTick, "What changed of a group's members, at most four times a second."),
-=======
     **described.TO_CLIENT,
->>>>>>> w7-room
     "bye": (schemas.Bye, "Why the server closes, and whether to come back. Codes: " + ", ".join(BYES) + "."),
 }
 
@@ -75,11 +63,7 @@ EXAMPLES: dict[str, Any] = {
     "telemetry": {"workout": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "hr": 141},
     "clock": {"t0": 1763770000123},
     "auth": {"token": "eyJ…"},
-<<<<<<< HEAD
-    "group:cheer": {"group": "0198c1f2-5a0e-7d11-8b3c-1f6a7c2d9e55", "to": 3, "kind": "fire"},
-=======
     **described.EXAMPLES,
->>>>>>> w7-room
 }
 
 _REF = "#/components/schemas/{name}"
