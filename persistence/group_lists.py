@@ -85,10 +85,10 @@ class GroupLists:
             its = GroupMember.workout.in_(named[start : start + _NAMED])
             # Put in order here: SQLite would walk all of a person's groups to find some in order.
             query = select(GroupMember.created_at, GroupMember.group_id, GroupMember.workout)
-            rows = (
-                await self._session.execute(query.where(GroupMember.user_id == user, its, _WELCOME))
-            ).all()
-            found |= {workout: group for _, group, workout in sorted(map(tuple, rows))}
+            query = query.where(GroupMember.user_id == user, its, _WELCOME)
+            rows = (await self._session.execute(query)).all()
+            for _, group, workout in sorted(rows, key=lambda row: (row.created_at, row.group_id)):
+                found[str(workout)] = group
         return found
 
 
