@@ -200,12 +200,13 @@ def _node_version() -> int:
 
 
 def client_of(make: str, url: str, account: dict[str, Any]) -> Client:
-    """A client by its make; without a suffix it takes its default transports, long-polling first."""
-    if make.startswith("node"):
-        options: dict[str, Any] = {"websocket": {"transports": ["websocket"]}, "msgpack": {"msgpack": True}}
-        return NodeClient(url, account, **options.get(make.partition("-")[2], {}))
-    options = {"websocket": {"transports": ["websocket"]}, "msgpack": {"serializer": "msgpack"}}
-    return PythonClient(url, account, **options.get(make.partition("-")[2], {}))
+    """A client by its make, as node-websocket-msgpack; without `websocket` it takes its default transports,
+    long-polling first."""
+    kind, *options = make.split("-")
+    chosen: dict[str, Any] = {"transports": ["websocket"]} if "websocket" in options else {}
+    if kind == "node":
+        return NodeClient(url, account, **chosen, **({"msgpack": True} if "msgpack" in options else {}))
+    return PythonClient(url, account, **chosen, **({"serializer": "msgpack"} if "msgpack" in options else {}))
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from fitai.persistence.database import Database
 from fitai.persistence.groups import Groups
 from fitai.persistence.log import Log
 from tests.chaos.stack import Node, Stack
-from tests.system.conftest import asked
+from tests.system.conftest import asked, now_ms
 from tests.system.stock import Client, connect, node, register
 
 __all__ = ["connect", "node"]  # fixtures
 
-MAKES = ("python-websocket", "node-websocket", "python-msgpack", "node-msgpack")
+MAKES = ("python-websocket", "node-websocket", "python-websocket-msgpack", "node-websocket-msgpack")
 LIMIT_MS = 25_000
 GRACE_MS = 15_000  # after the end, in which a set still counts
 ANSWER_S = 4.0
@@ -103,7 +103,7 @@ class Athlete:
         """Push one op to one's own log, again until it is answered."""
         client, n = self.client, self.client.next_n
         client.next_n += 1
-        op = {"n": n, "base": client.contiguous, "kind": kind, "workout": self.workout, "at": 0}
+        op = {"n": n, "base": client.contiguous, "kind": kind, "workout": self.workout, "at": now_ms()}
         op |= {"value": value} | ({} if entity is None else {"entity": entity})
         while not (answer := await self._ask("push", {"ops": [op]}))["ok"]:
             assert answer["code"] == "later", answer
@@ -210,7 +210,7 @@ async def test_a_class_outlives_each_node_and_redis(stack, node, connect) -> Non
         athletes.append(Athlete(client, made["id"]))
     host, *others = athletes
     # The second device of the host, on the other node: one more pair of eyes, and no more of a participant.
-    watch = Athlete(await connect("node-msgpack", there.url, accounts[0][1]), made["id"])
+    watch = Athlete(await connect("node-websocket-msgpack", there.url, accounts[0][1]), made["id"])
     everybody = [*athletes, watch]
     await host.join()
     await host.say("member.workout", workout=host.workout)
