@@ -1,4 +1,4 @@
-"""Members who train: a workout in their own stream beside the seat in the room, and what ticks make of the view.
+"""Members who train: a workout in their own stream beside the seat in the room, and the view that ticks make.
 
 `truth` is what everybody should see, worked out of the logs alone.
 """
