@@ -146,18 +146,20 @@ class GroupService:
         return await self.state(caller.user, group)
 
     async def opens(self, caller: Identity, code: str, address: str) -> dict[str, Any]:
-        """What a code opens; raises Problem not_found, also where somebody is whom the caller shall not
-        meet."""
+        """What a code opens; raises Problem not_found, also where somebody is in it whom the caller shall not
+        meet by joining."""
         room = await self._open(await self._find(code, caller, address))
-        here = [
-            user
-            for member, user in room.users.items()
-            if user is not None and room.group.members[member].here
-        ]
+        me = room.member_of(caller.user)
+        if me is None or not me.here:
+            await self._check_company(caller, room)
+        return self._invitation(room.group)
+
+    async def _check_company(self, caller: Identity, room: Room) -> None:
+        users = (room.users.get(member.no) for member in room.group.here())
+        here = [user for user in users if user is not None]
         async with self._db.read() as session:
             if await Blocks(session).between(caller.user, here):
                 raise not_found()
-        return self._invitation(room.group)
 
     async def invite(self, code: str, address: str) -> Invite:
         """What a code opens, for anybody; raises Problem not_found."""
