@@ -14,7 +14,10 @@ One question is under way at a time, in this order: join (always first, on every
 connection does not send by itself, push what waits, leave.
 
 **Exactly once.** An op keeps its counter `n` until its place in the log is known, by an acknowledgement or by
-its own record coming back; what is not known is pushed again, and a second one is answered as a duplicate.
+its own record coming back. After a join nothing is pushed before the log is here up to the head that was
+told: then it is known which ops had arrived. What is still unknown is pushed again (a node may lag behind
+another), and a second one is answered as a duplicate. Where a join itself is an op of ours (who had left
+comes back), the server numbered it: what waits moves up behind it.
 
 **Cursor.** The end of the contiguous run. A frame covers `from..to`, also what it does not show (another's
 void op), so the cursor goes to `to`; an acknowledgement moves it only when it is the next one.
@@ -32,6 +35,7 @@ from fitai.engine.groups.group import Group
 from fitai.engine.groups.ticks import View, apply
 from fitai.engine.ops import Verdict
 from fitai.gateways.client.core import Patience
+from fitai.gateways.client.ledger import same
 from fitai.sync.wire import decode_record
 
 Json = dict[str, Any]
@@ -112,7 +116,8 @@ class GroupCore:
         self._online = False
         self._leaving: Json | None = None
         self._question: Ask | None = None
-        self._goal = 0
+        self._goal = 0  # up to here we have to pull
+        self._coming = 0  # up to here the connection sends by itself
         self._group = Group(self.held.group or "")
         self._snapshot: Json | None = None
         self._news: list[tuple[str, Json]] = []
@@ -135,7 +140,7 @@ class GroupCore:
     def settled(self) -> bool:
         """Whether nothing waits, and all that there was when it was last asked is here."""
         idle = self.joined and self._question is None and self.wait_ms is None
-        return idle and self.held.cursor >= self._goal and not self.held.outbox
+        return idle and self.held.cursor >= max(self._goal, self._coming) and not self.held.outbox
 
     @property
     def asked(self) -> Ask | None:
@@ -174,9 +179,10 @@ class GroupCore:
         if not self.joined:
             return Ask("group:join", self._joining())
         if held.cursor < self._goal:
-            return Ask(
-                "group:pull", {"group": held.group, "after": held.cursor, "limit": PULL_RECORDS}
-            )
+            payload = {"group": held.group, "after": held.cursor, "limit": PULL_RECORDS}
+            return Ask("group:pull", payload)
+        if held.cursor < self._coming:
+            return None
         if held.outbox:
             ops = [written.op for written in held.outbox[:PUSH_OPS]]
             return Ask("group:push", {"group": held.group, "ops": ops, "epoch": held.epoch})
@@ -255,6 +261,7 @@ class GroupCore:
             held.next_n = answer["next_n"]
         self.joined = True
         self._goal = held.cursor if answer["resumed"] else answer["head"]
+        self._coming = answer["head"]
         self._snapshot = answer["state"]
         held.view = _view(answer["view"])
         self._news += [("joined", answer), ("view", {"members": held.view, "cheers": {}})]
@@ -265,21 +272,16 @@ class GroupCore:
         held = self.held
         held.epoch, held.device, held.cursor, held.records = answer["epoch"], answer["device"], 0, {}
         self._group = Group(answer["group"])
-        held.next_n = answer["next_n"]
         for written in held.outbox:
-            written.op |= {"n": held.next_n, "base": 0}
-            held.next_n += 1
+            written.op["base"] = 0
+        self._number(answer["next_n"])
 
     def _page(self, answer: Json) -> None:
         if answer["epoch"] != self.held.epoch:
             self._rejoin()
             return
-        records = answer["records"]
-        self._take(records)
-        if not answer["more"]:
-            self._pass(max(answer["head"], self.held.cursor))
-        elif not records:
-            self._wait()
+        self._take(answer["records"])
+        self._pass(answer["to"])
 
     def _accepted(self, answer: Json) -> None:
         for result in answer["results"]:
@@ -340,10 +342,23 @@ class GroupCore:
             self._news.append(("records", {"records": new}))
 
     def _own(self, record: Json) -> None:
-        """An op of ours came back as a record before anybody acknowledged it."""
-        outbox = self.held.outbox
-        if record["device"] == self.held.device and outbox and outbox[0].op["n"] == record["n"]:
+        """A record of ours: what waits first, before anybody acknowledged it, or what the server wrote as us."""
+        held = self.held
+        if record["device"] != held.device:
+            return
+        if not held.outbox:
+            held.next_n = max(held.next_n, record["n"] + 1)
+        elif held.outbox[0].op["n"] == record["n"] and same(held.outbox[0].op, record):
             self._settle(record)
+        elif held.outbox[0].op["n"] <= record["n"]:
+            self._number(record["n"] + 1)
+
+    def _number(self, n: int) -> None:
+        """Number what waits from `n` on."""
+        for written in self.held.outbox:
+            written.op["n"] = n
+            n += 1
+        self.held.next_n = n
 
     def _pass(self, seq: int) -> None:
         self.held.cursor = max(self.held.cursor, seq)
