@@ -185,6 +185,12 @@ class Client:
         """Whose file this is; None before the first sign-in."""
         return self._core.held.user
 
+    @property
+    def token(self) -> str | None:
+        """The newest access token, for the other calls of REST; None before the first sign-in."""
+        token = self._meta.get("access_token")
+        return None if token is None else str(token)
+
     async def register(
         self, email: str, password: str, *, name: str, platform: str, display_name: str | None = None
     ) -> None:
@@ -355,11 +361,6 @@ class Client:
         when that is lost. Without a connection nothing is sent."""
         if self.online and isinstance(self._line, SocketTransport):
             self._start(self._line.send(event, payload, answered))
-
-    async def call(self, method: str, path: str, body: Json | None = None, **query: Any) -> Json:
-        """A REST call under this device's sign-in; raises Denied or Offline."""
-        token = str(self._meta.get("access_token"))
-        return await self._http.call(method, path, token=token, body=body, **query)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """One more who hears what `open`'s listener hears; returns what ends that."""
