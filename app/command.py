@@ -123,10 +123,13 @@ def demo(
     ] = None,
     redis: Annotated[
         str | None,
-        typer.Option(envvar="FITAI_REDIS_URL", help="With --group: three nodes, joined by this Redis; else one."),
+        typer.Option(
+            envvar="FITAI_REDIS_URL", help="With --group: three nodes, joined by this Redis; else one."
+        ),
     ] = None,
     postgres: Annotated[
-        str | None, typer.Option(help="With --group: a server on which a database is made for it; else SQLite.")
+        str | None,
+        typer.Option(help="With --group: a server on which a database is made for it; else SQLite."),
     ] = None,
 ) -> None:
     """Two devices play a workout through lost connections, a killed server and a merge, and count."""

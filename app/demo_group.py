@@ -58,7 +58,12 @@ def play(console: Console, people: int, *, redis: str | None, postgres: str | No
 
 
 async def _play(
-    console: Console, folder: Path, people: int, redis: str | None, postgres: str | None, chance: random.Random
+    console: Console,
+    folder: Path,
+    people: int,
+    redis: str | None,
+    postgres: str | None,
+    chance: random.Random,
 ) -> int:
     stop_on_signals()
     screen = Screen(console, now_ms)

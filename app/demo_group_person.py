@@ -283,6 +283,4 @@ def _due(group: Group, cue: Cue) -> int | None:
     g = group.state
     if cue.phase is None:
         return g.clock.ends_at if cue.status == "finished" and g.reason is None else None
-    return next(
-        (one.at for one in formats.deadlines(g.phases, g.clock) if one.phase == cue.phase), None
-    )
+    return next((one.at for one in formats.deadlines(g.phases, g.clock) if one.phase == cue.phase), None)

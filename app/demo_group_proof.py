@@ -154,7 +154,9 @@ def _own_logs(stage: Stage, evidence: Evidence) -> list[Count]:
     counted = f"{written}, {acked}, {len(theirs)}"
     return [
         Count("ops of workouts: written, acknowledged, stored", counted, 0 < written == acked == len(theirs)),
-        Count("each once, in order, none void", f"{len(logs)} in {len(evidence.users)} logs", once and not void),
+        Count(
+            "each once, in order, none void", f"{len(logs)} in {len(evidence.users)} logs", once and not void
+        ),
     ]
 
 
@@ -170,7 +172,11 @@ def _group_logs(stage: Stage, evidence: Evidence) -> list[Count]:
     once = all(_each_once(log) for log in evidence.groups.values())
     total = sum(map(len, evidence.groups.values()))
     return [
-        Count("ops of groups: acknowledged, stored once", f"{len(said)}, {len(there)}", 0 < len(said) == len(there)),
+        Count(
+            "ops of groups: acknowledged, stored once",
+            f"{len(said)}, {len(there)}",
+            0 < len(said) == len(there),
+        ),
         Count("each once, in order", f"{total} in {len(evidence.groups)} logs", once),
         Count("messages sent, stored", f"{stage.messages}, {len(chat)}", 0 < stage.messages == len(chat)),
     ]
@@ -260,7 +266,11 @@ def _story(stage: Stage, evidence: Evidence) -> list[Count]:
     return [
         Count("boards corrected by an edit and a removal", changed, fine),
         Count("reps that came late from offline", f"{stage.offline}", stage.offline > 0),
-        Count("nodes killed, connections lost, resumed", f"{stage.kills}, {lost}, {resumed}", 0 < lost == resumed),
+        Count(
+            "nodes killed, connections lost, resumed",
+            f"{stage.kills}, {lost}, {resumed}",
+            0 < lost == resumed,
+        ),
         Count("ticks heard, cheers sent", f"{ticks}, {stage.cheered}", ticks > 0 and stage.cheered > 0),
         Count("servers stopped cleanly", f"{len(evidence.codes)}", clean),
     ]

@@ -48,7 +48,9 @@ class Screen:
 
     def tell(self, who: str, words: str, *notes: str, style: str = "") -> None:
         """Something that somebody did, with what there is to say about it."""
-        line = Text.assemble((f"{self.elapsed_s:6.2f} s  ", "dim"), (f"{who:<8}", _colour(who)), (words, style))
+        line = Text.assemble(
+            (f"{self.elapsed_s:6.2f} s  ", "dim"), (f"{who:<8}", _colour(who)), (words, style)
+        )
         for note in notes:
             line.append(f"  {note}", "dim")
         self._print(line)

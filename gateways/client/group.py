@@ -332,6 +332,8 @@ class Group:
 
 def _checked(kind: str, value: Json) -> None:
     """Raises BadValue for what would be refused whatever the group is like."""
-    op, _ = decode_op({"n": 1, "base": 0, "at": 0, "workout": _NONE, "kind": kind, "value": value}, WireLimits())
+    op, _ = decode_op(
+        {"n": 1, "base": 0, "at": 0, "workout": _NONE, "kind": kind, "value": value}, WireLimits()
+    )
     if kinds.decode(op) is None:
         raise BadValue("kind", f"{kind[:40]!r} is no kind of a group's op")

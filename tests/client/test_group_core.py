@@ -38,7 +38,9 @@ class Log:
         self.now = 1_000_000
         self.placer = GroupPlacer(self.g, 0, {})
         for member in range(1, members + 1):
-            self.place(0, "device.enrol", {"device": member, "member": member, "name": f"m{member}", "invite": 1})
+            self.place(
+                0, "device.enrol", {"device": member, "member": member, "name": f"m{member}", "invite": 1}
+            )
         self.place(1, "group.create", {"title": "Class", "format": {"type": "open"}})
 
     @property
