@@ -52,6 +52,12 @@ class Stage:
     def lost(self, node: str) -> None:
         """Another node is no more."""
 
+    def anew(self) -> None:
+        """This node may have missed anything."""
+
+    def hide(self, member: int) -> None:
+        """Others than before are hidden from a member."""
+
     def tick(self) -> None:
         """The clock moved the machine, or a deadline of the group has come."""
 

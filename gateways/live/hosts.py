@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,6 +23,7 @@ from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.nodes import Nodes
 from fitai.gateways.live.revocations import Revocations
 from fitai.gateways.live.timers import TimerWheel
+from fitai.gateways.live.worker import Worker
 from fitai.gateways.meters import HostCounts
 from fitai.gateways.tasks import spawn
 from fitai.gateways.together import Together
@@ -48,6 +50,19 @@ RENEW_S = 30.0  # how often projections are searched for what an older version o
 
 class UnknownUser(Exception):
     """There is no such user, or no longer."""
+
+
+class Beside(Protocol):
+    """What else of this node works on streams, and has to know of the other nodes."""
+
+    def workers(self) -> Iterable[Worker[Any]]:
+        """Those whose streams are looked at beside the users'."""
+
+    def lost(self, node: str) -> None:
+        """Another node is no more."""
+
+    def anew(self) -> None:
+        """This node may have missed anything that another one told."""
 
 
 class LogReader:
@@ -128,6 +143,7 @@ class Hosts:
         self.timers = TimerWheel(self)
         self.lost_races = 0  # batches that were placed again since another node was faster
         self.gaps_healed = 0  # readings of the log that brought what no hint had brought
+        self.beside: Beside | None = None
         self._hosts: dict[str, Host] = {}
         self._ended: list[Host] = []  # forgotten, and maybe still at work
         self._opening: dict[str, asyncio.Future[Host | UnknownUser | Unavailable]] = {}
@@ -222,16 +238,19 @@ class Hosts:
         """Compare what this node believes with the database, in case that a hint was lost: the heads and
         epochs of its streams. A host whose log is another one now (it
         was restored, or lost its end with a database), or whose user is gone, is forgotten."""
-        hosts = {host.stream: (host, host.head) for host in self._hosts.values()}
-        if hosts:
+        looked = {worker.stream: (worker, worker.head) for worker in self._workers()}
+        if looked:
             async with self.db.read() as session:
-                standings = await Log(session).standings(hosts)
-            for stream, (host, head) in hosts.items():
+                standings = await Log(session).standings(looked)
+            for stream, (worker, head) in looked.items():
                 epoch, there = standings.get(stream, ("", 0))
-                if epoch != host.epoch or there < head:
-                    self.forget(host)
+                if epoch != worker.epoch or there < head:
+                    worker.begun_anew()
                 else:
-                    host.heard_of(there)
+                    worker.heard_of(there)
+
+    def _workers(self) -> Iterable[Worker[Any]]:
+        return [*self._hosts.values(), *(() if self.beside is None else self.beside.workers())]
 
     def look_soon(self) -> None:
         """Something is not as this node believes: look at once."""
@@ -246,6 +265,8 @@ class Hosts:
         """Another node is no more."""
         for host in self._hosts.values():
             host.presence.lost(node)
+        if self.beside is not None:
+            self.beside.lost(node)
 
     def anew(self) -> None:
         """This node may have missed anything: look at the log at once, then tell and ask who is there."""
@@ -279,6 +300,8 @@ class Hosts:
     async def _tell_anew(self) -> None:
         """Bring presence up to date with the other nodes, of some users after the other."""
         self._stale = False
+        if self.beside is not None:
+            self.beside.anew()
         for index, host in enumerate([host for host in self._hosts.values() if host.presence.busy]):
             if index % ANEW == ANEW - 1:
                 await asyncio.sleep(ANEW_S)
