@@ -178,11 +178,13 @@ class Host(Worker[Placer]):
         self.neighbours.tell("telemetry", device=device, payload=payload)
 
     def spread_telemetry(self, device: int, payload: dict[str, Any], origin: Connection | None) -> None:
-        """Pass a measurement on to the user's connections here, but not to the one that it came from."""
+        """Pass a measurement on to the user's connections here, but not to the one that it came from, and to
+        the groups that they train in."""
         frame = Frame("telemetry", {**payload, "device": device})
         for connection in list(self.connections):
             if connection is not origin:
                 connection.telemetry((device, payload["workout"]), frame)
+        self._hosts.watching.measured(self.user, payload)
 
     def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and what changed since its cursor."""
@@ -253,6 +255,7 @@ class Host(Worker[Placer]):
             if records:
                 self._deliver(records, origin)
         self.neighbours.committed(rows)
+        self._hosts.watching.committed(self.user, self.epoch, placer.records)
 
     def _deliver(self, records: Sequence[Record], origin: Sender | None) -> None:
         others = [connection for connection in self.connections if connection is not origin]
@@ -276,6 +279,7 @@ class Host(Worker[Placer]):
         self._charge(records)
         self.head = records[-1].seq
         self._deliver(records, None)
+        self._hosts.watching.committed(self.user, self.epoch, records)
 
     def _charge(self, records: Iterable[Record]) -> None:
         """Count what was written without asking here whether it may be."""
