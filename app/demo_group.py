@@ -1,4 +1,4 @@
-"""`fitai demo --group 12`: people train together over several nodes, one of which is killed, and counts prove it.
+"""`fitai demo --group 12`: people train together over several nodes, one of which is killed, and it is proved.
 
 Everything is real: `fitai serve` processes, the reference client on a file for each person, links that take
 their time, clocks that are minutes wrong. Nothing touches the data of another FitAI: all of it lives in a
@@ -43,8 +43,8 @@ NAMES: Final = ("Ada", "Ben", "Cleo", "Dara", "Emil", "Fay", "Gus", "Hana", "Ivo
 
 
 def play(console: Console, people: int, *, redis: str | None, postgres: str | None, seed: int = 7) -> int:
-    """Run the demo with so many people; returns the exit code: 0, or 1 when something is off. With the URL of a
-    `redis` there are three nodes; `postgres` is the URL of a server on which a database may be made."""
+    """Run the demo with so many people; returns the exit code: 0, or 1 when something is off. With the URL of
+    a `redis` there are three nodes; `postgres` is the URL of a server on which a database may be made."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))  # what is critical only
     with tempfile.TemporaryDirectory(prefix="fitai-demo-") as folder:
         try:

@@ -253,7 +253,7 @@ class Person:
         try:
             async with asyncio.timeout(within_s):
                 while not holds():
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(LOOK_S)  # noqa: ASYNC110 - what holds is told by many, to nobody
         except TimeoutError:
             stopped = self.client.stopped or (self.training and self.group.stopped)
             why = f": {stopped}" if stopped else ""

@@ -1,4 +1,4 @@
-"""The end of the group demo: the final tables, and the counts that prove that all have the same. All is measured.
+"""The end of the group demo: the final tables, and counts that prove that all have the same. All is measured.
 
 Three sources are held against each other: what each person's device shows, what each node says over REST, and
 what this process works out of the logs alone, as the database has them after all servers have stopped.

@@ -173,7 +173,7 @@ async def _board_shows(stage: Stage, person: Person) -> None:
 
 
 async def _without_network(stage: Stage, person: Person) -> None:
-    """Somebody in a basement: their phone knows when all begin, and logs; the others hear of it afterwards."""
+    """Somebody in a basement: their phone goes on by its clock, and logs; the others hear of it afterwards."""
     await _phase(person, "work", 1)
     stage.cuts += 1
     await person.cut()

@@ -15,8 +15,8 @@ the group does not. This client only says which of their workouts belongs to the
 
 Rules for writers of other clients:
 
-1. **Join on every connection**, with the cursor `{epoch, seq}` of what you have; the answer's `view` is whole,
-   and each `group:tick` after it changes it: null takes a field away, a member without a field goes.
+1. **Join on every connection**, with the cursor `{epoch, seq}` of what you have; the answer's `view` is
+   whole, and each `group:tick` after it changes it: null takes a field away, a member without a field goes.
 2. **Number your ops** from the answer's `next_n`, and push each until its place is known. A second one is a
    `duplicate`, with its `first` answer. Ops wait here in memory: what is said in a group is said now.
 3. **Pass `from..to`**, also where records are missing in it: they are not for you (`withheld`: only the text

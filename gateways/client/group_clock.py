@@ -1,7 +1,7 @@
 """The server's clock on a device whose own is wrong: what lets all devices of a group begin in one moment.
 
 The device asks `clock {t0}` and is told `{t0, t1}`. It had sent the question before the server read its
-clock, and the answer came after that, so each round trip bounds the **offset**, the server's clock minus ours:
+clock, and the answer came after that, so each round trip bounds the **offset**, server's clock minus ours:
 
     ours     sent ────────────────────────── back          t1 - back  ≤  offset  ≤  t1 - sent
     server          ·········· t1 ··········               (t1 is told in whole ms, rounded down)

@@ -342,7 +342,7 @@ class GroupCore:
             self._news.append(("records", {"records": new}))
 
     def _own(self, record: Json) -> None:
-        """A record of ours: what waits first, before anybody acknowledged it, or what the server wrote as us."""
+        """A record of ours: what waits first, before it was acknowledged, or what the server wrote as us."""
         held = self.held
         if record["device"] != held.device:
             return

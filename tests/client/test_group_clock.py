@@ -1,4 +1,4 @@
-"""Devices whose clocks are minutes off, drift, and hear the server late on the one way and not on the other."""
+"""Devices whose clocks are minutes off, drift, and hear the server late on one way and not on the other."""
 
 from __future__ import annotations
 
