@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,8 +201,8 @@ class Person:
 
     # -- the workout -----------------------------------------------------------------------------------
 
-    async def begin(self, title: str, exercises: Mapping[str, float | None]) -> None:
-        """Their own workout: its exercises, each with a load in kg or none."""
+    async def begin(self, title: str, exercises: Iterable[str]) -> None:
+        """Their own workout, and its exercises."""
         now = self.now
         await self.log("workout.create", {"title": title, "units": "kg"})
         await self.log("workout.start", {})
@@ -252,8 +252,8 @@ class Person:
         """Wait until something holds, of their device or of the group that it shows; raises NothingCame."""
         try:
             async with asyncio.timeout(within_s):
-                while not holds():
-                    await asyncio.sleep(LOOK_S)  # noqa: ASYNC110 - what holds is told by many, to nobody
+                while not holds():  # noqa: ASYNC110 - many things make it hold, and none of them tells
+                    await asyncio.sleep(LOOK_S)
         except TimeoutError:
             stopped = self.client.stopped or (self.training and self.group.stopped)
             why = f": {stopped}" if stopped else ""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from fitai.app.demo_device import PATIENCE_S
 from fitai.app.demo_group_nodes import Node, Nodes
-from fitai.app.demo_group_person import PATIENCE_S, Person
+from fitai.app.demo_group_person import Person
 from fitai.app.demo_group_screen import Screen
 from fitai.engine.groups.machine import FINISHED, LIVE
 from fitai.gateways.client.group_cues import Cue
@@ -173,7 +174,7 @@ async def _board_shows(stage: Stage, person: Person) -> None:
 
 
 async def _without_network(stage: Stage, person: Person) -> None:
-    """Somebody in a basement: their phone goes on by its clock, and logs; the others hear of it afterwards."""
+    """Somebody in a basement: the phone goes on by its clock, and logs; the others hear of it afterwards."""
     await _phase(person, "work", 1)
     stage.cuts += 1
     await person.cut()

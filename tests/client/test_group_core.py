@@ -189,15 +189,18 @@ def phone(log: Log, member: int, chance: random.Random) -> Phone:
 
 
 def writes(chance: random.Random, member: int) -> tuple[str, Json]:
+    own: tuple[str, Json] = ("member.leave", {})
+    if member == 1:
+        own = ("group.edit", {"field": "title", "value": "Other"})
     return chance.choice(
         [
+            own,
             ("chat.say", {"text": f"word {chance.random()}"}),
             ("chat.say", {"text": "hold me"}),
             ("group.start", {"in_ms": 1000}),
             ("group.pause", {}),
             ("group.resume", {"in_ms": 1000}),
             ("member.share", {"share": chance.choice(["everything", "progress"])}),
-            ("member.leave", {}) if member != 1 else ("group.edit", {"field": "title", "value": "Other"}),
             ("chat.hide", {"dot": [chance.randint(1, 3), chance.randint(1, 6)]}),
         ]
     )
