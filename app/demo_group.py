@@ -1,4 +1,4 @@
-"""`fitai demo --group 12`: people train together over several nodes, one of which is killed, and it is proved.
+"""`fitai demo --group 12`: people train together over several nodes, one of which is killed, and proof.
 
 Everything is real: `fitai serve` processes, the reference client on a file for each person, links that take
 their time, clocks that are minutes wrong. Nothing touches the data of another FitAI: all of it lives in a
@@ -140,12 +140,13 @@ async def _collect(stage: Stage) -> Evidence:
     screen.act("What everybody has")
     rest = {played.id: await _asked(stage, played) for played in stage.played}
     views = {played.id: _views(stage, played) for played in stage.played}
+    lost = sum(person.lost for person in stage.people), sum(person.resumed for person in stage.people)
     codes = await stage.nodes.stop()
     screen.tell("clock", f"{len(codes)} servers stopped; now the logs are read")
     users = [str(person.client.user) for person in stage.people]
     url = stage.nodes.database
     groups = await demo_group_proof.read_logs(url, (played.id for played in stage.played))
-    return Evidence(groups, await demo_group_proof.read_logs(url, users), rest, views, codes)
+    return Evidence(groups, await demo_group_proof.read_logs(url, users), rest, views, lost, codes)
 
 
 def _views(stage: Stage, played: Played) -> dict[str, Any]:

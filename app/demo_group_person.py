@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fitai.app.demo_device import PATIENCE_S, QUICK, NothingCame
+from fitai.app.demo_device import QUICK, NothingCame
 from fitai.app.demo_group_nodes import Node
 from fitai.app.demo_link import Link
 from fitai.engine.groups import formats
@@ -30,6 +30,7 @@ SLOWEST_LINK_S = 0.03
 WRONG_MS = 180_000
 DRIFT = 50e-6
 LOOK_S = 0.02
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Training:
     workout: str
     entries: dict[str, str] = field(default_factory=dict)
     sets: dict[str, int] = field(default_factory=dict)
+    said: list[Json] = field(default_factory=list)
 
     @property
     def reps(self) -> int:
@@ -113,7 +115,6 @@ class Person:
         self.alone = False  # without a network
         self.lost = 0
         self.resumed = 0
-        self.said: list[Json] = []
         self.switches: list[Switch] = []
         self._email = f"{place}-{name.lower()}@fitai.example"
         self._now_ms = now_ms
@@ -173,7 +174,7 @@ class Person:
             if event == "cue":
                 self._switched(training.group, payload["cue"], payload["at"])
             elif event == "written":
-                self.said.append(payload)
+                training.said.append(payload)
             heard(self, event, payload)
 
         entered = Group.enter(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from fitai.app.demo_device import PATIENCE_S
 from fitai.app.demo_group_nodes import Node, Nodes
 from fitai.app.demo_group_person import Person
 from fitai.app.demo_group_screen import Screen
@@ -211,11 +210,12 @@ async def _node_dies(stage: Stage) -> None:
     await _phase(stage.host, "work", 2)
     node = stage.nodes.all[1 % len(stage.nodes.all)]
     theirs = stage.of(node)
-    lost = [person.lost for person in theirs]
+    there = {person: person.lost for person in theirs if person.group.joined}
     stage.kills += 1
     await stage.nodes.kill(node)
-    words = f"killed with SIGKILL, {len(theirs)} people on it"
+    words = f"killed with SIGKILL, {len(there)} people on it"
     stage.screen.tell(node.name, words, style="bold red")
+    stage.start(_say(stage, theirs[-1], "Did your screens freeze, too?"))  # it is on its way to nobody
     others = stage.nodes.instead_of(node)
     for place, person in enumerate(theirs):
         if others:
@@ -227,10 +227,9 @@ async def _node_dies(stage: Stage) -> None:
     if not others:
         for person in theirs:
             await person.move(node)
-    for person, before in zip(theirs, lost, strict=True):
-        if person is not stage.gone and not person.alone:
-            await person.until(partial(_is_back, person, before), "they were back in the room")
-    stage.screen.tell("clock", f"{len(theirs)} people are back in the room")
+    for person, lost in there.items():
+        await person.until(partial(_is_back, person, lost), "they were back in the room")
+    stage.screen.tell("clock", f"{len(there)} people are back in the room")
 
 
 # -- the race ----------------------------------------------------------------------------------------------
@@ -259,8 +258,10 @@ async def gather(stage: Stage, title: str, format_: Json, people: Iterable[Perso
     made = await stage.host.rest("POST", "/groups", {"title": title, "format": format_})
     stage.played.append(Played(made["id"], title, made["code"]))
     stage.screen.tell(stage.host.name, f"made the group over REST: {title}", f"code {made['code']}")
+    people = list(people)
     await enter(stage, people)
-    stage.screen.tell("clock", f"{len(stage.host.group.view)} people are in the room")
+    await stage.host.until(lambda: _inside(stage.host) == len(people), "all were in the room")
+    stage.screen.tell("clock", f"{len(people)} people are in the room")
     await _say(stage, stage.host, "Welcome! Water is by the door.")
 
 
@@ -384,6 +385,11 @@ def _amount(person: Person, no: int | None) -> int:
     return fields.get("amount") or 0
 
 
+def _inside(person: Person) -> int:
+    """How many are in the room, as this person sees it."""
+    return sum(fields.get("here", False) for fields in person.group.view.values())
+
+
 def _podium(person: Person) -> int:
     return sum(fields.get("time_ms") is not None for fields in person.group.view.values())
 
@@ -398,7 +404,8 @@ def _is_over(person: Person) -> bool:
 
 
 def _is_back(person: Person, lost: int) -> bool:
-    return person.lost > lost and person.group.joined
+    """Whether they have noticed, and are in the room again; or have left it since."""
+    return person.lost > lost and (person.group.joined or person.group.stopped is not None)
 
 
 async def _phase(person: Person, kind: str, number: int) -> None:
@@ -409,4 +416,4 @@ async def _phase(person: Person, kind: str, number: int) -> None:
         phase = None if cue is None else cue.phase
         return phase is not None and (phase.kind, phase.round) == (kind, number)
 
-    await person.until(is_on, f"it was {kind} {number}", PATIENCE_S + LATE_S)
+    await person.until(is_on, f"it was {kind} {number}", LATE_S)
