@@ -43,7 +43,6 @@ from fitai.http.problems import not_found
 from fitai.persistence.blocks import Blocks
 from fitai.persistence.database import Database
 from fitai.persistence.group_lists import GroupLists, Mine
-from fitai.persistence.group_results import GroupResults
 from fitai.persistence.groups import Groups
 from fitai.sync.wire import Refusal
 
@@ -178,7 +177,7 @@ class GroupService:
         g, now = room.group, self._now(room.group)
         async with self._db.read() as session:
             row = await Groups(session).row(group)
-            stored = await GroupResults(session).of(group)
+        stored = await room.stage.results()
         return Results(
             group=g.id,
             title=g.title,
