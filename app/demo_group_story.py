@@ -274,6 +274,7 @@ async def enter(stage: Stage, people: Iterable[Person]) -> None:
         if person is stage.host:
             person.enter(hear, group=played.id)
             await person.group.write("member.workout", {"workout": person.now.workout})
+            await person.group.write("member.share", {"share": person.share})
         else:
             person.enter(hear, code=played.code)
     for person in people:
