@@ -22,11 +22,16 @@ FROM_CLIENT: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None, 
     ),
     "group:pull": (schemas.GroupPull, schemas.GroupPullAck, "Read a group's log from a position."),
     "group:leave": (schemas.GroupLeave, schemas.GroupLeaveAck, "Leave a group, or only its room."),
+    "group:cheer": (schemas.GroupCheer, None, "Cheer a member of a group, or all: counted, told by a tick."),
     "group:report": (schemas.GroupReport, schemas.GroupReportAck, "Report a message of a group."),
 }
 
 TO_CLIENT: dict[str, tuple[type[msgspec.Struct], str]] = {
     "group:ops": (schemas.GroupOps, "Records of a group in seq order, in whose room this connection is."),
+    "group:tick": (
+        schemas.GroupTick,
+        "What changed of a group's members: at most four times a second, several combined for who reads slowly.",
+    ),
 }
 
 _GROUP = "0198c1f2-5a0e-7d11-8b3c-1f6a7c2d9e55"
@@ -41,5 +46,6 @@ EXAMPLES: dict[str, Any] = {
     },
     "group:pull": {"group": _GROUP, "after": 120, "limit": 200},
     "group:leave": {"group": _GROUP},
+    "group:cheer": {"group": _GROUP, "to": 3, "kind": "fire"},
     "group:report": {"group": _GROUP, "dot": [7, 12], "reason": "insults"},
 }

@@ -50,7 +50,7 @@ class Stage:
         self.watches = Watches(self._hosts, self._moved, self._measured)
         self.scene = Scene(self.watches.workout, self.presence.is_here)
         self.ticker = Ticker(room.id)
-        self.cheers = Cheers()
+        self.cheers = Cheers(self._hosts.limits.rates)
         self.duties = Duties(room, self.presence)
         self._following = False
         self._closed = False
@@ -190,6 +190,11 @@ class Stage:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    async def quiet(self) -> None:
+        """After `close`: return when no question is under way any more."""
+        await self.watches.quiet()
+        await self.duties.quiet()
 
     def _follow(self, members: Iterable[int]) -> None:
         users, g = self._room.users, self._room.group

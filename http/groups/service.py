@@ -176,9 +176,9 @@ class GroupService:
         """The final table; raises Problem not_found."""
         room, _ = await self.room(user, group)
         g, now = room.group, self._now(room.group)
+        stored = await room.stage.results()
         async with self._db.read() as session:
             row = await Groups(session).row(group)
-        stored = await room.stage.results()
         return Results(
             group=g.id,
             title=g.title,
