@@ -116,11 +116,30 @@ def migrate() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    group: Annotated[
+        int | None,
+        typer.Option(min=7, max=48, help="So many people train together instead, and a node is killed."),
+    ] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            envvar="FITAI_REDIS_URL", help="With --group: three nodes, joined by this Redis; else one."
+        ),
+    ] = None,
+    postgres: Annotated[
+        str | None,
+        typer.Option(help="With --group: a server on which a database is made for it; else SQLite."),
+    ] = None,
+) -> None:
     """Two devices play a workout through lost connections, a killed server and a merge, and count."""
-    from fitai.app.demo import play
+    from fitai.app import demo as alone
+    from fitai.app import demo_group
 
-    raise typer.Exit(play(Console(highlight=False)))
+    console = Console(highlight=False)
+    if group is None:
+        raise typer.Exit(alone.play(console))
+    raise typer.Exit(demo_group.play(console, group, redis=redis, postgres=postgres))
 
 
 @app.command()

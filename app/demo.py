@@ -55,7 +55,7 @@ def play(console: Console) -> int:
 
 
 async def _play(console: Console, folder: Path) -> int:
-    _stop_on_signals()
+    stop_on_signals()
     screen = Screen(console, now_ms)
     screen.act(f"FitAI {VERSION}: one workout on two devices")
     async with _staged(folder, screen) as stage:
@@ -71,7 +71,7 @@ async def _play(console: Console, folder: Path) -> int:
     return OFF if off else 0
 
 
-def _stop_on_signals() -> None:
+def stop_on_signals() -> None:
     """End on SIGINT and SIGTERM with the server stopped and the folder removed."""
     main = asyncio.current_task()
     assert main is not None, "a coroutine runs in a task"

@@ -2,7 +2,7 @@
 
 A device of the demo dials its link and the link dials the server, so that what happens to a phone in a
 lift happens to real bytes on real sockets: `swallow` loses every answer from now on, `cut` breaks the
-connection and lets none through, `mend` ends both.
+connection and lets none through, `mend` ends both. Each way may take its time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ CHUNK = 65_536
 
 
 class Link:
-    """A relay on a port of its own; `target` is the server's port and may change while it lives."""
+    """A relay on a port of its own; `target` is the server's port and may change while it lives. What the
+    device says takes `there_s` seconds, what it is told `back_s`."""
 
-    def __init__(self) -> None:
+    def __init__(self, there_s: float = 0.0, back_s: float = 0.0) -> None:
+        self._there_s = there_s
+        self._back_s = back_s
         self.target = 0
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -82,6 +85,26 @@ class Link:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, deaf: bool) -> None:
         """Pass bytes on until either side ends; `deaf` is the way on which answers can be lost."""
+        takes_s = self._back_s if deaf else self._there_s
+        if not takes_s:
+            await self._pass_on(reader, writer, deaf=deaf)
+            return
+        clock = asyncio.get_running_loop().time
+        way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        arriving = spawn("demo.link.way", _arrive(way, writer))
+        try:
+            while data := await reader.read(CHUNK):
+                if not (deaf and self._swallowing):
+                    way.put_nowait((clock() + takes_s, data))
+        except OSError:
+            return
+        finally:
+            arriving.cancel()
+            await asyncio.gather(arriving, return_exceptions=True)
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, deaf: bool
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 if not (deaf and self._swallowing):
@@ -92,6 +115,17 @@ class Link:
         for writer in writers:
             self._open.discard(writer)
             writer.transport.abort()
+
+
+async def _arrive(way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    """What was put on its way arrives when its time has come, in order."""
+    clock = asyncio.get_running_loop().time
+    with suppress(OSError):
+        while True:
+            at, data = await way.get()
+            await asyncio.sleep(at - clock())
+            writer.write(data)
+            await writer.drain()
 
 
 async def _both(*ways: Coroutine[Any, Any, None]) -> None:

@@ -166,11 +166,11 @@ def show(console: Console, stage: Stage, evidence: Evidence, counts: Sequence[Co
     console.print()
     console.print(_sets(stage, evidence.states[stage.today.workout]))
     console.print(_records(stage, evidence))
-    console.print(_proof(counts))
+    console.print(proof_table(counts))
 
 
 def _sets(stage: Stage, document: Json) -> Table:
-    table = _table("Today's sets", "exercise", "set", "reps", "load", "RPE", "logged on")
+    table = empty_table("Today's sets", "exercise", "set", "reps", "load", "RPE", "logged on")
     names = {device.number: device.name for device in stage.devices}
     for exercise in document["exercises"]:
         for number, one in enumerate(exercise["sets"], 1):
@@ -182,22 +182,24 @@ def _sets(stage: Stage, document: Json) -> Table:
 
 
 def _records(stage: Stage, evidence: Evidence) -> Table:
-    table = _table("Records beaten", "exercise", "record", "now", "before")
+    table = empty_table("Records beaten", "exercise", "record", "now", "before")
     for one in sorted(_records_due(stage, evidence).values(), key=lambda one: one["exercise"]):
         now, before = amount(one["value"], one["unit"]), amount(one["previous"], one["unit"])
         table.add_row(one["exercise"], record_name(one), now, before)
     return table
 
 
-def _proof(counts: Sequence[Count]) -> Table:
-    table = _table("Proof", "counted", "found", "")
+def proof_table(counts: Sequence[Count]) -> Table:
+    """The counts, and whether each holds."""
+    table = empty_table("Proof", "counted", "found", "")
     for count in counts:
         mark = "[green]yes[/]" if count.holds else "[bold red]OFF[/]"
         table.add_row(count.name, count.found, mark)
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
+def empty_table(title: str, *columns: str) -> Table:
+    """Columns under a title."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
         table.add_column(column)

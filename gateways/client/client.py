@@ -38,7 +38,7 @@ from fitai.gateways.client.messages import Command, Event, Json
 from fitai.gateways.client.store import Store, connect
 from fitai.gateways.client.transport import Hear, Transport
 from fitai.gateways.client.transport_rest import RestTransport
-from fitai.gateways.client.transport_socket import Listener, SocketTransport
+from fitai.gateways.client.transport_socket import Listener, Listening, SocketTransport
 from fitai.gateways.tasks import spawn
 from fitai.sync.fold import Folded
 from fitai.sync.wire import WireLimits, decode_op
@@ -82,12 +82,12 @@ class Client:
         self.codec = codec
         self._store = store
         self._thread = thread
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._carrier: Carrier = transport
         self._random = random
         self._patience = patience
         self._snapshot_over = snapshot_over
-        self._listener = listener
+        self._listeners = [listener]
         self._http = Http(url)
         self._account = Account(self._http)
         self._meta: Json = store.meta()
@@ -130,7 +130,7 @@ class Client:
             online     {head, resumed}: there is a connection
             offline    {}: it is gone, by `disconnect` or by itself
             pushed     the answer to a push
-            ops, bye, insight, telemetry, presence    as the protocol has them
+            ops, bye, insight, telemetry, presence, group:ops, group:tick    as the protocol has them
         """
         thread = ThreadPoolExecutor(1, "fitai-client")
         loop = asyncio.get_running_loop()
@@ -185,6 +185,12 @@ class Client:
         """Whose file this is; None before the first sign-in."""
         return self._core.held.user
 
+    @property
+    def token(self) -> str | None:
+        """The newest access token, for the other calls of REST; None before the first sign-in."""
+        token = self._meta.get("access_token")
+        return None if token is None else str(token)
+
     async def register(
         self, email: str, password: str, *, name: str, platform: str, display_name: str | None = None
     ) -> None:
@@ -231,7 +237,7 @@ class Client:
         what no server could read.
         """
         op: Json = {"kind": kind, "workout": workout, "value": value, **stamp(kind)}
-        op["at"] = self._now_ms() if at is None else at
+        op["at"] = self.now_ms() if at is None else at
         if entity is not None:
             op["entity"] = entity
         decode_op({"n": 1, "base": 0, **op}, WireLimits())
@@ -279,7 +285,7 @@ class Client:
 
     def _fold(self, workout: str) -> Folded:
         rows, waiting = self._store.of(workout), self._store.outbox(workout)
-        return view.folded(workout, self._core.held, rows, waiting, self._now_ms)
+        return view.folded(workout, self._core.held, rows, waiting, self.now_ms)
 
     def _digest(self, workout: str | None) -> str:
         if workout is not None:
@@ -350,6 +356,17 @@ class Client:
             raise Offline("there is no socket")
         return await self._line.ask(event, payload)
 
+    def send(self, event: str, payload: Json, answered: Listening | None = None) -> None:
+        """The same without waiting; `answered` hears the answer in the order of the connection, or nothing
+        when that is lost. Without a connection nothing is sent."""
+        if self.online and isinstance(self._line, SocketTransport):
+            self._start(self._line.send(event, payload, answered))
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """One more who hears what `open`'s listener hears; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
     # -- steps ---------------------------------------------------------------------------------------------
 
     async def _take_all(self) -> None:
@@ -385,10 +402,11 @@ class Client:
                 self._tell("bye", {"code": code, "reconnect": reconnect, "after_ms": after_ms})
 
     def _tell(self, event: str, payload: Json) -> None:
-        try:
-            self._listener(event, payload)
-        except Exception as error:  # the app's own; sync goes on without it
-            _log.error("client_listener_failed", told=event, exc_info=error)
+        for listener in list(self._listeners):
+            try:
+                listener(event, payload)
+            except Exception as error:  # the app's own; sync goes on without it
+                _log.error("client_listener_failed", told=event, exc_info=error)
         self._changed()
 
     async def _step(
@@ -420,7 +438,7 @@ class Client:
         return Core(
             self._store.held(),
             self._store,
-            now_ms=self._now_ms,
+            now_ms=self.now_ms,
             random=self._random,
             patience=self._patience,
             snapshot_over=self._snapshot_over,
@@ -477,8 +495,8 @@ class Client:
 
     def _transport(self, hear: Hear) -> Transport:
         if self._carrier == "rest":
-            return RestTransport(self._http, hear, self._now_ms)
-        return SocketTransport(self._http, hear, self._now_ms, self.codec, self._tell)
+            return RestTransport(self._http, hear, self.now_ms)
+        return SocketTransport(self._http, hear, self.now_ms, self.codec, self._tell)
 
     def _drop_line(self) -> None:
         line, self._line = self._line, None

@@ -23,13 +23,15 @@ NAMESPACE = "/live"
 ANSWER_S = 30.0  # after which a connection that does not answer is given up
 CONNECT_S = 10.0
 HANG_UP_S = 2.0
+OTHERS = ("insight", "telemetry", "presence", "group:ops", "group:tick")
 
 Listener = Callable[[str, Json], None]
+Listening = Callable[[Json], None]
 
 
 class SocketTransport:
-    """One connection on /live, `codec` json or msgpack; see `Transport`. `listener` hears insights,
-    telemetry and presence, which the core has no use for."""
+    """One connection on /live, `codec` json or msgpack; see `Transport`. `listener` hears what the core has
+    no use for: insights, telemetry, presence, and what groups tell."""
 
     def __init__(
         self, http: Http, hear: Hear, now_ms: Callable[[], int], codec: str, listener: Listener
@@ -49,8 +51,8 @@ class SocketTransport:
         for event in ("ready", "ops", "bye", "disconnect", "connect_error"):
             self._sio.on(event, getattr(self, f"_on_{event}"), namespace=NAMESPACE)
         self._sio.on("auth:expiring", self._on_expiring, namespace=NAMESPACE)
-        for event in ("insight", "telemetry", "presence"):
-            self._sio.on(event, _telling(listener, event), namespace=NAMESPACE)
+        for event in OTHERS:
+            self._sio.on(event, self._telling(listener, event), namespace=NAMESPACE)
 
     async def open(self, token: str, cursor: Json | None) -> None:
         """Connect; `ready` makes it Connected."""
@@ -96,6 +98,20 @@ class SocketTransport:
         except socketio.exceptions.SocketIOError as error:
             raise Offline(str(error) or "the connection is gone") from error
         return answer
+
+    async def send(self, event: str, payload: Json, answered: Listening | None = None) -> None:
+        """An event that is no part of sync. `answered` hears the acknowledgement where it comes in the order
+        of the connection, and nothing when the connection is lost."""
+
+        def heard(answer: Json) -> None:
+            if answered is not None and not self._closed:
+                answered(answer)
+
+        try:
+            callback = None if answered is None else heard
+            await self._sio.emit(event, payload, namespace=NAMESPACE, callback=callback)
+        except (socketio.exceptions.SocketIOError, OSError):
+            self._on_disconnect()
 
     async def close(self) -> None:
         """Hang up; afterwards none of the library's tasks runs."""
@@ -178,6 +194,9 @@ class SocketTransport:
         self._closed = True
         self._answered()
 
+    def _telling(self, listener: Listener, event: str) -> Listening:
+        def tell(payload: Json) -> None:
+            if not self._closed:
+                listener(event, payload)
 
-def _telling(listener: Listener, event: str) -> Callable[[Json], None]:
-    return lambda payload: listener(event, payload)
+        return tell
