@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fitai.bench import histogram, validity
+from fitai.bench import growth, histogram, validity
 from fitai.bench.crew import SAID
 from fitai.bench.fleet import Measured
 from fitai.bench.generator import LAG
@@ -59,6 +59,7 @@ def document(
         "counts": {name: count for name, count in sorted(measured.counts.items()) if SAID not in name},
         "said": sorted(name for name in measured.counts if SAID in name),
         "failures": dict(sorted(measured.failures.items())),
+        **_growth(plan, measured, points),
         "operations": {name: _operation(plan, measured, name, seconds) for name in sorted(ours)},
         "timeline": _timeline(measured, points),
     }
@@ -136,6 +137,14 @@ def _client(measured: Measured, facts: Facts) -> Json:
         "loop_lag_p99_ms": facts.lag_ms,
         "sent_late_p99_ms": facts.late_ms,
     }
+
+
+def _growth(plan: Plan, measured: Measured, points: Sequence[Point]) -> Json:
+    """By size, where the run had parts that differ by it."""
+    if not measured.stretches:
+        return {}
+    latencies = {name: histogram.summary(one.total) for name, one in measured.operations.items()}
+    return {"growth": growth.document(measured.stretches, points, plan.interval_s, latencies)}
 
 
 def _during(measured: Measured, points: Sequence[Point]) -> list[Point]:

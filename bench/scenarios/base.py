@@ -22,6 +22,8 @@ class Scenario:
     counts.
 
     devices, users, duration_s, window   what is asked when the caller does not say
+    sizes                                of the groups that are made one after another, participants
+    together                             all people are in one generator
     foreign                              users on a server that is not the run's own, where each is an account
                                          that stays
     """
@@ -34,6 +36,8 @@ class Scenario:
     foreign: ClassVar[int] = 10
     duration_s: ClassVar[float] = 30.0
     window: ClassVar[int | None] = None
+    sizes: ClassVar[tuple[int, ...]] = ()
+    together: ClassVar[bool] = False
 
     def __init__(self, crew: Crew) -> None:
         self.crew = crew
