@@ -28,6 +28,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from fitai.persistence.models import Base, Id, Words
 
+IS_OPEN = text("resolved_at IS NULL")  # in words, as in `models`
+
 
 def _of_group() -> Mapped[str]:
     return mapped_column(Id, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True)
@@ -76,13 +78,13 @@ class GroupMember(Base):
     """Who a member is: the only row that links a number of the stream to a person, None once they are erased.
 
     `role` is that of `engine.groups.roles`, `gone` why they are no member any more, `workout` which of their
-    own workouts is the one of this group.
+    own workouts is the one of this group. `created_at` is the group's: a person's list is in that order.
     """
 
     __tablename__ = "group_members"
     __table_args__ = (
         UniqueConstraint("group_id", "user_id"),
-        Index("ix_group_members_user", "user_id", "group_id"),
+        Index("ix_group_members_user", "user_id", "created_at", "group_id"),
         Index("ix_group_members_workout", "user_id", "workout"),
     )
 
@@ -95,6 +97,7 @@ class GroupMember(Base):
     share: Mapped[str] = mapped_column(String(16))
     workout: Mapped[str | None] = mapped_column(Id)
     joined_at: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class GroupDevice(Base):
@@ -151,7 +154,8 @@ class GroupReport(Base):
     __tablename__ = "group_reports"
     __table_args__ = (
         UniqueConstraint("group_id", "device", "n", "reporter"),
-        Index("ix_group_reports_created", "created_at"),
+        Index("ix_group_reports_created", "created_at", "id"),
+        Index("ix_group_reports_open", "created_at", "id", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
         Index("ix_group_reports_reporter", "reporter"),
     )
 

@@ -219,6 +219,13 @@ class Log:
         )
         return {row.workout: row.rev for row in (await self._session.execute(query)).all()}
 
+    async def places_revs(self, places: Iterable[Place]) -> dict[Place, int]:
+        """{(stream, workout): its last rev} of workouts of any streams, of those that have records."""
+        statement = _REVS[self._session.get_bind().dialect.name]
+        named = orjson.dumps(list(places)).decode()
+        rows = (await self._session.execute(statement, {"places": named})).all()
+        return {(stream, workout): rev for stream, workout, rev in rows if rev is not None}
+
     async def _stream(self, query: Select[*tuple[Any, ...]], named: Mapping[str, Any]) -> StreamRow | None:
         row = (await self._session.execute(query, named)).one_or_none()
         return None if row is None else StreamRow(*row)
@@ -264,6 +271,14 @@ _OF_WORKOUTS = {
         f" FROM ({wanted}) AS w CROSS JOIN records AS r"
         " WHERE r.stream = w.stream AND r.workout = w.workout ORDER BY r.stream, r.workout, r.rev"
     ).columns(RecordRow.stream, *_RECORD.selected_columns)
+    for dialect, wanted in _WANTED.items()
+}
+
+_REVS = {
+    dialect: text(
+        "SELECT w.stream, w.workout, (SELECT max(r.rev) FROM records AS r"
+        f" WHERE r.stream = w.stream AND r.workout = w.workout) FROM ({wanted}) AS w"
+    ).columns(RecordRow.stream, RecordRow.workout, RecordRow.rev)
     for dialect, wanted in _WANTED.items()
 }
 

@@ -1,11 +1,4 @@
-"""One Socket.IO connection in the live namespace: its place in the stream, and its two queues.
-
-**Position.** `position` is the last seq of which this connection has been told, by `ops` or by an ack.
-It is *live* while that equals the host's head: then each commit is handed to it at once. A connection
-that returns with a cursor starts behind; a pager reads the log page by page, as the outgoing queue
-drains, until it stands at the head. While it is behind, acknowledgements of its own pushes wait for
-their place, so that everything leaves in `seq` order: each foreign record below an acknowledged seq
-before that ack, none above it.
+"""One Socket.IO connection in the live namespace: a reader of its user's stream, and its two queues.
 
 **Inbox.** Events are handled one after another, in the order they came: at once, unless one that came
 before has something to wait for; then by a task that exists only as long. **Outbox.** Bounded by bytes;
@@ -30,10 +23,11 @@ from fitai.gateways.live.frames import Codec, Frame, OpsFrame
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.outbox import LOW, Item, Outbox
 from fitai.gateways.live.rates import Bucket
+from fitai.gateways.live.reader import Page, Reader
 from fitai.gateways.tasks import spawn
-from fitai.persistence.database import Unavailable
 
 if TYPE_CHECKING:
+    from fitai.gateways.groups.seat import Seat
     from fitai.gateways.live.host import Host
 
 _log = structlog.get_logger(__name__)
@@ -43,8 +37,6 @@ Handler = Callable[["Connection", str, list[Any], int | None], Any]
 
 PENDING = object()
 """What a handler returns when the acknowledgement will be sent at its place in the order."""
-
-PAGE = 200  # records read at once for a connection that is catching up
 
 BYES: dict[str, bool] = {
     "draining": True,
@@ -60,11 +52,13 @@ for _code in BYES:
     meters.BYES.labels(_code)  # there from the start
 
 
-class Connection:
-    """A connection that has authenticated; made by the server, attached to its user's host."""
+class Connection(Reader):
+    """A connection that has authenticated; made by the server, attached to its user's host. `seats` are those
+    in rooms of groups, by the group's id; `address` is the caller's, "" where there is none."""
 
     __slots__ = (
         "_codec",
+        "_drained",
         "_event",
         "_events",
         "_expiry",
@@ -74,19 +68,15 @@ class Connection:
         "_limits",
         "_now_ms",
         "_outbox",
-        "_paging",
-        "_retries",
-        "_settling",
         "_telemetry",
         "_telemetry_timer",
         "_working",
-        "closed",
+        "address",
         "host",
         "identity",
         "leaving",
         "name",
-        "pending",
-        "position",
+        "seats",
         "sid",
     )
 
@@ -103,14 +93,15 @@ class Connection:
         limits: LiveLimits,
         now_ms: Callable[[], int],
         hang_up: Callable[[float], None],
+        address: str = "",
     ) -> None:
+        super().__init__()
         self.sid = sid
         self.name = name
-        self.pending = 0
         self.identity = identity
+        self.address = address
         self.host = host
-        self.position = 0
-        self.closed = False
+        self.seats: dict[str, Seat] | None = None  # few have any
         self.leaving = False
         self._event = ""  # the one that was taken last
         self._events: Bucket | None = None
@@ -122,9 +113,7 @@ class Connection:
         self._hang_up = hang_up
         self._inbox: list[tuple[str, list[Any], int | None]] = []
         self._working = False
-        self._settling: list[tuple[int, int, dict[str, Any], int | None]] = []
-        self._retries: list[tuple[int, dict[str, Any], int | None]] = []
-        self._paging = False
+        self._drained: asyncio.Event | None = None  # set when there is room again
         self._telemetry: dict[Any, Frame] = {}
         self._telemetry_timer: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -149,47 +138,6 @@ class Connection:
         if ack is not None and not self.closed:
             self._outbox.push(self._codec.packet(sio.ACK, [payload], ack))
 
-    def start(self, position: int) -> None:
-        """Take the place in the stream that the handshake agreed on, and catch up from it."""
-        self.position = position
-        self._catch_up()
-
-    def offer(self, frame: OpsFrame) -> None:
-        """A commit by somebody else: sent now when this connection is live, else met by its pager."""
-        if self.position == frame.first - 1:
-            self.position = frame.last
-            self.send(frame)
-            self._answer_retries()
-        else:
-            self._catch_up()
-
-    def settle(self, ack: int | None, answer: dict[str, Any], first: int, last: int) -> None:
-        """Acknowledge own records `first`..`last` at their place in the order."""
-        self.pending -= 1
-        if self.position == first - 1:
-            self.position = last
-            self.answer(ack, answer)
-        else:
-            self._settling.append((first, last, answer, ack))
-            self._catch_up()
-
-    def settle_retry(self, ack: int | None, answer: dict[str, Any], last: int) -> None:
-        """Acknowledge a push of which all was in the log already, once what lies below it was sent."""
-        self.pending -= 1
-        self._settle_retry(ack, answer, last)
-
-    def refuse(self, ack: int | None, answer: dict[str, Any]) -> None:
-        """Answer a push that came to nothing."""
-        self.pending -= 1
-        self.answer(ack, answer)
-
-    def _settle_retry(self, ack: int | None, answer: dict[str, Any], last: int) -> None:
-        if self.position >= last:
-            self.answer(ack, answer)
-        else:
-            self._retries.append((last, answer, ack))
-            self._catch_up()
-
     def telemetry(self, key: Any, frame: Frame) -> None:
         """Queue the newest of a derived value; older ones that still wait are forgotten."""
         self._telemetry.pop(key, None)
@@ -206,68 +154,31 @@ class Connection:
         pause = 1 / self._limits.telemetry_per_s
         self._telemetry_timer = asyncio.get_running_loop().call_later(pause, self._send_telemetry)
 
-    # -- catching up ------------------------------------------------------------------------------
+    # -- its user's stream ------------------------------------------------------------------------
 
-    def _catch_up(self) -> None:
-        if not self._paging and not self.closed and self.position < self.host.head:
-            self._paging = True
-            spawn("live.catch_up", self._page())
+    def _head(self) -> int:
+        return self.host.head
 
-    async def _page(self) -> None:
-        try:
-            while not self.closed and self.position < self.host.head:
-                await self._room()
-                records = await self.host.read(self.position, PAGE, LOW)
-                if not self.closed:
-                    self._emit(records)
-        except Unavailable as error:
-            _log.warning("catch_up_postponed", user=self.identity.user, error=str(error))
-            self.bye("overload")  # it comes back with its cursor
-        except Exception:
-            _log.exception("catch_up_failed", user=self.identity.user)
-            self.bye("overload")
-        finally:
-            self._paging = False
+    def _frame(self, first: int, last: int, records: list[dict[str, Any]]) -> OpsFrame:
+        return OpsFrame(self.host.epoch, first, last, records)
 
-    async def _room(self) -> None:
-        """Wait until the client has taken most of what was sent: a slow reader is not a dead one."""
-        drained = asyncio.Event()
-        self._outbox.on_drained = drained.set
+    async def _read(self, after: int, limit: int) -> Page:
+        records = await self.host.read(after, limit, LOW)
+        return Page(records, records[-1]["seq"] if records else after)
+
+    def _lost(self) -> None:
+        self.bye("overload")  # it comes back with its cursor
+
+    async def room(self) -> None:
+        """Wait until the client has taken most of what was sent."""
         while self._outbox.bytes > LOW and not self.closed:
-            drained.clear()
+            if self._drained is None:
+                self._drained = asyncio.Event()
+                self._outbox.on_drained = self._drained.set
+            drained = self._drained
             await drained.wait()
-        self._outbox.on_drained = None
-
-    def _emit(self, records: list[dict[str, Any]]) -> None:
-        """Send a page, with own acknowledgements in their places instead of the records they cover."""
-        run: list[dict[str, Any]] = []
-        first = self.position + 1
-        for record in records:
-            seq = record["seq"]
-            if seq <= self.position:
-                continue
-            if self._settling and self._settling[0][0] == seq:
-                self._flush(run, first)
-                run = []
-                _, last, answer, ack = self._settling.pop(0)
-                self.position = last
-                self.answer(ack, answer)
-                first = last + 1
-            else:
-                run.append(record)
-        self._flush(run, first)
-        self._answer_retries()
-
-    def _answer_retries(self) -> None:
-        waiting, self._retries = self._retries, []
-        for last, answer, ack in waiting:
-            self._settle_retry(ack, answer, last)
-
-    def _flush(self, run: list[dict[str, Any]], first: int) -> None:
-        if run:
-            last = run[-1]["seq"]
-            self.send(OpsFrame(self.host.epoch, first, last, run))
-            self.position = last
+            if self._drained is drained:  # others may have waited as well
+                self._drained = self._outbox.on_drained = None
 
     # -- incoming ---------------------------------------------------------------------------------
 
@@ -355,7 +266,8 @@ class Connection:
     @property
     def answered(self) -> bool:
         """Every event that was taken has its answer in the outgoing queue."""
-        return not (self._inbox or self._working or self.pending or self._settling or self._retries)
+        seated = all(seat.settled for seat in (self.seats or {}).values())
+        return self.settled and seated and not (self._inbox or self._working)
 
     def _slow(self) -> None:
         self.bye("slow")
@@ -392,4 +304,6 @@ class Connection:
         if self._outbox.on_drained is not None:
             self._outbox.on_drained()
         self._inbox.clear()
+        for seat in list((self.seats or {}).values()):
+            seat.leave()
         self.host.detach(self)

@@ -1,36 +1,29 @@
 """The session host: one per user with something going on, in memory, a cache of the log.
 
-Everything that changes or reads a user's workouts goes through the host's queue of jobs and is done one
-batch at a time: what is needed is read from the log, the ops are placed on a tentative state, one append
-commits them, and only then acks and `ops` leave, in `seq` order. If the append loses against another
-node, the tentative state is thrown away, the missing tail is read and delivered, and the batch is placed
-again. Nothing lives only here: a host may vanish at any moment and be opened anew on any node.
+How it works through its jobs, races with other nodes and catches up is `worker`'s; here is what a user's
+stream is: workouts, the connections that are told of them, and what follows.
 
 Derived things (insights, the end of a rest, projections) follow after the ack and may come twice.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
-import structlog
 
 from fitai.engine import combine
-from fitai.engine.ops import Dot, Op, Record
+from fitai.engine.ops import Record
 from fitai.engine.workout import Limits
-from fitai.gateways import meters, occasion
+from fitai.gateways import meters
 from fitai.gateways.live.allowance import Allowance
-from fitai.gateways.live.contexts import Contexts
 from fitai.gateways.live.following import Following
 from fitai.gateways.live.frames import Frame, OpsFrame
 from fitai.gateways.live.jobs import (
-    Behind,
     CommandJob,
     Done,
     Intent,
@@ -46,13 +39,11 @@ from fitai.gateways.live.jobs import (
 from fitai.gateways.live.merged import Merged
 from fitai.gateways.live.neighbours import Neighbours
 from fitai.gateways.live.presence import Presence
-from fitai.gateways.tasks import spawn
-from fitai.persistence import tracing
-from fitai.persistence.append import Append, HeadMoved
+from fitai.gateways.live.worker import BATCH, Worker
+from fitai.persistence.append import Append
 from fitai.persistence.batches import Row
-from fitai.persistence.database import Unavailable
 from fitai.sync.fold import Folded, fold
-from fitai.sync.log import Context, Position
+from fitai.sync.log import Position
 from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal
 
@@ -61,47 +52,26 @@ if TYPE_CHECKING:
     from fitai.gateways.live.hosts import Hosts
     from fitai.persistence.opening import Opening
 
-_log = structlog.get_logger(__name__)
-
-BATCH = 32  # jobs placed in one append
 KEPT_FOLDS = 32  # folds that a host keeps, those used last
 PAGE_BYTES = 256 * 1024  # of JSON in one page of records
-TAIL = 500  # records of others that are read at once
-RACES = 50  # lost for the head before a batch is told to come later
 BACK_MS = 2_000  # over which connections come back whose host was ended
 
+_Job: TypeAlias = Job[Any, Placer]
 
-class Host:
+
+class Host(Worker[Placer]):
     """One user's stream on this node. Made by Hosts.open; see the module's first lines."""
 
     def __init__(self, hosts: Hosts, user: str, stream: int, epoch: str) -> None:
+        super().__init__(hosts, user, stream, epoch)
         self.user = user
-        self.stream = stream
-        self.epoch = epoch
-        self.head = 0
         self.folds: dict[str, Folded] = {}
         self.merged = Merged(self)
         self.connections: dict[Connection, None] = {}
-        self.ended = False
         self.following = Following(self, hosts)
-        self.neighbours = Neighbours(self, hosts)
+        self.hints = self.neighbours = Neighbours(self, hosts)
         self.presence = Presence(self, hosts)
-        self.limits = hosts.limits
-        self.now_ms: Callable[[], int] = hosts.now_ms
-        self.used_at = hosts.now_ms()
-        self._hosts = hosts
-        self._last_rt = 0
-        self._positions: dict[int, Position] = {}
         self._receipts: dict[str, int] = {}
-        self._jobs: deque[Job] = deque()
-        self._batch: Sequence[Job] = ()
-        self._working = False
-        self._worker: asyncio.Task[None] | None = None
-        self._after: deque[ThenJob] = deque()
-        self._opened = False
-        self._told = 0  # the log goes at least this far, by what others say
-        self._behind = False  # it goes further than our head
-        self._unsure = False  # only the log can tell whether they have
         self._allowance = Allowance(hosts.limits, hosts.now_ms())
         self._engine_limits = Limits(
             exercises=hosts.limits.exercises_per_workout,
@@ -160,16 +130,6 @@ class Host:
             page.append(wire)
         return page
 
-    async def reach(self, seq: int) -> None:
-        """Look at the log when somebody names a position beyond our head: another node may have got there,
-        and its hint be late or lost."""
-        if seq > self.head:
-            job = ThenJob(self.catch_up)
-            self.enqueue(job)
-            await job.done
-            if self.ended:
-                raise _gone()
-
     async def page(self, after: int, limit: int) -> dict[str, Any]:
         """What `pull` answers: at most `limit` records after a position; raises Refusal beyond the head."""
         await self.reach(after)
@@ -183,25 +143,6 @@ class Host:
         """A deadline of this workout may have passed."""
         self.enqueue(TickJob(workout))
 
-    def enqueue(self, job: Job) -> None:
-        """Add a job; the worker runs while there are any."""
-        if self.ended:
-            job.fail(_gone())
-            return
-        self._jobs.append(job)
-        self._wake()
-
-    def _wake(self) -> None:
-        self.used_at = self.now_ms()
-        if self._opened and not self._working:
-            self._working = True
-            self._worker = spawn("live.host", self._work())
-
-    async def quiet(self) -> None:
-        """Return when nothing is being done."""
-        if self._worker is not None:
-            await asyncio.wait([self._worker])
-
     @property
     def idle(self) -> bool:
         """Nothing is going on: the host may be forgotten."""
@@ -209,9 +150,7 @@ class Host:
 
     def told(self) -> dict[str, Any]:
         """What it is at work for, see `occasion`."""
-        devices = {job.origin.identity.device for job in self._batch if job.origin is not None}
-        ops = sum(len(job.records) for job in self._batch)
-        return {"user": self.user, "devices": sorted(devices), "jobs": len(self._batch), "ops": ops}
+        return {"user": self.user, **super().told()}
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -239,11 +178,13 @@ class Host:
         self.neighbours.tell("telemetry", device=device, payload=payload)
 
     def spread_telemetry(self, device: int, payload: dict[str, Any], origin: Connection | None) -> None:
-        """Pass a measurement on to the user's connections here, but not to the one that it came from."""
+        """Pass a measurement on to the user's connections here, but not to the one that it came from, and to
+        the groups that they train in."""
         frame = Frame("telemetry", {**payload, "device": device})
         for connection in list(self.connections):
             if connection is not origin:
                 connection.telemetry((device, payload["workout"]), frame)
+        self._hosts.watching.measured(self.user, payload)
 
     def greet(self, connection: Connection, after: int) -> None:
         """Tell a new connection what is derived from the open workouts and what changed since its cursor."""
@@ -263,160 +204,37 @@ class Host:
 
     # -- what jobs read ----------------------------------------------------------------------------
 
-    def position(self, device: int) -> Position:
-        """Where a device stands in the committed log."""
-        return self._positions.get(device, Position())
-
-    def known_position(self, device: int) -> Position | None:
-        """The same; None for a device of which this host does not know yet (see `meet`)."""
-        return self._positions.get(device)
-
-    def lacks(self, device: int, op: Op) -> bool:
-        """Whether the op had seen records that this host has not read."""
-        if op.clock is None:
-            return (op.base or 0) > self.head
-        return any(n >= self.position(other).next_n for other, n in op.clock.items() if other != device)
-
-    async def meet(self, device: int) -> None:
-        """Learn where a device starts that has written nothing yet and came after this host was opened."""
-        if device not in self._positions:
-            self._positions[device] = await self._hosts.log.position(self.stream, device)
-
-    async def places(self, dots: Iterable[Dot]) -> dict[Dot, int]:
-        """The seqs of records by name."""
-        return await self._hosts.log.places(self.stream, dots)
-
     def last_receipt(self, workout: str) -> int:
         """When the newest record of a workout came in, Unix ms."""
         return self._receipts.get(workout, 0)
 
-    async def find(self, device: int, first: int, last: int) -> list[Record]:
-        """A device's own records by counter."""
-        return await self._hosts.log.find(self.stream, device, first, last)
-
-    async def key_used(self, key: Key) -> bool:
-        """Whether this Idempotency-Key has been used by the same request; raises KeyReuse for another."""
-        return await self._hosts.key_used(self.user, key)
-
-    async def name_context(self, device: int, clock: Mapping[int, int]) -> Context:
-        """What a full vector clock says in positions of this log; raises Refusal later {missing}."""
-        here = Contexts(self._hosts.log, self.stream, self.head, self._positions)
-        return await here.name(device, clock)
-
     # -- the worker --------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        try:
-            while not self.ended and (self._jobs or self._behind):
-                self._batch = batch = self._next_batch()
-                occasion.NOW.set(self)
-                try:
-                    with tracing.shared("batch", batch, node=self._hosts.node):
-                        await self._process(batch)
-                except Exception as error:
-                    _log.exception("host_batch_failed", user=self.user)
-                    self._forget(batch)
-                    for job in batch:
-                        job.fail(error)
-                while self._after and not self.ended:
-                    await self._after.popleft().run()
-        finally:
-            self._working, self._batch = False, ()
-            self._trim()
-
-    def _next_batch(self) -> list[Job]:
+    def _next_batch(self) -> list[_Job]:
         """What merges workouts ends a batch: whoever asks next is to see its outcome."""
-        batch: list[Job] = []
+        batch: list[_Job] = []
         while self._jobs and len(batch) < BATCH:
             batch.append(self._jobs.popleft())
             if batch[-1].kinds & combine.ALIASING:
                 break
         return batch
 
-    async def _process(self, batch: list[Job]) -> None:
-        lost = 0
-        while lost < RACES and not self.ended:
-            try:
-                if not self._hosts.alone and any(job.writes for job in batch):
-                    await self.neighbours.turn(lost)
-                if (self._behind or self._unsure) and not await self._catch_up():
-                    break
-                batch = await self._prepare(batch)
-                placer = Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
-                with tracing.span("place"):
-                    batch = self._place(batch, placer)
-                rows = await self._append(batch, placer)
-            except (HeadMoved, Behind) as error:
-                self._forget(batch)
-                self._unsure = True
-                if isinstance(error, HeadMoved):
-                    lost += 1
-                    self._hosts.lost_races += 1
-                continue
-            except Unavailable:
-                self._refuse(batch, Refusal("later", _OUT_OF_REACH, retry_after_ms=1000))
-                return
-            self._committed(batch, placer, rows)
-            await self._follow(placer.records)
-            return
-        self._refuse(batch, _gone() if self.ended else Refusal("later", _BUSY, retry_after_ms=200))
+    def _placer(self) -> Placer:
+        return Placer(self.head, self._last_rt, self._positions, self.folds, self._engine_limits)
 
-    def _refuse(self, batch: Iterable[Job], refusal: Refusal) -> None:
-        self._forget(batch)
-        for job in batch:
-            job.fail(refusal)
+    async def _prepared(self, job: _Job) -> None:
+        names = self.merged.family(job.workouts())
+        if self._missing(names):
+            await self.load(*names)
 
-    async def _prepare(self, batch: list[Job]) -> list[Job]:
-        ready = []
-        for job in batch:
-            try:
-                if not job.is_ready(self):
-                    await job.prepare(self)
-                names = self.merged.family(job.workouts())
-                if self._missing(names):
-                    await self.load(*names)
-            except (Behind, Unavailable):
-                raise
-            except Exception as error:
-                self._fail(job, error)
-            else:
-                ready.append(job)
-        return ready
-
-    def _place(self, batch: list[Job], placer: Placer) -> list[Job]:
-        placed = []
-        for job in batch:
-            head = placer.head
-            try:
-                job.place(self, placer)
-            except Behind:
-                raise
-            except Exception as error:
-                if placer.head != head:
-                    raise
-                self._fail(job, error)
-            else:
-                placed.append(job)
-        return placed
-
-    def _fail(self, job: Job, error: Exception) -> None:
-        if not isinstance(error, Refusal) and isinstance(job, PushJob):
-            _log.exception("push_failed", user=self.user, exc_info=error)
-        job.fail(error)
-
-    async def _append(self, batch: list[Job], placer: Placer) -> Sequence[Row]:
-        """Store what was placed; returns its rows."""
-        if not placer.records:
-            return ()
+    def _to_append(self, batch: Sequence[_Job], placer: Placer) -> Append:
         keys = [
             job.key for job in batch if isinstance(job, CommandJob) and job.key is not None and job.records
         ]
         companions = [self._hosts.companion(self.user, key) for key in keys]
-        append = Append(self.stream, self.epoch, placer.seen, placer.records, companions)
-        await self._hosts.appender.append(append)
-        return append.rows
+        return Append(self.stream, self.epoch, placer.seen, placer.records, companions)
 
-    def _committed(self, batch: list[Job], placer: Placer, rows: Sequence[Row]) -> None:
+    def _committed(self, batch: Sequence[_Job], placer: Placer, rows: Sequence[Row]) -> None:
         """The append holds: take its positions over, then answer and tell, in seq order. What one sender
         wrote in a row goes to the others as one."""
         self.head = placer.head
@@ -437,6 +255,7 @@ class Host:
             if records:
                 self._deliver(records, origin)
         self.neighbours.committed(rows)
+        self._hosts.watching.committed(self.user, self.epoch, placer.records)
 
     def _deliver(self, records: Sequence[Record], origin: Sender | None) -> None:
         others = [connection for connection in self.connections if connection is not origin]
@@ -448,60 +267,19 @@ class Host:
 
     # -- other nodes -------------------------------------------------------------------------------
 
-    def heard_of(self, head: int) -> None:
-        """The log goes that far, by what somebody says."""
-        self._told = max(self._told, head)
-        if head > self.head:
-            self._behind = True
-            self._wake()
-
-    def look(self) -> None:
-        """Others may have appended, and nobody have told: look at the log."""
-        self._unsure = self._behind = True
-        self._wake()
-
-    async def catch_up(self) -> None:
-        """Take what others appended after our head, from the log."""
-        self._unsure = True
-        await self._catch_up()
-
-    async def _catch_up(self) -> bool:
-        """Take what others appended after our head, fold and deliver it: from their hints as far as these
-        go on from it, else from the log. False when that began anew: then this host has ended."""
-        came: list[Record] = []
-        self._behind = False
-        while True:
-            records = self.neighbours.after(self.head)
-            if not records and (self._unsure or self._told > self.head):
-                tail = await self._hosts.log.tail(self.stream, self.epoch, self.head, TAIL)
-                if tail is None:
-                    self._hosts.forget(self)
-                    return False
-                records = tail
-                self._unsure = self._unsure and len(records) == TAIL
-                self._hosts.gaps_healed += bool(records)
-            if not records:
-                break
-            self._take(records)
-            came += records
-        self.neighbours.delivered(len(came))
-        if came:
-            await self._follow(came)
-        return True
-
     async def _follow(self, records: Sequence[Record]) -> None:
-        """Have told what these new records change in what is derived."""
         names = self.merged.plain(records)
         if names is None:
             names = await self.merged.touched(records)
         await self.following.follow(names)
 
-    def _take(self, records: Sequence[Record]) -> None:
+    async def _take(self, records: Sequence[Record]) -> None:
         for record in records:
             self._absorb(record)
         self._charge(records)
         self.head = records[-1].seq
         self._deliver(records, None)
+        self._hosts.watching.committed(self.user, self.epoch, records)
 
     def _charge(self, records: Iterable[Record]) -> None:
         """Count what was written without asking here whether it may be."""
@@ -540,9 +318,7 @@ class Host:
         for name, aliasing in opening.touched.items():
             if aliasing:
                 await self.merged.learn(name)
-        self._opened = True
-        if self._jobs or self._behind or self._unsure:
-            self._wake()
+        self._open()
 
     async def load(self, *names: str) -> None:
         """Have the folds of workouts, from the log up to our head."""
@@ -566,7 +342,7 @@ class Host:
                 self.folds[name] = folded  # newest last, for _trim
         return missing
 
-    def _forget(self, batch: Iterable[Job]) -> None:
+    def _forget(self, batch: Iterable[_Job]) -> None:
         for job in batch:
             for name in self.merged.family(job.workouts()):
                 self.folds.pop(name, None)
@@ -579,15 +355,14 @@ class Host:
             self._receipts.pop(name, None)
             self.following.forget(name)
 
-    def afterwards(self, job: ThenJob) -> None:
-        """Run the job's work when the batch has been settled: it sees committed state only."""
-        self._after.append(job)
-
     def close(self) -> None:
         """Stop listening; what is cached here is in the log."""
         self.neighbours.close()
         self.presence.close()
         self.following.close()
+
+    def begun_anew(self) -> None:
+        self._hosts.forget(self)
 
     def end(self) -> None:
         """The log is another one than this host knows, or is gone: nothing here is true any more. Whoever is
@@ -597,14 +372,4 @@ class Host:
             connection.bye("overload", after_ms=self._hosts.dice.randrange(BACK_MS))
         self.close()
         self.presence.tell()
-        for waiting in (self._jobs, self._after):
-            self._refuse(waiting, _gone())
-            waiting.clear()
-
-
-_OUT_OF_REACH = "the log is out of reach; nothing was stored"
-_BUSY = "too busy to find a place"
-
-
-def _gone() -> Refusal:
-    return Refusal("later", "this log began anew or is gone; nothing was stored", retry_after_ms=1000)
+        super().end()

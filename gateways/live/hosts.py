@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,6 +23,8 @@ from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.nodes import Nodes
 from fitai.gateways.live.revocations import Revocations
 from fitai.gateways.live.timers import TimerWheel
+from fitai.gateways.live.watching import Watching
+from fitai.gateways.live.worker import Worker
 from fitai.gateways.meters import HostCounts
 from fitai.gateways.tasks import spawn
 from fitai.gateways.together import Together
@@ -48,6 +51,19 @@ RENEW_S = 30.0  # how often projections are searched for what an older version o
 
 class UnknownUser(Exception):
     """There is no such user, or no longer."""
+
+
+class Beside(Protocol):
+    """What else of this node works on streams, and has to know of the other nodes."""
+
+    def workers(self) -> Iterable[Worker[Any]]:
+        """Those whose streams are looked at beside the users'."""
+
+    def lost(self, node: str) -> None:
+        """Another node is no more."""
+
+    def anew(self) -> None:
+        """This node may have missed anything that another one told."""
 
 
 class LogReader:
@@ -126,8 +142,10 @@ class Hosts:
         self.dice = random.Random(self.node)
         self.log = LogReader(db)
         self.timers = TimerWheel(self)
+        self.watching = Watching(self)
         self.lost_races = 0  # batches that were placed again since another node was faster
         self.gaps_healed = 0  # readings of the log that brought what no hint had brought
+        self.beside: Beside | None = None
         self._hosts: dict[str, Host] = {}
         self._ended: list[Host] = []  # forgotten, and maybe still at work
         self._opening: dict[str, asyncio.Future[Host | UnknownUser | Unavailable]] = {}
@@ -210,6 +228,7 @@ class Hosts:
                 host.close()
                 raise
             self._hosts[user] = host
+            self.watching.opened(user, host.epoch, host.head)
             return host
         except (UnknownUser, Unavailable) as error:
             return error
@@ -220,18 +239,23 @@ class Hosts:
 
     async def look(self) -> None:
         """Compare what this node believes with the database, in case that a hint was lost: the heads and
-        epochs of its streams. A host whose log is another one now (it
+        epochs of its streams, and of those that are followed here. A host whose log is another one now (it
         was restored, or lost its end with a database), or whose user is gone, is forgotten."""
-        hosts = {host.stream: (host, host.head) for host in self._hosts.values()}
-        if hosts:
+        looked = {worker.stream: (worker, worker.head) for worker in self._workers()}
+        streams = {*looked, *self.watching.streams()}
+        if streams:
             async with self.db.read() as session:
-                standings = await Log(session).standings(hosts)
-            for stream, (host, head) in hosts.items():
+                standings = await Log(session).standings(streams)
+            for stream, (worker, head) in looked.items():
                 epoch, there = standings.get(stream, ("", 0))
-                if epoch != host.epoch or there < head:
-                    self.forget(host)
+                if epoch != worker.epoch or there < head:
+                    worker.begun_anew()
                 else:
-                    host.heard_of(there)
+                    worker.heard_of(there)
+            self.watching.looked(standings)
+
+    def _workers(self) -> Iterable[Worker[Any]]:
+        return [*self._hosts.values(), *(() if self.beside is None else self.beside.workers())]
 
     def look_soon(self) -> None:
         """Something is not as this node believes: look at once."""
@@ -246,6 +270,8 @@ class Hosts:
         """Another node is no more."""
         for host in self._hosts.values():
             host.presence.lost(node)
+        if self.beside is not None:
+            self.beside.lost(node)
 
     def anew(self) -> None:
         """This node may have missed anything: look at the log at once, then tell and ask who is there."""
@@ -279,6 +305,8 @@ class Hosts:
     async def _tell_anew(self) -> None:
         """Bring presence up to date with the other nodes, of some users after the other."""
         self._stale = False
+        if self.beside is not None:
+            self.beside.anew()
         for index, host in enumerate([host for host in self._hosts.values() if host.presence.busy]):
             if index % ANEW == ANEW - 1:
                 await asyncio.sleep(ANEW_S)
@@ -291,6 +319,7 @@ class Hosts:
             _log.warning("host_forgotten", user=host.user, stream=host.stream, epoch=host.epoch)
             del self._hosts[host.user]
             host.end()
+            self.watching.closed(host.user)
             self._ended = [*(ended for ended in self._ended if not ended.idle), host]
 
     def _forget_idle(self) -> None:
@@ -299,6 +328,7 @@ class Hosts:
             if host.idle and host.used_at < limit:
                 host.close()
                 del self._hosts[user]
+                self.watching.closed(user)
 
     async def _renew(self) -> None:
         """Write anew what an older version of the fold projected, and see later whether there is more: nodes

@@ -1,11 +1,11 @@
-"""What a host can be asked to do, each as a small object with four moments.
+"""What a worker (a host, a room) can be asked to do, each as a small object with four moments.
 
     prepare   async: read from the log what placing will need (retries, clocks, keys); may refuse
     place     synchronous: give ops their places on the tentative state; may refuse
     settle    after the commit: answer whoever asked
     fail      instead, when it was refused or the database is away
 
-A host takes all the jobs that wait, places them one after another, commits them in one append, and
+A worker takes all the jobs that wait, places them one after another, commits them in one append, and
 settles them in the same order.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -26,7 +26,7 @@ from fitai.gateways import meters, occasion
 from fitai.gateways.identity import Identity
 from fitai.persistence import tracing
 from fitai.sync import log
-from fitai.sync.log import Context
+from fitai.sync.log import Context, Position
 from fitai.sync.place import SERVER, Placer
 from fitai.sync.wire import Push, Refusal, WireLimits, decode_op
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from fitai.gateways.live.host import Host
-
+    from fitai.gateways.live.worker import Worker
 
 _log = structlog.get_logger(__name__)
 
@@ -113,7 +113,23 @@ class Sender(Protocol):
         """It came to nothing."""
 
 
-class Job:
+class Placing(Protocol):
+    """What gives ops their places: `fitai.sync.place.Placer`, `fitai.sync.groups.GroupPlacer`. `seen` is the
+    head that it began at."""
+
+    seen: int
+    head: int
+    records: list[Record]
+
+    def position(self, device: int) -> Position:
+        """Where the device stands after what was placed so far."""
+
+
+W = TypeVar("W", bound="Worker[Any]")
+P = TypeVar("P", bound=Placing)
+
+
+class Job(Generic[W, P]):
     """See the module's first lines. `records` are what it placed, `origin` who must not be echoed, `kinds`
     those of the ops that a device asks to be placed, `writes` whether it may place any, `span` its way while
     that is traced."""
@@ -128,34 +144,33 @@ class Job:
         """The workouts whose folds placing needs."""
         return ()
 
-    def is_ready(self, host: Host) -> bool:
+    def is_ready(self, host: W) -> bool:
         """Whether everything that placing needs is at hand, and `prepare` need not be called."""
         return True
 
-    async def prepare(self, host: Host) -> None:
+    async def prepare(self, host: W) -> None:
         """Read what placing needs."""
 
-    def place(self, host: Host, placer: Placer) -> None:
+    def place(self, host: W, placer: P) -> None:
         """Place ops."""
 
-    def settle(self, host: Host) -> None:
+    def settle(self, host: W) -> None:
         """Answer."""
 
     def fail(self, error: Exception) -> None:
         """Answer that it came to nothing."""
 
 
-class PushJob(Job):
-    """A device's own ops, from a socket or over REST."""
+class PushedJob(Job[W, P]):
+    """A device's own ops; the heirs say how they are placed."""
 
-    def __init__(self, push: Push, origin: Sender, ack: int | None, received: int) -> None:
+    def __init__(self, push: Push, origin: Sender, device: int, ack: int | None) -> None:
         self.origin: Sender = origin
         self.kinds = frozenset(op.kind for op in push.ops)
-        self._device = origin.identity.device
+        self._device = device
         self._push = push
         self._ops = push.ops
         self._ack = ack
-        self._offset = 0 if push.sent_at is None else received - push.sent_at
         self._stored: dict[int, Record] = {}
         self._named: dict[int, Context] = {}
         self._places: dict[Dot, int] = {}
@@ -163,14 +178,14 @@ class PushJob(Job):
         self._last = 0
         self._looked = False
         self._paid = 0  # ops that the rates have let through, however often they have to be placed
-        self._workouts = {op.workout for op in push.ops}
         if tracing.tracer is not None:
             self.span = _began("push", origin.identity, ops=len(push.ops))
 
-    def workouts(self) -> Iterable[str]:
-        return self._workouts
+    def write(self, host: W, placer: P, fresh: Sequence[Op], contexts: Sequence[Context]) -> list[Record]:
+        """Place the ops that are new."""
+        raise NotImplementedError
 
-    def is_ready(self, host: Host) -> bool:
+    def is_ready(self, host: W) -> bool:
         """So it is for a device that is known here, goes on where it was, and has heard of nothing but the
         log."""
         push, position = self._push, host.known_position(self._device)
@@ -180,7 +195,7 @@ class PushJob(Job):
             op.clock is None and (op.base or 0) <= host.head for op in push.ops
         )
 
-    async def prepare(self, host: Host) -> None:
+    async def prepare(self, host: W) -> None:
         if self._push.epoch is not None and self._push.epoch != host.epoch:
             raise Refusal(
                 "epoch", "this log began anew; take a snapshot and offer your ops again", epoch=host.epoch
@@ -202,7 +217,7 @@ class PushJob(Job):
         beyond = {Dot(d, n) for entries in heard for d, n in (entries or {}).items()}
         self._places = await host.places(beyond) if beyond else {}
 
-    async def _name_contexts(self, host: Host, next_n: int) -> list[Op]:
+    async def _name_contexts(self, host: W, next_n: int) -> list[Op]:
         """The ops up to the first whose clock names what is not here yet; raises Refusal later {missing} when
         that is the first of all. Those before it can not wait: what it lacks may be waiting for them (a watch
         that had heard of them, and whose batch comes after them)."""
@@ -217,7 +232,7 @@ class PushJob(Job):
                     return ops[:i]
         return ops
 
-    def place(self, host: Host, placer: Placer) -> None:
+    def place(self, host: W, placer: P) -> None:
         self.records = []
         position = placer.position(self._device)
         if self._ops[0].n > position.next_n and not self._looked:
@@ -229,11 +244,11 @@ class PushJob(Job):
         self._last = max((result["seq"] for result in results), default=0)
         fresh = self._allowed(host, admission.fresh)
         contexts = log.contexts(fresh, position, self._named, self._places)
-        self.records = placer.place_all(self._device, fresh, contexts, host.now_ms(), self._offset)
+        self.records = self.write(host, placer, fresh, contexts)
         results += map(log.result, self.records)
         self._answer = {"ok": True, "results": results, "head": placer.head}
 
-    def settle(self, host: Host) -> None:
+    def settle(self, host: W) -> None:
         meters.DUPLICATES.inc(len(self._answer["results"]) - len(self.records))
         tracing.ended(self.span)
         if self.records:
@@ -248,13 +263,13 @@ class PushJob(Job):
         tracing.ended(self.span, error.code)
         self.origin.refuse(self._ack, error.answer())
 
-    def _retry(self, op: Op, placer: Placer) -> dict[str, Any]:
+    def _retry(self, op: Op, placer: P) -> dict[str, Any]:
         stored = self._stored.get(op.n) or next(
             record for record in placer.records if record.device == self._device and record.op.n == op.n
         )
         return log.retried(op, stored, placer.position(self._device).next_n)
 
-    def _allowed(self, host: Host, fresh: Sequence[Op]) -> Sequence[Op]:
+    def _allowed(self, host: W, fresh: Sequence[Op]) -> Sequence[Op]:
         """As many of the new ops as the device's rate allows; refused with `later` when that is none."""
         if not fresh:
             return fresh
@@ -265,7 +280,24 @@ class PushJob(Job):
         return fresh[: self._paid]
 
 
-class CommandJob(Job):
+class PushJob(PushedJob["Host", Placer]):
+    """Ops of a user's stream, from a socket or over REST."""
+
+    def __init__(self, push: Push, origin: Sender, ack: int | None, received: int) -> None:
+        super().__init__(push, origin, origin.identity.device, ack)
+        self._offset = 0 if push.sent_at is None else received - push.sent_at
+        self._workouts = {op.workout for op in push.ops}
+
+    def workouts(self) -> Iterable[str]:
+        return self._workouts
+
+    def write(
+        self, host: Host, placer: Placer, fresh: Sequence[Op], contexts: Sequence[Context]
+    ) -> list[Record]:
+        return placer.place_all(self._device, fresh, contexts, host.now_ms(), self._offset)
+
+
+class CommandJob(Job["Host", Placer]):
     """A change made over REST: ops of an API device whose base is the head, planned on the state."""
 
     def __init__(
@@ -293,7 +325,7 @@ class CommandJob(Job):
         return self.key is None
 
     async def prepare(self, host: Host) -> None:
-        self._replayed = self.key is not None and await host.key_used(self.key)
+        self._replayed = self.key is not None and await host.key_used(host.user, self.key)
 
     def place(self, host: Host, placer: Placer) -> None:
         self.records = []
@@ -317,7 +349,7 @@ class CommandJob(Job):
             self.done.set_exception(error)
 
 
-class ReadJob(Job):
+class ReadJob(Job["Host", Placer]):
     """The committed state of one workout."""
 
     writes = False
@@ -343,7 +375,7 @@ class ReadJob(Job):
             self.done.set_exception(error)
 
 
-class TickJob(Job):
+class TickJob(Job["Host", Placer]):
     """A deadline of a workout may have passed: say that the rest is over, pause or finish what idles."""
 
     def __init__(self, workout: str) -> None:
@@ -367,7 +399,7 @@ class TickJob(Job):
         host.following.announce_rest(self._workout)
 
 
-class ThenJob(Job):
+class ThenJob(Job[Any, Any]):
     """Work that has its turn in the queue and may wait for the log: greetings and projections."""
 
     writes = False
@@ -376,7 +408,7 @@ class ThenJob(Job):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._work = work
 
-    def settle(self, host: Host) -> None:
+    def settle(self, host: Any) -> None:
         host.afterwards(self)
 
     def fail(self, error: Exception) -> None:

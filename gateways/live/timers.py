@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -21,8 +21,8 @@ from fitai.gateways.tasks import spawn
 from fitai.persistence.database import Unavailable
 
 if TYPE_CHECKING:
-    from fitai.gateways.live.host import Host
     from fitai.gateways.live.hosts import Hosts
+    from fitai.gateways.live.worker import Worker
 
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class TimerWheel:
 
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
-        self._due: dict[tuple[str, str], tuple[int, Host]] = {}
+        self._due: dict[tuple[str, str], tuple[int, Worker[Any]]] = {}
         self._heap: list[tuple[int, str, str]] = []
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
@@ -57,9 +57,9 @@ class TimerWheel:
         self._changed.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def set(self, host: Host, workout: str, due: int | None) -> None:
+    def set(self, host: Worker[Any], workout: str, due: int | None) -> None:
         """The workout next needs a look at `due` (Unix ms), or none."""
-        key = (host.user, workout)
+        key = (host.owner, workout)
         if due is None:
             self._due.pop(key, None)
             return
@@ -73,7 +73,7 @@ class TimerWheel:
                 self._heap = [(due, *key) for key, (due, _) in self._due.items()]
                 heapq.heapify(self._heap)
 
-    def drop(self, host: Host) -> None:
+    def drop(self, host: Worker[Any]) -> None:
         """The host goes; its deadlines are in the projections."""
         for key in [key for key, (_, held) in self._due.items() if held is host]:
             del self._due[key]

@@ -17,6 +17,7 @@ branch_labels = None
 depends_on = None
 
 DUE = sa.text("due_at IS NOT NULL")
+OPEN = sa.text("resolved_at IS NULL")
 
 
 def _moment(name: str, *, nullable: bool = True) -> sa.Column[int]:
@@ -78,12 +79,13 @@ def upgrade() -> None:
         _word("share"),
         sa.Column("workout", Id),
         _moment("joined_at"),
+        _moment("created_at", nullable=False),
         sa.PrimaryKeyConstraint("group_id", "member", name="pk_group_members"),
         sa.UniqueConstraint("group_id", "user_id", name="uq_group_members_group_id_user_id"),
         _references("group_members", "group_id", "groups"),
         _references("group_members", "user_id", "users", "SET NULL"),
     )
-    op.create_index("ix_group_members_user", "group_members", ["user_id", "group_id"])
+    op.create_index("ix_group_members_user", "group_members", ["user_id", "created_at", "group_id"])
     op.create_index("ix_group_members_workout", "group_members", ["user_id", "workout"])
     op.create_table(
         "group_devices",
@@ -142,7 +144,14 @@ def upgrade() -> None:
         _references("group_reports", "group_id", "groups"),
         _references("group_reports", "reporter", "users"),
     )
-    op.create_index("ix_group_reports_created", "group_reports", ["created_at"])
+    op.create_index("ix_group_reports_created", "group_reports", ["created_at", "id"])
+    op.create_index(
+        "ix_group_reports_open",
+        "group_reports",
+        ["created_at", "id"],
+        sqlite_where=OPEN,
+        postgresql_where=OPEN,
+    )
     op.create_index("ix_group_reports_reporter", "group_reports", ["reporter"])
     op.create_table(
         "blocks",

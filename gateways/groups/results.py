@@ -1,0 +1,144 @@
+"""The final table of a group: worked out of the logs, and out of nothing that a node has in memory.
+
+It is written when the grace after the end is over, and again whenever a workout is another one than the line
+was worked out of: by the node where somebody is in the room, else when it is asked for. Lines of accounts that
+are gone are frozen; they keep what they did, and their place among the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from fitai.engine.entities import Workout
+from fitai.engine.groups import sharing
+from fitai.engine.groups.board import Row, board
+from fitai.engine.groups.group import Group, Member
+from fitai.engine.groups.measure import Measure, Progress, measure, on_board, progress
+from fitai.engine.groups.roles import TRAINING
+from fitai.engine.groups.timers import due
+from fitai.gateways.groups.watch import Watch
+from fitai.persistence.families import read_families, read_revs
+from fitai.persistence.group_results import GroupResults, Result
+from fitai.persistence.groups import Groups
+
+if TYPE_CHECKING:
+    from fitai.gateways.groups.room import Room
+
+AT_ONCE: Final = 50  # members whose workouts are read in one go
+TURN: Final = 5  # and folded in one turn of the loop
+
+
+async def results(room: Room) -> list[Result]:
+    """The lines by rank, those without one last, as the logs have them now. Once the table is due, what is new
+    is written as well. Raises Unavailable."""
+    g, users = room.group, room.users
+    members = trained(g)
+    theirs = {
+        no: (user, workout)
+        for no in members
+        if (user := users.get(no)) is not None and (workout := g.members[no].workout) is not None
+    }
+    async with room.hosts.db.read() as session:
+        row = await Groups(session).row(g.id)
+        stored = await GroupResults(session).of(g.id)
+        revs = dict(zip(theirs, await read_revs(session, list(theirs.values())), strict=True))
+    lines = {one.member: one for one in stored if one.frozen or one.member in members}
+    stale = [no for no in members if no not in lines or lines[no].rev != revs.get(no, 0)]
+    lines |= await _lines(room, g, {no: theirs.get(no) for no in stale})
+    table = ranked(g, lines.values())
+    unwritten = table != stored or row is None or row.results_at is None
+    if unwritten and is_due(g, room.now_ms()):
+        await room.hosts.db.transact(
+            lambda session: GroupResults(session).write(g.id, table, room.now_ms())
+        )
+    return table
+
+
+def is_due(g: Group, now: int) -> bool:
+    """Whether the table is to be written: the group is over, and the grace after its end."""
+    at = due(g, now).results_at
+    return at is not None and now >= at
+
+
+async def _lines(room: Room, g: Group, theirs: Mapping[int, tuple[str, str] | None]) -> dict[int, Result]:
+    """The lines of these members, worked out of the log: {member: (user, workout), or None without one}."""
+    lines = {no: line(g, g.members[no], None, 0) for no, place in theirs.items() if place is None}
+    places = [(no, *place) for no, place in theirs.items() if place is not None]
+    for start in range(0, len(places), AT_ONCE):
+        some = places[start : start + AT_ONCE]
+        async with room.hosts.db.read() as session:
+            families = await read_families(session, [(user, workout) for _, user, workout in some])
+        for index, ((no, user, workout), family) in enumerate(zip(some, families, strict=True)):
+            watch = Watch(user, workout)
+            if family is not None:
+                watch.load(family)
+            lines[no] = line(g, g.members[no], watch.view(), watch.rev)
+            if index % TURN == TURN - 1:
+                await asyncio.sleep(0)
+    return lines
+
+
+def trained(g: Group) -> list[int]:
+    """The members who have a line: those who trained, also if they left; not who looked on or had to go."""
+    return [no for no, member in g.members.items() if _trained(member)]
+
+
+def _trained(member: Member) -> bool:
+    return member.role in TRAINING or (member.gone == "left" and member.was in TRAINING)
+
+
+def line(g: Group, member: Member, w: Workout | None, rev: int) -> Result:
+    """A member's line, without a rank: that is a question of all."""
+    done = progress(g, member, w)
+    return Result(
+        member=member.no,
+        rank=None,
+        amount=None if done.measure is None else done.measure.amount,
+        time_ms=None if done.measure is None else done.measure.time_ms,
+        sets=done.sets,
+        reps=done.reps,
+        distance_mm=done.distance_mm,
+        duration_ms=done.duration_ms,
+        volume_ug=done.volume_ug,
+        rev=rev,
+    )
+
+
+def ranked(g: Group, lines: Iterable[Result]) -> list[Result]:
+    """The lines in the order of the board, with their ranks. A frozen one that had a rank still has one."""
+    lines = list(lines)
+    rows = board(
+        {
+            one.member: Measure(one.amount, one.time_ms)
+            for one in lines
+            if (one.rank is not None if one.frozen else on_board(g, g.members[one.member]))
+        }
+    )
+    placed = [
+        replace(one, rank=rows[one.member].rank if one.member in rows else None) for one in lines
+    ]
+    return sorted(placed, key=lambda one: (one.rank is None, one.rank or 0, one.member))
+
+
+def told(g: Group, lines: Sequence[Result]) -> list[dict[str, Any]]:
+    """The table as every member may see it: {member, name, rank, …}, in which each line shows what its member
+    chose to share."""
+    empty = measure(g.format, ())
+    of_loads = empty is not None and empty.of_loads
+    return [{"member": one.member, **_told(g.members[one.member], one, of_loads)} for one in lines]
+
+
+def _told(member: Member, one: Result, of_loads: bool) -> dict[str, Any]:
+    done = Progress(
+        sets=one.sets,
+        reps=one.reps,
+        distance_mm=one.distance_mm,
+        duration_ms=one.duration_ms,
+        volume_ug=one.volume_ug,
+    )
+    row = Row(one.rank, Measure(one.amount, one.time_ms, of_loads))
+    shown = sharing.shown(member, here=False, progress=done, row=row)
+    return {"name": member.name, **shown}
