@@ -9,6 +9,7 @@ from random import Random
 import structlog
 
 from fitai.app.settings import Settings
+from fitai.gateways.groups import reports
 from fitai.gateways.jobs.brokers import open_broker
 from fitai.gateways.jobs.contract import Kinds
 from fitai.gateways.jobs.sweeping import SWEEP, sweep_kind
@@ -49,6 +50,7 @@ def kinds(settings: Settings, db: Database, now_ms: Callable[[], int]) -> Kinds:
             sweep_kind(db, _sweeps(settings)),
             *recovery.kinds(db),
             *leaving.kinds(db),
+            *reports.kinds(db),
         )
     )
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from fitai.gateways import meters
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.counts import Counts
+from fitai.gateways.groups.rooms import Rooms
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.origins import origins
 from fitai.http import (
@@ -45,6 +46,10 @@ from fitai.http.auth.recovery import Recovery
 from fitai.http.auth.second_factor import SecondFactorCheck
 from fitai.http.auth.sign_in import SignInService
 from fitai.http.auth.tokens import AccessTokens
+from fitai.http.groups import routes as groups
+from fitai.http.groups.blocks import BlockService
+from fitai.http.groups.moderation import ModerationService
+from fitai.http.groups.service import GroupService
 from fitai.http.health import Check, Health, Look
 from fitai.http.limits.rates import Limiter, Rates
 from fitai.http.sync import routes as sync
@@ -75,6 +80,9 @@ TAGS = (
     ("auth", "Who you are, and which devices speak for you."),
     ("users", "The person: profile, password and address, second factor, what happened to the account."),
     ("workouts", "Workouts and what is in them."),
+    ("groups", "Group workouts: people who train together, live, each their own workout."),
+    ("blocks", "Whom a person does not want to meet in a group."),
+    ("moderation", "For admins: messages that were reported, or that are held back."),
     ("sync", "What a device does over its socket, for those that have none."),
     ("sharing", "Links that show chosen fields of a workout to whoever has them."),
     ("health", "Whether the server is up and ready."),
@@ -86,6 +94,9 @@ ROUTES: Sequence[frame.Route] = (
     *jwks.routes.declared,
     *workouts.sharing.declared,
     *workouts.routes.declared,
+    *groups.routes.declared,
+    *groups.blocks.declared,
+    *groups.moderation.declared,
     *sync.routes.declared,
     *health.routes.declared,
 )
@@ -99,7 +110,8 @@ SCOPES = frozenset(route.scope for route in ROUTES if route.scope is not None)
 class Deps:
     """What the REST surface needs.
 
-    db, hosts, bus      open, and closed by whoever opened them
+    db, hosts, rooms    open, and closed by whoever opened them, as is
+    bus                 what carries hints between nodes
     tokens              issues and reads access tokens
     public_keys         the JWKs that they can be verified with
     seal                seals the secrets of second factors
@@ -128,6 +140,7 @@ class Deps:
 
     db: Database
     hosts: Hosts
+    rooms: Rooms
     bus: Bus
     tokens: AccessTokens
     public_keys: Callable[[], list[dict[str, Any]]]
@@ -193,6 +206,7 @@ def _provide(app: web.Application, deps: Deps) -> None:
     _provide_identity(app, deps, passwords)
     app[workouts.WORKOUTS] = service
     app[workouts.SHARES] = ShareService(deps.db, deps.hosts, service, deps.now_ms, deps.public_url)
+    _provide_groups(app, deps)
     app[sync.SYNC] = SyncService(deps.db, deps.hosts, deps.now_ms)
     app[sync.SNAPSHOTS] = SnapshotService(deps.db, deps.hosts)
     app[health.HEALTH] = Health(
@@ -203,6 +217,14 @@ def _provide(app: web.Application, deps: Deps) -> None:
     )
     app.cleanup_ctx.append(_closing(passwords))
     app.on_cleanup.append(lambda app: app[health.HEALTH].close())
+
+
+def _provide_groups(app: web.Application, deps: Deps) -> None:
+    db, rooms, now_ms = deps.db, deps.rooms, deps.now_ms
+    service = GroupService(db, rooms, rooms.codes, now_ms, deps.public_url)
+    app[groups.GROUPS] = service
+    app[groups.BLOCKS] = BlockService(db, service, now_ms)
+    app[groups.MODERATION] = ModerationService(db, rooms, deps.hosts.log, now_ms)
 
 
 def _provide_identity(app: web.Application, deps: Deps, passwords: Passwords) -> None:

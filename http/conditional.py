@@ -1,8 +1,9 @@
 """Conditional requests and retries: entity tags, If-Match, Idempotency-Key.
 
-The entity tag of a workout is its revision in quotes, `"17"`. A write that could undo somebody else's
-names the revision it was decided on (`If-Match`); the revision is compared inside the append, so that two
-writers with one revision cannot both win.
+The entity tag of a workout is its revision in quotes, `"17"`; of one that is part of a group the end of that
+one's id besides, `"17.9d2f5a6b7c8d"`, since the document names it. A write that could undo somebody else's names
+the revision it was decided on (`If-Match`); the revision is compared inside the append, so that two writers with
+one revision cannot both win.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from fitai.http.problems import FieldError, Problem, invalid
 # One entity tag of RFC 9110, 8.8.3: optionally weak, opaque text in quotes.
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _TAG_LIST = re.compile(rf"\s*{_TAG.pattern}\s*(?:,\s*{_TAG.pattern}\s*)*", re.ASCII)
-_REV = re.compile(r"[1-9][0-9]{0,15}|0")
+_REV = re.compile(r"([1-9][0-9]{0,15}|0)(?:\.[0-9a-f]{12})?")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 NEVER = -1
 """A revision that no workout has: what a well-formed tag means that is none of ours."""
 
 
-def etag(rev: int) -> str:
-    """The entity tag of revision `rev`."""
-    return f'"{rev}"'
+def etag(rev: int, group: str | None = None) -> str:
+    """The entity tag of revision `rev` of a workout, and of the group (an id) that it is part of."""
+    return f'"{rev}"' if group is None else f'"{rev}.{group[-12:]}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def if_match(request: web.Request) -> IfMatch:
 
 
 def _rev(weak: str, text: str) -> int:
-    return int(text) if not weak and _REV.fullmatch(text) else NEVER
+    rev = None if weak else _REV.fullmatch(text)
+    return NEVER if rev is None else int(rev[1])
 
 
 def none_match(request: web.Request, tag: str) -> bool:

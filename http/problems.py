@@ -70,9 +70,12 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     ),
     "forbidden": ProblemKind(
         403,
-        "This token may not do that",
-        "`scope` is what it lacks; without one it takes a person who has signed in. A retry cannot help.",
+        "You may not do that",
+        "`scope` is what the token lacks; in a group, `role` may not do `kind`; without either it takes a person who"
+        " has signed in, or an admin. A retry cannot help.",
     ),
+    "banned": ProblemKind(403, "You were banned from this group", "Only its host or a coach can lift that."),
+    "closed": ProblemKind(403, "This group takes nobody in", "Ask its host to open it."),
     "origin_refused": ProblemKind(
         403,
         "This page may not sign in with cookies",
@@ -84,12 +87,14 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "already_exists": ProblemKind(409, "It exists already", "Change the existing one or choose another id."),
     "email_taken": ProblemKind(409, "This e-mail address is registered", "Sign in instead."),
     "illegal_edge": ProblemKind(
-        409, "The workout cannot do that now", "`from` is its state, `trigger` what was asked."
+        409, "That cannot be done now", "`from` is the state that it is in, `trigger` what was asked."
     ),
+    "full": ProblemKind(409, "The group is full", "`capacity` is how many it takes. Somebody may leave."),
     "gap": ProblemKind(409, "Operations are missing", "Send from `next_n`."),
     "equivocation": ProblemKind(409, "This number was used for another operation", "Fork the device."),
     "base_ahead": ProblemKind(409, "The base lies beyond the log", "Start over from a snapshot."),
     "epoch": ProblemKind(409, "The stream has a new epoch", "Start over from a snapshot."),
+    "invite_over": ProblemKind(410, "The invitation is over", "Ask its host or a coach for the code of now."),
     "invalid_link": ProblemKind(
         410, "The link is not valid any more", "It was used, or a newer one was sent, or it is too old."
     ),
@@ -171,9 +176,11 @@ class Problem(Exception):
         return document
 
     def response(self, request_id: str, site: str = "") -> web.Response:
-        """The problem as a response; a 401 or 403 carries the challenge that RFC 6750 asks for."""
+        """The problem as a response; a 401 or 403 carries the challenge that RFC 6750 asks for, unless no other
+        token would help: it is the person who may not."""
         headers = {"Cache-Control": "no-store", **self.headers}
-        if self.kind.status in (401, 403):
+        of_the_token = "role" not in self.extra and self.code not in ("banned", "closed")
+        if self.kind.status in (401, 403) and of_the_token:
             headers.setdefault("WWW-Authenticate", challenge(self.code, self.extra.get("scope")))
         return web.Response(
             status=self.kind.status,

@@ -76,6 +76,11 @@ class Users:
         query = select(User).where(User.email_key == email_key(email))
         return _row((await self._session.execute(query)).scalar_one_or_none())
 
+    async def admins(self) -> Sequence[UserRow]:
+        """Who looks after this installation."""
+        query = select(User).where(User.role == ADMIN).order_by(User.created_at, User.id)
+        return [_as_row(user) for user in (await self._session.execute(query)).scalars()]
+
     async def page(self, after: str, limit: int) -> Sequence[UserRow]:
         """Accounts in the order of their addresses as compared, from the one after `after` on ('': all)."""
         query = select(User).where(User.email_key > after).order_by(User.email_key).limit(limit)

@@ -108,6 +108,15 @@ class TotpChanged(Letter):
     link: Link
 
 
+class MessagesReported(Letter):
+    """To an admin: so many messages of groups are to be looked at, where `link` leads."""
+
+    template = "messages_reported"
+
+    count: int = Field(gt=0)
+    link: Link
+
+
 LETTERS: dict[str, type[Letter]] = {
     each.template: each
     for each in (
@@ -118,6 +127,7 @@ LETTERS: dict[str, type[Letter]] = {
         NewSignIn,
         AccountDeletion,
         TotpChanged,
+        MessagesReported,
     )
 }
 

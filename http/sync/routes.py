@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from fitai.gateways.identity import Identity
-from fitai.http import media
+from fitai.http import media, tables
 from fitai.http.frame import Reply, Routes
 from fitai.http.sync.schemas import (
     PullAnswer,
@@ -24,8 +24,6 @@ from fitai.http.sync.snapshot import SnapshotService
 
 SYNC: web.AppKey[SyncService] = web.AppKey("fitai_sync", SyncService)
 SNAPSHOTS: web.AppKey[SnapshotService] = web.AppKey("fitai_snapshots", SnapshotService)
-
-CSV = "text/csv"
 
 routes = Routes("sync")
 
@@ -70,22 +68,18 @@ async def snapshot(request: web.Request, caller: Identity, query: SnapshotQuery)
     return Reply(await request.app[SNAPSHOTS].page(caller, query))
 
 
-@routes.get("/sync/void", response=VoidPage, wire=True, also=(CSV,), scope="sync:read")
+@routes.get("/sync/void", response=VoidPage, wire=True, also=(tables.CSV,), scope="sync:read")
 async def list_void(request: web.Request, caller: Identity, query: VoidQuery) -> Reply | web.Response:
     """List what was refused.
 
     Ops of all your devices that were understood and could not stand, newest first, each with `code` and
     `detail`. With `Accept: text/csv` all of them come as one table, safe to open in a spreadsheet.
     """
-    if not media.accepts(request, CSV):
+    if not media.accepts(request, tables.CSV):
         return Reply(await request.app[SYNC].void(caller, query))
     return web.Response(
         body=await request.app[SYNC].void_table(caller),
-        content_type=CSV,
+        content_type=tables.CSV,
         charset="utf-8",
-        headers={
-            "Cache-Control": "no-store",
-            "Content-Disposition": 'attachment; filename="refused.csv"',
-            "Vary": "Accept",
-        },
+        headers=tables.headers("refused.csv"),
     )

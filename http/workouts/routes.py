@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from fitai.gateways.identity import Identity
-from fitai.gateways.live.jobs import Done, Key
+from fitai.gateways.live.jobs import Done, Key, StateAt
 from fitai.http.conditional import IfMatch, etag
 from fitai.http.frame import Reply, Routes
 from fitai.http.workouts import plans
+from fitai.http.workouts.plans import Plan
 from fitai.http.workouts.schemas import (
     Complete,
     ExercisePath,
@@ -40,11 +43,19 @@ routes = Routes("workouts")
 sharing = Routes("sharing")
 
 
-def _answer(done: Done, status: int | None = None) -> Reply:
-    headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
-    if status == 201:
-        headers["Location"] = f"/workouts/{done.state.document['id']}"
-    return Reply(done.state.document, status, etag(done.state.rev), headers)
+async def _shown(request: web.Request, caller: Identity, state: StateAt, **more: Any) -> Reply:
+    """A workout's state, and the group that it is part of."""
+    group = await request.app[WORKOUTS].group_of(caller.user, state.document["id"])
+    return Reply({**state.document, "group": group}, etag=etag(state.rev, group), **more)
+
+
+def _replayed(done: Done) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if done.replayed else {}
+
+
+async def _write(request: web.Request, caller: Identity, workout: str, plan: Plan, **given: Any) -> Reply:
+    done = await request.app[WORKOUTS].write(caller, workout, plan, **given)
+    return await _shown(request, caller, done.state, headers=_replayed(done))
 
 
 # -- sharing: before `/workouts/{id}`, so that `shared` is never read as an id ------------------------
@@ -100,14 +111,16 @@ async def create_workout(
     request: web.Request, caller: Identity, body: WorkoutCreate, key: Key | None
 ) -> Reply:
     """Create a workout."""
-    return _answer(await request.app[WORKOUTS].create(caller, body, key), 201)
+    done = await request.app[WORKOUTS].create(caller, body, key)
+    headers = {"Location": f"/workouts/{done.state.document['id']}", **_replayed(done)}
+    return await _shown(request, caller, done.state, headers=headers)
 
 
 @routes.get("/workouts/{id}", response=Workout, etag=True, scope="workouts:read")
 async def get_workout(request: web.Request, caller: Identity, path: WorkoutPath) -> Reply:
     """Read a workout's state."""
     state = await request.app[WORKOUTS].state(caller.user, path.id)
-    return Reply(state.document, etag=etag(state.rev))
+    return await _shown(request, caller, state)
 
 
 @routes.put("/workouts/{id}", response=Workout, etag=True, errors=("limit",), scope="workouts:write")
@@ -124,7 +137,7 @@ async def edit_workout(
     What is given is written, null clears, the rest stays.
     """
     plan = plans.edit(body)
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
+    return await _write(request, caller, path.id, plan, if_match=if_match, key=key)
 
 
 @routes.delete("/workouts/{id}", status=204, errors=("limit",), scope="workouts:write")
@@ -149,7 +162,7 @@ async def start_workout(
 ) -> Reply:
     """Start a planned workout."""
     plan = plans.edge("start", body.given())
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
+    return await _write(request, caller, path.id, plan, key=key)
 
 
 @routes.post("/workouts/{id}/pause", **_EDGE)
@@ -158,7 +171,7 @@ async def pause_workout(
 ) -> Reply:
     """Pause an active workout."""
     plan = plans.edge("pause", body.given())
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
+    return await _write(request, caller, path.id, plan, key=key)
 
 
 @routes.post("/workouts/{id}/resume", **_EDGE)
@@ -167,7 +180,7 @@ async def resume_workout(
 ) -> Reply:
     """Resume a paused workout where it was interrupted."""
     plan = plans.edge("resume", body.given())
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
+    return await _write(request, caller, path.id, plan, key=key)
 
 
 @routes.post("/workouts/{id}/rest", **_EDGE)
@@ -176,7 +189,7 @@ async def rest(
 ) -> Reply:
     """Start, extend or skip a rest."""
     plan = plans.rest(body)
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
+    return await _write(request, caller, path.id, plan, key=key)
 
 
 @routes.post("/workouts/{id}/complete", **_EDGE)
@@ -185,7 +198,7 @@ async def complete_workout(
 ) -> Reply:
     """Complete a workout."""
     plan = plans.edge("complete", body.given())
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
+    return await _write(request, caller, path.id, plan, key=key)
 
 
 @routes.post("/workouts/{id}/abandon", **_EDGE)
@@ -194,7 +207,7 @@ async def abandon_workout(
 ) -> Reply:
     """Abandon a workout."""
     plan = plans.edge("abandon", body.given())
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, key=key))
+    return await _write(request, caller, path.id, plan, key=key)
 
 
 _WRITE = {"response": Workout, "etag": True, "scope": "workouts:write"}
@@ -214,7 +227,7 @@ async def write_exercise(
     `exerciseIndex` counts the exercises in their order, from 0; their number adds one at the end.
     """
     plan = plans.write_exercise(path.exerciseIndex, body)
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
+    return await _write(request, caller, path.id, plan, if_match=if_match, key=key)
 
 
 @routes.delete("/workouts/{id}/exercise/{exerciseIndex}", errors=("limit",), **_WRITE)
@@ -223,7 +236,7 @@ async def remove_exercise(
 ) -> Reply:
     """Remove an exercise from a workout."""
     plan = plans.remove_exercise(path.exerciseIndex)
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
+    return await _write(request, caller, path.id, plan, if_match=if_match, key=key)
 
 
 @routes.put("/workouts/{id}/set/{setIndex}", errors=("already_exists", "limit"), **_WRITE)
@@ -242,7 +255,7 @@ async def write_set(
     begins if `rest_s` or the plan says so. Any other change is a correction.
     """
     plan = plans.write_set(path.setIndex, body)
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
+    return await _write(request, caller, path.id, plan, if_match=if_match, key=key)
 
 
 @routes.delete("/workouts/{id}/set/{setIndex}", errors=("limit",), **_WRITE)
@@ -251,4 +264,4 @@ async def remove_set(
 ) -> Reply:
     """Remove a set from a workout."""
     plan = plans.remove_set(path.setIndex)
-    return _answer(await request.app[WORKOUTS].write(caller, path.id, plan, if_match=if_match, key=key))
+    return await _write(request, caller, path.id, plan, if_match=if_match, key=key)

@@ -354,7 +354,8 @@ class Flag(Open):
 
 class Workout(Open):
     """A workout's state, folded from its ops; times in Unix ms. `merged` are the workouts that this one shows
-    besides, `merged_into` the one that shows it. The ETag changes with every op of what is shown."""
+    besides, `merged_into` the one that shows it. `group` is the one that it is part of; snapshots do not say it. The
+    ETag changes with every op of what is shown, and with the group."""
 
     id: str
     rev: int
@@ -380,6 +381,7 @@ class Workout(Open):
     alternatives: list[Alternative]
     merged: list[str] | None = None
     merged_into: str | None = None
+    group: str | None = None
 
 
 class WorkoutSummary(Schema):
@@ -398,6 +400,7 @@ class WorkoutSummary(Schema):
     exercises: int
     sets: int
     volume_ug: int
+    group: str | None
 
 
 class WorkoutPage(Paged):

@@ -23,6 +23,7 @@ from fitai.http.workouts.schemas import ListQuery, WorkoutCreate, WorkoutPage, W
 from fitai.persistence import workouts as stored
 from fitai.persistence.database import Database
 from fitai.persistence.devices import Devices
+from fitai.persistence.group_lists import GroupLists
 
 KNOWN_DEVICES = 10_000  # API devices kept in mind
 
@@ -51,11 +52,18 @@ class WorkoutService:
                 cursor=query.cursor,
                 limit=query.limit,
             )
-        return WorkoutPage(workouts=[_summary(row) for row in page.items], next_cursor=page.next_cursor)
+            groups = await GroupLists(session).of_workouts(user, [row.id for row in page.items])
+        workouts = [_summary(row, groups.get(row.id)) for row in page.items]
+        return WorkoutPage(workouts=workouts, next_cursor=page.next_cursor)
 
     async def state(self, user: str, workout: str) -> StateAt:
         """The committed state of a workout that is there; raises Problem not_found."""
         return await _state(await self._hosts.open(user), workout)
+
+    async def group_of(self, user: str, workout: str) -> str | None:
+        """The group that a workout of the user's is part of."""
+        async with self._db.read() as session:
+            return await GroupLists(session).of_workout(user, workout)
 
     async def create(self, caller: Identity, body: WorkoutCreate, key: Key | None) -> Done:
         """A new workout; raises Problem already_exists. The id that is made for a request with a key
@@ -116,5 +124,6 @@ def _id_of(user: str, key: Key) -> str:
     return str(uuid.uuid5(uuid.UUID(user), f"workout:{key.key}"))
 
 
-def _summary(row: stored.WorkoutSummary) -> WorkoutSummary:
-    return WorkoutSummary.model_validate({name: getattr(row, name) for name in WorkoutSummary.model_fields})
+def _summary(row: stored.WorkoutSummary, group: str | None) -> WorkoutSummary:
+    fields = WorkoutSummary.model_fields.keys() - {"group"}
+    return WorkoutSummary(**{name: getattr(row, name) for name in fields}, group=group)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from fitai.gateways.groups import reports
 from fitai.gateways.jobs.contract import Kinds
 from fitai.gateways.jobs.runner import Runner
 from fitai.gateways.mail.letters import Post
@@ -24,7 +25,7 @@ class Desk:
     def __init__(self, api):
         self.api = api
         self.seen: dict[str, dict[str, Any]] = {}
-        self.kinds = Kinds([*recovery.kinds(api.db), *leaving.kinds(api.db)])
+        self.kinds = Kinds([*recovery.kinds(api.db), *leaving.kinds(api.db), *reports.kinds(api.db)])
 
     async def work(self):
         """Run what is due, and what follows from it."""

@@ -22,6 +22,10 @@ def request(path: str = "/x", method: str = "PUT", **headers: str):
         ('W/"17"', (NEVER,)),
         ('"abc"', (NEVER,)),
         ('"017"', (NEVER,)),
+        ('"17.9d2f5a6b7c8d"', (17,)),
+        ('W/"17.9d2f5a6b7c8d"', (NEVER,)),
+        ('"17."', (NEVER,)),
+        ('"17.9d2f5a6b7c8d0"', (NEVER,)),
         ('"99999999999999999999"', (NEVER,)),
         ('""', (NEVER,)),
         ("*", None),
@@ -61,6 +65,14 @@ def test_a_tag_that_the_caller_has_is_not_sent_again():
     assert none_match(request(If_None_Match="*"), etag(5))
     assert not none_match(request(If_None_Match='"4"'), etag(5))
     assert not none_match(request(), etag(5))
+
+
+def test_the_tag_of_a_workout_in_a_group_is_another_one_and_names_the_same_revision():
+    tag = etag(5, "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f")
+
+    assert tag == '"5.5a6b7c8d9e0f"'
+    assert not none_match(request(If_None_Match=etag(5)), tag)
+    assert if_match(request(If_Match=tag)) == if_match(request(If_Match=etag(5)))
 
 
 def test_a_key_stands_for_method_path_and_body():

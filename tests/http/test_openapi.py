@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from fitai.engine.groups.formats import Format
 from fitai.http.app import ROUTES, openapi_document
+from fitai.http.groups.routes import ACTS
 from fitai.http.problems import CATALOGUE
 
 ISSUE = """
@@ -36,6 +38,14 @@ PUT /workouts/{id}/exercise/{exerciseIndex}
 PUT /workouts/{id}/set/{setIndex}
 POST /workouts/{id}/share
 GET /workouts/shared
+POST /groups
+GET /groups
+GET /groups/{id}
+POST /groups/{id}/join
+POST /groups/{id}/leave
+POST /groups/{id}/start
+POST /groups/{id}/cancel
+GET /groups/{id}/results
 GET /health
 GET /health/live
 GET /health/ready
@@ -201,6 +211,28 @@ def test_routes_with_a_caller_say_that_they_need_a_token(document):
     assert security("get", "/workouts/shared/{share}") is None
     assert security("post", "/auth/logout") == [{"access_token": []}, {}]
     assert "401" not in document["paths"]["/health"]["get"]["responses"]
+
+
+def test_a_groups_format_is_told_by_its_type(document):
+    formats = document["components"]["schemas"]["GroupCreate"]["properties"]["format"]
+
+    assert formats["discriminator"]["propertyName"] == "type"
+    assert set(formats["discriminator"]["mapping"]) == {
+        struct.__struct_config__.tag for struct in get_args(Format)
+    }
+
+
+def test_every_act_of_a_group_has_a_body_of_its_own(document):
+    def body(act: str) -> str:
+        content = document["paths"][f"/groups/{{id}}/{act}"]["post"]["requestBody"]["content"]
+        return str(content["application/json"]["schema"]["$ref"]).rpartition("/")[2]
+
+    assert {act.name: body(act.name) for act in ACTS} == {act.name: act.body.__name__ for act in ACTS}
+
+
+def test_moderation_is_for_people_with_no_token_of_theirs(document):
+    for path, method in (("/moderation/reports", "get"), ("/moderation/reports/{id}", "post")):
+        assert document["paths"][path][method]["security"] == [{"access_token": []}]
 
 
 def test_errors_are_described_by_their_codes(document):

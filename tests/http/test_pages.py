@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestServer
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.persistence.one_time import OneTimeTokens, Purpose
 from tests.browser import browser
+from tests.http.groups.conftest import opened
 
 STYLED = "[...document.styleSheets].every(sheet => sheet.cssRules.length > 10) && document.styleSheets.length"
 
@@ -99,6 +100,19 @@ async def test_a_person_chooses_a_new_password_on_the_page_of_the_letter(make_ap
         assert [said for said in page.said if "422" not in said] == []
     ada.password = "eleven quiet kettlebells"
     assert (await api.login(ada)).email == ada.email
+
+
+async def test_the_page_of_an_invitation_shows_its_code_and_leads_to_the_app(make_api):
+    api = await make_api()
+    group = await opened(await api.register(), title="Legs & arms")
+    async with browser() as page:
+        for prefix in ("", "/v1"):
+            await page.open(str(api.client.make_url(f"{prefix}/join/{group.code}")))
+            assert "Legs & arms" in await page.run("document.querySelector('main').innerText")
+            assert await page.run("document.querySelector('.code').innerText") == group.code
+            assert await page.run("document.querySelector('a').href") == f"fitai://join/{group.code}"
+            assert "monospace" in await page.run("getComputedStyle(document.querySelector('.code')).fontFamily")
+            assert page.said == []
 
 
 async def test_the_browser_would_tell_of_what_a_policy_forbids(api):

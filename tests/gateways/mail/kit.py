@@ -5,6 +5,7 @@ from __future__ import annotations
 from fitai.gateways.mail.letters import (
     AccountDeletion,
     EmailChanged,
+    MessagesReported,
     NewSignIn,
     PasswordChanged,
     ResetPassword,
@@ -26,6 +27,8 @@ LETTERS = [
     AccountDeletion(erased_at=NOW, link="/keep"),
     TotpChanged(at=NOW, enabled=True, link="/account"),
     TotpChanged(at=NOW, enabled=False, link="/account"),
+    MessagesReported(count=1, link="/docs#/moderation"),
+    MessagesReported(count=12, link="/docs#/moderation", name="Ada"),
 ]
 
 

@@ -55,4 +55,5 @@ def test_each_letter_has_a_name_of_its_own():
         "new_sign_in",
         "account_deletion",
         "totp_changed",
+        "messages_reported",
     } <= set(LETTERS)

@@ -16,7 +16,7 @@ class Row:
 
     ask: Way
     ways: Mapping[str, Way] = field(default_factory=dict)
-    others: Literal["not_found", "own", "all"] | None = None
+    others: Literal["not_found", "own", "all", "forbidden"] | None = None
 
 
 def fixed(path: str, json: Any = None, **headers: str) -> Way:

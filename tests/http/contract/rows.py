@@ -11,7 +11,7 @@ check that both have all routes). A row is
               way given here wins.
     others    what somebody else gets who sends the very same request with a token of their own:
               "not_found" (the default for a path with a parameter), "own" (the default without one: they are
-              shown or change what is theirs), or "all" (it is meant for everybody)
+              shown or change what is theirs), "all" (it is meant for everybody), or "forbidden" (for admins)
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fitai.http.health import HEALTH
 from tests.http.conftest import Person
 from tests.http.contract.row import Row, fixed
 from tests.http.contract.rows_of_accounts import ACCOUNTS, second_factor
+from tests.http.contract.rows_of_groups import GROUPS
 from tests.http.contract.world import Ask, Way, World
 
 PASSWORD = "correct horse"
@@ -342,4 +343,4 @@ HEALTH_ROWS = {
     "health_ready": Row(fixed("/health/ready"), {"unavailable": while_draining}),
 }
 
-ROWS: dict[str, Row] = {**AUTH, **ACCOUNTS, **WORKOUTS, **SYNC, **HEALTH_ROWS}
+ROWS: dict[str, Row] = {**AUTH, **ACCOUNTS, **WORKOUTS, **GROUPS, **SYNC, **HEALTH_ROWS}

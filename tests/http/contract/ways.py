@@ -15,7 +15,7 @@ from tests.http.contract.world import BODY_BYTES, NOWHERE, Ask, Told, World
 
 General = Callable[[World, Route, Row], Awaitable[Told]]
 
-UNKNOWN = {"id": str(uuid.UUID(int=2**127)), "share": "none"}
+UNKNOWN = {"id": str(uuid.UUID(int=2**127)), "share": "none", "code": "0000000000"}
 NUMBER = "777"  # of a device, an exercise or a set that is not there
 
 
@@ -53,7 +53,7 @@ async def not_found(world: World, route: Route, row: Row) -> Told:
     ask = await asked(world, row)
     path = route.path
     numbers = {"exerciseIndex", "setIndex"} | ({"id"} if "/devices/" in path else set())
-    for name in ("id", "share", "exerciseIndex", "setIndex"):
+    for name in ("id", "share", "code", "exerciseIndex", "setIndex"):
         path = path.replace(f"{{{name}}}", NUMBER if name in numbers else UNKNOWN.get(name, NUMBER))
     assert "{" not in path, f"say in UNKNOWN what is not there in {path}"
     return await world.send(route, ask.but(path=path))
