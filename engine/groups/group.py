@@ -7,6 +7,7 @@ any moment from the last record on, without changing anything.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -92,6 +93,16 @@ class Group:
         self.hidden: dict[Dot, str | None] = {}
         self.messages = 0
         self.arrange(Open())
+
+    def copied(self) -> Group:
+        """The same group, on which what follows may be tried without changing this one."""
+        other = copy.copy(self)
+        other.members = {no: copy.copy(member) for no, member in self.members.items()}
+        other.devices, other.invites = dict(self.devices), dict(self.invites)
+        other.held, other.hidden, other.called = set(self.held), dict(self.hidden), list(self.called)
+        other.clock = Clock(self.clock.limit)
+        other.clock.runs = list(self.clock.runs)
+        return other
 
     def arrange(self, format_: Format) -> None:
         """Take another format, before anything has begun."""

@@ -81,6 +81,22 @@ def judge(g: Group, op: Op, stamp: Stamp, limits: GroupLimits = DEFAULT_LIMITS) 
     return Judgement(APPLIED, None, None, value)
 
 
+def admits(
+    g: Group, member: Member | None, invite: int | None, at: int, limits: GroupLimits = DEFAULT_LIMITS
+) -> Judgement:
+    """Whether who is not here might join at `at` with a code of that serial (None: without one): what `judge`
+    would say of their member.join, before their device is let in. `member` is who they were, if anybody."""
+    try:
+        if not g.created or (member is not None and member.gone == "erased"):
+            raise _Void("forbidden", role=roles.STRANGER, kind="member.join")
+        if member is None and len(g.devices) >= limits.known:
+            raise _Void("limit", limit="known", max=limits.known)
+        _may_join(g, member or Member(0), invite, g.status_at(at), limits)
+    except _Void as void:
+        return Judgement(VOID, void.code, void.detail)
+    return Judgement(APPLIED, None, None)
+
+
 _FIRST: Final = frozenset({"device.enrol", "group.create"})
 
 
@@ -191,18 +207,21 @@ def _host(case: _Case, value: kinds.GroupHost) -> None:
 
 
 def _join(case: _Case, value: kinds.MemberJoin) -> None:
-    g, member = case.g, case.author
-    if case.status in ENDED:
-        raise case.illegal("join")
+    member, invite = case.author, case.g.invites.get(case.stamp.device)
+    _may_join(case.g, member, invite, case.status, case.limits)
+
+
+def _may_join(g: Group, member: Member | None, invite: int | None, status: str, limits: GroupLimits) -> None:
+    if status in ENDED:
+        raise _Void("illegal_edge", **{"from": status}, trigger="join")
     if member is None or member.gone == "banned":
         raise _Void("banned")
     if member.gone != "left":  # who went by themselves may come back by themselves
-        serial = g.invites.get(case.stamp.device)
         if not g.open:
             raise _Void("closed")
-        if serial != g.invite or serial < member.needs:
+        if invite is None or invite != g.invite or invite < member.needs:
             raise _Void("invite_over")
-    capacity = min(g.capacity or case.limits.capacity, case.limits.capacity)
+    capacity = min(g.capacity or limits.capacity, limits.capacity)
     if g.count >= capacity:
         raise _Void("full", capacity=capacity)
 
