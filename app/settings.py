@@ -40,7 +40,7 @@ from fitai.app.limits import LIMIT_PREFIX, Limits, Seconds, is_rate
 from fitai.app.secret_key import FILE_NAME, Weakness, generated_key, weakness
 
 PREFIX = "FITAI_"
-METRICS_TOKEN = 16  # characters at least
+METRICS_TOKEN = SIGNING_SECRET = 16  # characters at least
 TEST_PREFIX = "FITAI_TEST_"  # read by the test suite, not by the program
 
 
@@ -141,6 +141,12 @@ def _dsn(dsn: SecretStr) -> SecretStr:
     if not re.fullmatch(r"https?://[^\s/?#@:]+(?::[^\s/?#@]*)?@[^\s?#@]+/\d+", dsn.get_secret_value()):
         _wrong("must be a DSN like https://key@sentry.example.com/1")
     return dsn
+
+
+def _hook(url: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"https?://[^\s?#/]+[^\s#]*", url.get_secret_value()):
+        _wrong("must be a URL like https://moderation.example.com/messages")
+    return url
 
 
 def _collector(url: str) -> str:
@@ -283,6 +289,17 @@ class Settings(BaseSettings):
     security_log_days: float = Field(
         365, ge=1, le=3650, description="How long a person's security log goes back."
     )
+    moderation_url: Annotated[SecretStr, AfterValidator(_hook)] | None = Field(
+        None,
+        description="Webhook that is asked about each message in a group before others hear it.",
+        repr=False,
+    )
+    moderation_secret: SecretStr | None = Field(
+        None,
+        description="Signs the requests to that webhook; 16 characters or more, needed with it.",
+        repr=False,
+        validate_default=True,
+    )
     sentry_dsn: Annotated[SecretStr, AfterValidator(_dsn)] | None = Field(
         None,
         description="Where errors are reported to, in Sentry's protocol; without it they are only logged.",
@@ -356,6 +373,17 @@ class Settings(BaseSettings):
         if token is not None and len(token.get_secret_value()) < METRICS_TOKEN:
             _wrong(f"is too short: it takes {METRICS_TOKEN} characters or more")
         return token
+
+    @field_validator("moderation_secret")
+    @classmethod
+    def _a_hook_wants_signed_requests(
+        cls, secret: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        if secret is None and info.data.get("moderation_url") is not None:
+            _wrong("must be set when FITAI_MODERATION_URL is: what the requests to it are signed with")
+        if secret is not None and len(secret.get_secret_value()) < SIGNING_SECRET:
+            _wrong(f"is too short: it takes {SIGNING_SECRET} characters or more")
+        return secret
 
     @field_validator("refresh_token_seconds")
     @classmethod

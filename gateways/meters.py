@@ -47,6 +47,12 @@ LOOP_LAG_SECONDS = Histogram(
 TIMERS_LATE_SECONDS = Histogram(
     "fitai_timers_late_seconds", "How long after its deadline a workout's timer fired.", buckets=SECONDS
 )
+MODERATIONS = Counter(
+    "fitai_moderations_total",
+    "Messages of groups that the moderation hook was asked about, by what it said: `pass`, `hold`, `drop`, or"
+    " `unavailable` (held as well).",
+    ["outcome"],
+)
 
 # A series is there from the start, so that its first count is seen as one.
 ANSWERED = {verdict: OPS.labels(verdict.value) for verdict in Verdict}
@@ -54,6 +60,8 @@ DUPLICATES = ANSWERED[Verdict.DUPLICATE]
 
 for _outcome in ("resumed", "anew", "first"):
     RESUMES.labels(_outcome)
+for _outcome in ("pass", "hold", "drop", "unavailable"):
+    MODERATIONS.labels(_outcome)
 
 
 def resumed(had_cursor: bool, at_cursor: bool) -> None:

@@ -1,9 +1,9 @@
 """Conditional requests and retries: entity tags, If-Match, Idempotency-Key.
 
 The entity tag of a workout is its revision in quotes, `"17"`; of one that is part of a group the end of that
-one's id besides, `"17.9d2f5a6b7c8d"`, since the document names it. A write that could undo somebody else's names
-the revision it was decided on (`If-Match`); the revision is compared inside the append, so that two writers with
-one revision cannot both win.
+one's id besides, `"17.9d2f5a6b7c8d"`, since the document names it. A write that could undo somebody else's
+names the revision it was decided on (`If-Match`); the revision is compared inside the append, so that two
+writers with one revision cannot both win.
 """
 
 from __future__ import annotations

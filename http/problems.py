@@ -71,8 +71,8 @@ CATALOGUE: Mapping[str, ProblemKind] = {
     "forbidden": ProblemKind(
         403,
         "You may not do that",
-        "`scope` is what the token lacks; in a group, `role` may not do `kind`; without either it takes a person who"
-        " has signed in, or an admin. A retry cannot help.",
+        "`scope` is what the token lacks; in a group, `role` may not do `kind`. Without either it takes a"
+        " person who has signed in, or an admin. A retry cannot help.",
     ),
     "banned": ProblemKind(403, "You were banned from this group", "Only its host or a coach can lift that."),
     "closed": ProblemKind(403, "This group takes nobody in", "Ask its host to open it."),
@@ -176,8 +176,8 @@ class Problem(Exception):
         return document
 
     def response(self, request_id: str, site: str = "") -> web.Response:
-        """The problem as a response; a 401 or 403 carries the challenge that RFC 6750 asks for, unless no other
-        token would help: it is the person who may not."""
+        """The problem as a response; a 401 or 403 carries the challenge that RFC 6750 asks for, unless no
+        other token would help: it is the person who may not."""
         headers = {"Cache-Control": "no-store", **self.headers}
         of_the_token = "role" not in self.extra and self.code not in ("banned", "closed")
         if self.kind.status in (401, 403) and of_the_token:
@@ -260,10 +260,12 @@ def _clash(error: RevClash) -> Problem:
 
 def _refusal(error: Refusal) -> Problem:
     code = error.code if error.code in CATALOGUE else "bad_request"
+    extra = dict(error.extra)
+    extra |= extra.pop("detail", None) or {}  # of an op that could not stand: here it is the problem's own
     headers = {}
     if CATALOGUE[code].status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.extra.get("retry_after_ms", 1000) / 1000)))
-    return Problem(code, error.message, extra=error.extra, headers=headers)
+    return Problem(code, error.message, extra=extra, headers=headers)
 
 
 _FRAMEWORK = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "too_large"}

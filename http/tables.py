@@ -1,7 +1,7 @@
 """Tables for people: CSV by RFC 4180 in UTF-8, safe to open in a spreadsheet.
 
-A cell that begins like a formula would be computed by the spreadsheet (CSV injection), and names, notes and ops
-are whatever somebody wrote: such text gets an apostrophe in front, which spreadsheets show as text.
+A cell that begins like a formula would be computed by the spreadsheet (CSV injection), and names, notes and
+ops are whatever somebody wrote: such text gets an apostrophe in front, which spreadsheets show as text.
 """
 
 from __future__ import annotations

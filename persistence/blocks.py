@@ -68,9 +68,13 @@ class Blocks:
 
     async def between(self, user: str, users: Iterable[str]) -> set[str]:
         """Those of `users` who blocked the user, or whom the user blocked."""
+        return await self.around(user) & set(users)
+
+    async def around(self, user: str) -> set[str]:
+        """All who blocked the user, or whom the user blocked."""
         theirs = select(Block.blocked).where(Block.user_id == user)
         found = await self._session.execute(theirs.union(select(Block.user_id).where(Block.blocked == user)))
-        return set(found.scalars()) & set(users)
+        return set(found.scalars())
 
     async def among(self, users: Iterable[str]) -> set[frozenset[str]]:
         """The pairs of these of whom one blocked the other."""

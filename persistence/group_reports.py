@@ -113,6 +113,11 @@ class GroupReports:
         following = cursors.write(items[-1].created_at, items[-1].id) if len(rows) > limit else None
         return Reported(items, following)
 
+    async def waiting(self) -> int:
+        """How many messages are there that nobody has decided about."""
+        messages = select(GroupReport.group_id, GroupReport.device, GroupReport.n).where(IS_OPEN).distinct()
+        return await self._session.scalar(select(func.count()).select_from(messages.subquery())) or 0
+
     async def resolve(self, id: str, outcome: Outcome, now: int) -> ReportRow | None:
         """Settle all open reports of the message that a report is about; returns that one as it was. None
         when it is resolved already, or there is none."""

@@ -87,6 +87,8 @@ def admits(
     """Whether who is not here might join at `at` with a code of that serial (None: without one): what `judge`
     would say of their member.join, before their device is let in. `member` is who they were, if anybody."""
     try:
+        if g.seq >= limits.ops:
+            raise _Void("limit", limit="ops", max=limits.ops)
         if not g.created or (member is not None and member.gone == "erased"):
             raise _Void("forbidden", role=roles.STRANGER, kind="member.join")
         if member is None and len(g.devices) >= limits.known:

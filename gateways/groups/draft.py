@@ -6,13 +6,15 @@ another one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fitai.engine.groups import kinds
 from fitai.engine.groups.group import SERVER_DEVICE, Group, Member
 from fitai.engine.groups.judgement import GroupLimits, admits, judge
 from fitai.engine.judgement import Judgement
+from fitai.engine.kinds import BadValue
 from fitai.engine.ops import VOID, Dot, Op, Record, Stamp
 from fitai.gateways.groups.codes import Codes
 from fitai.gateways.groups.reports import tell_admins
@@ -111,12 +113,18 @@ class Draft(GroupPlacer):
         if any(self._here(user) for user in person.avoids):
             raise unknown()  # that somebody blocked them is nobody's business
         refuse(admits(g, member, invite, self.now, self._limits_of_group))
-        if member is not None:
-            # A bad value is refused before anything is placed; of a stranger's it is their own loss.
-            self.check(self._any_device(member), "member.join", value, but=_ADMISSION)
+        try:
+            kinds.decode(self._op(SERVER_DEVICE, "member.join", value, self.now))
+        except BadValue as bad:
+            refuse(Judgement(VOID, bad.code, bad.detail))
         device = self.let_in(person, invite)
         self.write(device, "member.join", value)
         return device
+
+    def found(self, person: Person, value: Mapping[str, Any]) -> None:
+        """Make the group, which the person hosts. Raises Refusal; the draft is of no use then."""
+        record = self.write(self.let_in(person), "group.create", value)
+        refuse(Judgement(record.verdict, record.code, record.detail))
 
     def _here(self, user: str) -> bool:
         member = self.member(user)
@@ -131,13 +139,11 @@ class Draft(GroupPlacer):
         """Raise Refusal where an op of a member's that has seen everything could not stand."""
         self.check(self._any_device(member), kind, value)
 
-    def check(self, device: int, kind: str, value: Mapping[str, Any], but: Collection[str] = ()) -> None:
-        """The same of a device, but for codes that are looked at elsewhere."""
+    def check(self, device: int, kind: str, value: Mapping[str, Any]) -> None:
+        """The same of a device."""
         op = self._op(device, kind, value, self.now)
         stamp = Stamp(self.head + 1, device, op.n, self.now, self.head)
-        judged = judge(self.group, op, stamp, self._limits_of_group)
-        if judged.code not in but:
-            refuse(judged)
+        refuse(judge(self.group, op, stamp, self._limits_of_group))
 
     def write(self, device: int, kind: str, value: Mapping[str, Any], at: int | None = None) -> Record:
         """Place an op of a device that has seen everything. Raises Refusal for what is too large."""
@@ -152,12 +158,16 @@ class Draft(GroupPlacer):
 
     # -- the rows that go with it ------------------------------------------------------------------
 
+    async def begin(self, session: WriteSession, epoch: str, codes: Codes) -> None:
+        """Write a group that was made here: its stream, its records, and what goes with them."""
+        await Groups(session).begin(self.group, epoch, self.records, self.entries, self.now)
+        await self._invites(session, 1, codes)
+
     async def rows(self, session: WriteSession, stream: int, codes: Codes) -> None:
         """Write them, in the transaction of the records; maybe more than once."""
         g, groups = self.group, Groups(session)
         await groups.enrol(g.id, self.entries)
-        for serial in range(self._invite + 1, g.invite + 1):
-            await groups.invite(g.id, serial, codes.hash_of(codes.code(g.id, serial)))
+        await self._invites(session, self._invite + 1, codes)
         for held in self.held:
             added = await GroupReports(session).add(
                 g.id, held.dot, held.text, reporter=None, reason=held.reason, now=self.now
@@ -166,8 +176,11 @@ class Draft(GroupPlacer):
                 await tell_admins(session, self.now)
         await groups.project(g, stream, self.records, self.now)
 
-
-_ADMISSION = frozenset({"banned", "closed", "invite_over", "full", "illegal_edge"})
+    async def _invites(self, session: WriteSession, first: int, codes: Codes) -> None:
+        for serial in range(first, self.group.invite + 1):
+            hashed = codes.hash_of(codes.code(self.group.id, serial))
+            assert hashed is not None, "it is a code"
+            await Groups(session).invite(self.group.id, serial, hashed)
 
 
 def refuse(judged: Judgement) -> None:
@@ -197,7 +210,3 @@ _WORDS: Mapping[str, str] = {
     "chat_off": "there is no chat for you in this group",
 }
 
-
-def textless(ops: Sequence[Op]) -> bool:
-    """Whether there is no message among these."""
-    return all(op.kind != "chat.say" for op in ops)

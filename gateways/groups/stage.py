@@ -106,6 +106,12 @@ class Stage:
             if seat.member == member:
                 self.ticker.hide(seat, hidden, self._room.now_ms())
 
+    def anew(self) -> None:
+        """This node may have missed anything."""
+
+    def hide(self, member: int) -> None:
+        """Others than before are hidden from a member."""
+
     def tick(self) -> None:
         """The clock moved the machine, or a deadline of the group has come."""
         self._turn()

@@ -169,7 +169,7 @@ class Connection(Reader):
     def _lost(self) -> None:
         self.bye("overload")  # it comes back with its cursor
 
-    async def room(self) -> None:
+    async def drained(self) -> None:
         """Wait until the client has taken most of what was sent."""
         while self._outbox.bytes > LOW and not self.closed:
             if self._drained is None:

@@ -67,7 +67,7 @@ class Reader:
         """What follows on a position."""
         raise NotImplementedError
 
-    async def room(self) -> None:
+    async def drained(self) -> None:
         """Wait until the client has taken most of what was sent: a slow reader is not a dead one."""
         raise NotImplementedError
 
@@ -138,7 +138,7 @@ class Reader:
     async def _page(self) -> None:
         try:
             while not self.closed and self.position < self._head():
-                await self.room()
+                await self.drained()
                 page = await self._read(self.position, PAGE)
                 if not self.closed:
                     self._emit(page)

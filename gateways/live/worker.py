@@ -47,6 +47,7 @@ class Worker(Generic[P]):
     """One stream on this node; `owner` is the user's or the group's id. See the module's first lines."""
 
     hints: Hints  # made by the heirs
+    batch = BATCH
 
     def __init__(self, hosts: Hosts, owner: str, stream: int, epoch: str) -> None:
         self.owner = owner
@@ -223,7 +224,7 @@ class Worker(Generic[P]):
 
     def _next_batch(self) -> list[Job[Any, P]]:
         batch: list[Job[Any, P]] = []
-        while self._jobs and len(batch) < BATCH:
+        while self._jobs and len(batch) < self.batch:
             batch.append(self._jobs.popleft())
         return batch
 

@@ -1,5 +1,5 @@
-"""A group's format, as the documents tell it. `fitai.engine.groups.formats` is the authority: the same ranges
-are told here, and what JSON Schema can not say (an exercise twice in the tasks) is answered by `bad_value`."""
+"""A group's format, as the documents tell it. `fitai.engine.groups.formats` is the authority: the same
+ranges are told here, and what JSON Schema can not say (an exercise twice in the tasks) is a `bad_value`."""
 
 from __future__ import annotations
 

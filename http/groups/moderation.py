@@ -1,8 +1,8 @@
 """What admins do about messages: they look at those that were reported or are held, and decide.
 
-A decision is an op of the server's in the group's stream, so that every member hears of it: `hidden` takes the
-message away, `dismissed` lets one that was held out. The op is written first and the decision noted then: who
-decides again after a crash in between writes nothing twice.
+A decision is an op of the server's in the group's stream, so that every member hears of it: `hidden` takes
+the message away, `dismissed` lets one that was held out. The op is written first and the decision noted then:
+who decides again after a crash in between writes nothing twice.
 """
 
 from __future__ import annotations

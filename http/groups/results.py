@@ -1,7 +1,7 @@
-"""The final table of a group: what each member shows of their line, best first; as JSON, and as CSV for people.
+"""The final table of a group: what each member shows of their line, best first. As JSON, and as CSV.
 
-What is shown is the same for every reader, as in ticks (`fitai.engine.groups.sharing`): who shows presence only is
-not on it, and who shows their progress keeps loads to themselves, and what is made of them.
+What is shown is the same for every reader, as in ticks (`fitai.engine.groups.sharing`): who shows presence
+only is not on it, and who shows their progress keeps loads to themselves, and what is made of them.
 """
 
 from __future__ import annotations

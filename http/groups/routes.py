@@ -1,5 +1,5 @@
-"""The routes of groups, of blocks, and of moderation. Changes are ops of the caller's API device in the group's
-stream; who is no member is told `not_found`."""
+"""The routes of groups, of blocks, and of moderation. Changes are ops of the caller's API device in the
+group's stream; who is no member is told `not_found`."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def edit_membership(request: web.Request, caller: Identity, path: GroupPat
 
 
 class Act(NamedTuple):
-    """A route that appends one op: the last part of its path, the op's kind, what it takes, what it is called."""
+    """A route that appends one op: the last part of its path, the op's kind, its body, what it is called."""
 
     name: str
     kind: str
@@ -193,7 +193,9 @@ for each in ACTS:
     _declare(each)
 
 
-@routes.get("/groups/{id}/records", response=RecordsPage, wire=True, errors=("bad_request",), scope="groups:read")
+@routes.get(
+    "/groups/{id}/records", response=RecordsPage, wire=True, errors=("bad_request",), scope="groups:read"
+)
 async def list_records(request: web.Request, caller: Identity, path: GroupPath, query: RecordsQuery) -> Reply:
     """Pull a group's records after a position.
 

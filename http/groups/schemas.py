@@ -1,5 +1,5 @@
-"""What the routes of groups accept and answer. Times are Unix ms, members and devices the small integers of the
-group's stream. Bodies become the values of ops (`fitai.engine.groups.kinds` is the authority)."""
+"""What the routes of groups accept and answer. Times are Unix ms, members and devices the small integers of
+the group's stream. Bodies become the values of ops (`fitai.engine.groups.kinds` is the authority)."""
 
 from __future__ import annotations
 
@@ -167,8 +167,8 @@ class Decision(Schema):
 
 
 class Clock(Open):
-    """The last run of the group's clock: at the moment t, `elapsed + t - from` ms of the format have passed, not
-    less than `elapsed` and not more than at `until`. It may lie ahead."""
+    """The last run of the group's clock: at the moment t, `elapsed + t - from` ms of the format have passed,
+    not less than `elapsed` and not more than at `until`. It may lie ahead."""
 
     from_: int = Field(alias="from")
     elapsed: int
@@ -297,9 +297,9 @@ class RecordsPage(Open):
 
 
 class ResultRow(Schema):
-    """A line of the final table. `rank`: equals share one, without anything done there is none. Who shows their
-    progress only keeps loads to themselves: `volume_ug` is null, and so are `amount` and `time_ms` where they are
-    made of loads. `name` is empty for an account that is gone."""
+    """A line of the final table. `rank`: equals share one, without anything done there is none. Who shows
+    their progress only keeps loads to themselves: `volume_ug` is null, and so are `amount` and `time_ms`
+    where they are made of loads. `name` is empty for an account that is gone."""
 
     rank: int | None
     member: int

@@ -1,8 +1,8 @@
 """Reading and changing groups on behalf of a caller.
 
 Every change goes through the group's room as an op of the caller's API device, so it has its place in the one
-order that all members see. To who is no member a group does not exist: the answer is `not_found`, whether the id
-is of another group or of none. Who left by themselves still sees it, and its results.
+order that all members see. To who is no member a group does not exist: the answer is `not_found`, whether the
+id is of another group or of none. Who left by themselves still sees it, and its results.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class GroupService:
         return GroupPage(groups=[_summary(item, now) for item in page.items], next_cursor=page.next_cursor)
 
     async def room(self, user: str, group: str) -> tuple[Room, Member]:
-        """The room of a group that this user may look at, and who they are there; raises Problem not_found."""
+        """The room of a group that a user may look at, and who they are there; raises Problem not_found."""
         room = await self._open(group)
         member = room.member_of(user)
         if member is None or not (member.here or member.gone == "left"):
@@ -137,9 +137,14 @@ class GroupService:
         return await self.state(caller.user, group)
 
     async def opens(self, caller: Identity, code: str, address: str) -> Invitation:
-        """What a code opens; raises Problem not_found, also where somebody is whom the caller shall not meet."""
+        """What a code opens; raises Problem not_found, also where somebody is whom the caller shall not
+        meet."""
         room = await self._open(await self._rooms.find(code, caller, address))
-        here = [user for member, user in room.users.items() if user is not None and room.group.members[member].here]
+        here = [
+            user
+            for member, user in room.users.items()
+            if user is not None and room.group.members[member].here
+        ]
         async with self._db.read() as session:
             if await Blocks(session).between(caller.user, here):
                 raise not_found()

@@ -122,6 +122,8 @@ def test_the_settings_own_secrets_are_found_by_value():
         redis_url="redis://:rather plain@cache/0",
         sentry_dsn="http://plainkey@127.0.0.1:9/1",
         otlp_url="http://name:collected@127.0.0.1:4318",
+        moderation_url="http://fitai:in+between@127.0.0.1:9/messages",
+        moderation_secret="it signs what is asked",
     )
     known = secrets_of(settings)
     redactor = Redactor.of(settings)
@@ -133,6 +135,8 @@ def test_the_settings_own_secrets_are_found_by_value():
         "rather plain",
         "plainkey",
         "collected",
+        "in+between",
+        "it signs what is asked",
     ):
         assert secret in known
         assert secret not in redactor.text(f"it was {secret}.")

@@ -61,6 +61,21 @@ def test_metrics_take_a_long_token_and_a_whole_address(monkeypatch):
     assert STRONG not in repr(load_settings())
 
 
+def test_a_moderation_hook_is_a_url_whose_requests_are_signed(monkeypatch):
+    for wrong in ("moderation.example.com", "ftp://m.example.com", "https://", "http:///x", "http://m/x y"):
+        assert refusal(monkeypatch, FITAI_MODERATION_URL=wrong).startswith(
+            "FITAI_MODERATION_URL must be a URL like"
+        )
+    monkeypatch.setenv("FITAI_MODERATION_URL", "https://user:pass@m.example.com/check?v=1")
+    unsigned = refusal(monkeypatch)
+    assert unsigned.startswith("FITAI_MODERATION_SECRET must be set when FITAI_MODERATION_URL is")
+    short = refusal(monkeypatch, FITAI_MODERATION_SECRET="short")
+    assert short == "FITAI_MODERATION_SECRET is too short: it takes 16 characters or more."
+    monkeypatch.setenv("FITAI_MODERATION_SECRET", STRONG)
+    assert load_settings().moderation_url is not None
+    assert "m.example.com" not in repr(load_settings()) and STRONG not in repr(load_settings())
+
+
 def test_a_drain_may_come_without_notice_but_not_before_now(monkeypatch):
     assert load_settings().limits.drain_notice_seconds == 0
     assert "FITAI_LIMIT_DRAIN_NOTICE_SECONDS" in refusal(monkeypatch, FITAI_LIMIT_DRAIN_NOTICE_SECONDS="-1")

@@ -111,7 +111,9 @@ async def test_the_page_of_an_invitation_shows_its_code_and_leads_to_the_app(mak
             assert "Legs & arms" in await page.run("document.querySelector('main').innerText")
             assert await page.run("document.querySelector('.code').innerText") == group.code
             assert await page.run("document.querySelector('a').href") == f"fitai://join/{group.code}"
-            assert "monospace" in await page.run("getComputedStyle(document.querySelector('.code')).fontFamily")
+            assert "monospace" in await page.run(
+                "getComputedStyle(document.querySelector('.code')).fontFamily"
+            )
             assert page.said == []
 
 

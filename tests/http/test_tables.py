@@ -1,4 +1,4 @@
-"""Tables: what a spreadsheet would compute is text, what is a number stays one, and lines are those of RFC 4180."""
+"""Tables: lines are those of RFC 4180, and what a spreadsheet would compute is text."""
 
 from __future__ import annotations
 

@@ -64,7 +64,11 @@ async def test_a_message_is_reported_looked_at_and_taken_away(make_api, database
     api.clock.advance(seconds=5)
     path = f"/moderation/reports/{report}"
     decided = await boss.call("POST", path, {"outcome": "hidden", "reason": "be kind"})
-    assert (decided.status, decided.body["outcome"], decided.body["resolved_at"]) == (200, "hidden", api.clock())
+    assert (decided.status, decided.body["outcome"], decided.body["resolved_at"]) == (
+        200,
+        "hidden",
+        api.clock(),
+    )
     assert (await group.seen_by(ada))["hidden"] == [dot]
     assert (await boss.call("GET", "/moderation/reports")).body["reports"] == []
     assert len((await boss.call("GET", "/moderation/reports?open=false")).body["reports"]) == 1

@@ -15,7 +15,13 @@ REPS = {"type": "tabata"}
 
 
 def line(member, rank, **more):
-    counted = {"sets": 2, "reps": 20, "distance_mm": 1_500, "duration_ms": 90_500, "volume_ug": 1_250_000_000_000}
+    counted = {
+        "sets": 2,
+        "reps": 20,
+        "distance_mm": 1_500,
+        "duration_ms": 90_500,
+        "volume_ug": 1_250_000_000_000,
+    }
     fields = {"amount": 1_250_000_000_000, "time_ms": None, "rev": 7, **counted, **more}
     return Result(member=member, rank=rank, **fields)
 
@@ -40,7 +46,12 @@ def test_loads_and_what_is_made_of_them_are_told_of_who_shows_everything(format_
     assert (everything.amount, everything.time_ms) == (1_250_000_000_000, 4)
     assert (progress.member, progress.rank, progress.volume_ug) == (2, 2, None)
     assert (progress.amount, progress.time_ms) == (None, None)
-    assert (progress.sets, progress.reps, progress.distance_mm, progress.duration_ms) == (2, 20, 1_500, 90_500)
+    assert (progress.sets, progress.reps, progress.distance_mm, progress.duration_ms) == (
+        2,
+        20,
+        1_500,
+        90_500,
+    )
 
 
 def test_an_amount_that_is_not_made_of_loads_is_told_of_everybody_who_is_on_the_board():
@@ -114,4 +125,4 @@ def test_a_name_that_a_spreadsheet_would_compute_is_text():
 
     told = results.table("reps", results.rows(book_.g, [line(1, 1, amount=3)])).decode()
 
-    assert "\r\n1,\"'=HYPERLINK(\"\"https://evil.example\"\",\"\"1st\"\")\",3,reps," in told
+    assert '\r\n1,"\'=HYPERLINK(""https://evil.example"",""1st"")",3,reps,' in told

@@ -26,9 +26,14 @@ async def test_a_group_lives_over_rest_alone(make_api: MakeApi, database_url: st
     assert group["you"] == {"member": 1, "role": "host", "share": "progress", "workout": None}
 
     workout = str(uuid.uuid4())
-    joined = await bob.post("/groups/join", {"code": group["code"], "share": "everything", "workout": workout})
+    joined = await bob.post(
+        "/groups/join", {"code": group["code"], "share": "everything", "workout": workout}
+    )
     assert joined["you"] == {"member": 2, "role": "participant", "share": "everything", "workout": workout}
-    assert [(member["no"], member["role"]) for member in joined["members"]] == [(1, "host"), (2, "participant")]
+    assert [(member["no"], member["role"]) for member in joined["members"]] == [
+        (1, "host"),
+        (2, "participant"),
+    ]
 
     began = await ada.post(f"{path}/start", {"in_ms": 5_000})
     assert (began["status"], began["live_at"]) == ("countdown", api.clock() + 5_000)
@@ -110,7 +115,9 @@ async def test_to_a_stranger_a_group_does_not_exist(group, ada, bob):
 
     assert {(answer.status, answer.code) for answer in answers} == {(404, "not_found")}
     told = [{k: v for k, v in answer.body.items() if k != "request_id"} for answer in answers]
-    assert told[: len(told) // 2] == told[len(told) // 2 :], "nor is one that exists told from one that does not"
+    assert told[: len(told) // 2] == told[len(told) // 2 :], (
+        "nor is one that exists told from one that does not"
+    )
     assert (await group.seen_by(ada))["seq"] == 2, "and nothing was written"
 
 
