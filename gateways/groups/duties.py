@@ -1,5 +1,5 @@
-"""What a node does in a group when nobody does it: name another host, end what nobody came back to, write the
-final table. Which of it is due, `fitai.engine.groups.timers` says; here it is only done, one after the other.
+"""What a node does in a group when nobody does it: name another host, write the final table. Which of it is
+due, `fitai.engine.groups.timers` says; here it is only done, one after the other.
 
 Every node of which somebody is in the room may find the same thing due: the op names what it was decided on,
 and the table is a function of the logs, so doing it twice is doing it once.
@@ -8,7 +8,7 @@ and the table is a function of the logs, so doing it twice is doing it once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -29,9 +29,6 @@ _log = structlog.get_logger(__name__)
 
 PAUSE_MS: Final = 1_000  # between two attempts
 CORRECT_MS: Final = 2_000  # how soon a workout that changed after the end corrects the table
-
-Make = Callable[[Group, int], ServerOp | None]
-
 
 class Duties:
     """The duties of one room on this node. `now`: Unix ms."""
@@ -63,8 +60,7 @@ class Duties:
     def due_at(self, now: int) -> int | None:
         """When something is due next, as far as is known now, which has had its turn."""
         g = self._room.group
-        due = timers.due(g, now)
-        moments = [due.idle_at, self._correct_at, None if self._tabled else due.results_at]
+        moments = [self._correct_at, None if self._tabled else timers.due(g, now).results_at]
         if (since := self._host_gone_since(g)) is not None and self._presence.busy:
             moments.append(since + self._room.host_grace_ms)
         # What is past and was not done now waits for something to change, or for its next attempt.
@@ -73,9 +69,8 @@ class Duties:
 
     def _due(self, now: int) -> Coroutine[Any, Any, None] | None:
         g = self._room.group
-        for make in (self._succession, timers.due_op):
-            if make(g, now) is not None:
-                return self._serve(make)
+        if self._succession(g, now) is not None:
+            return self._succeed()
         if results.is_due(g, now) and (
             not self._tabled or (self._correct_at is not None and now >= self._correct_at)
         ):
@@ -91,8 +86,8 @@ class Duties:
     def _host_gone_since(self, g: Group) -> int | None:
         return None if g.host is None else self._presence.gone_since(g.host)
 
-    async def _serve(self, make: Make) -> None:
-        await self._room.serve(make)
+    async def _succeed(self) -> None:
+        await self._room.serve(self._succession)
 
     async def _table(self) -> None:
         self._correct_at = None

@@ -7,8 +7,8 @@ group, at most four a second, with only what changed.
     workouts ───▶ watches ──┼─▶ scene: views of the ─┤
     other nodes ▶ cheers … ─┘   members who changed  └─▶ one word a turn to the other nodes (kind `live`)
 
-One timer serves all of it. On it hangs as well what is due in the group when nobody does it: another host, the
-end of what nobody came back to, the final table.
+One timer serves all of it. On it hangs as well what is due in the group when nobody does it (`duties`): another
+host, the final table.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Stage:
         """All that a seat is shown now, whole, by number; ticks go on from it."""
         if self._is_time(self._room.now_ms()):
             self._turn()
-        return self.ticker.begin(seat, self._room.hidden(seat.member))
+        return self.ticker.begin(seat, frozenset(self._room.hidden(seat.member)))
 
     def left(self, seat: Seat) -> None:
         """A connection's seat is empty."""
@@ -101,7 +101,7 @@ class Stage:
 
     def hide(self, member: int) -> None:
         """Others than before are hidden from a member: somebody blocked somebody, or does no longer."""
-        hidden = self._room.hidden(member)
+        hidden = frozenset(self._room.hidden(member))
         for seat in self._room.seats.values():
             if seat.member == member:
                 self.ticker.hide(seat, hidden, self._room.now_ms())
