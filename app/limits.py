@@ -47,6 +47,9 @@ class Limits(BaseModel):
     workout_ops: Count = Field(20_000, description="Ops in one workout, refused ones counted.")
     user_devices: Count = Field(32, description="Devices of one user; the longest unused is retired.")
     user_ops: Count = Field(2_000_000, description="Ops in one user's log.")
+    group_members: Annotated[int, Field(ge=2, le=100_000)] = Field(
+        1_000, description="Members of one group at once."
+    )
     queue_bytes: Bytes = Field(
         1024 * 1024,
         description="Bytes that may wait to be sent on one connection before it is closed as slow.",
@@ -65,6 +68,14 @@ class Limits(BaseModel):
     mail_per_hour: Count = _rate(10, "Requests of one account per hour that send a mail.")
     heavy_per_minute: Count = _rate(20, "Requests of one account per minute that cost the server much.")
     connects_per_minute: Count = _rate(3_000, "New connections from one address per minute.")
+    group_ops_per_second: Count = _rate(10, "Ops of one device in a group per second, in the long run.")
+    group_ops_burst: Count = _rate(50, "Ops that one device may send at once in a group after a silence.")
+    group_messages_per_minute: Count = _rate(30, "Messages of one member in a group per minute.")
+    group_messages_burst: Count = _rate(5, "Messages that one member may send at once after a silence.")
+    group_joins_per_minute: Count = _rate(20, "Groups that one account may join or make per minute.")
+    group_codes_per_hour: Count = _rate(
+        10, "Codes that open nothing which one account may try per hour; one address, three times as many."
+    )
     user_connections: Count = _rate(64, "Open connections of one user.")
     device_connections: Count = _rate(8, "Open connections of one device.")
 
@@ -123,6 +134,7 @@ _ORDERED_LIMITS = (
     ("op_bytes", "push_bytes"),
     ("ops_per_second", "ops_burst"),
     ("events_per_second", "events_burst"),
+    ("group_ops_per_second", "group_ops_burst"),
     ("device_connections", "user_connections"),
     ("idle_pause_seconds", "idle_finish_seconds"),
 )

@@ -19,11 +19,16 @@ from fitai.app.jobs import open_worker
 from fitai.app.metrics import Meters, Siblings
 from fitai.app.settings import Settings
 from fitai.app.stores import database_of
+from fitai.engine.groups.judgement import GroupLimits
 from fitai.gateways.bus.contract import Bus
 from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.redis import RedisBus, Stats
 from fitai.gateways.bus.redis_counts import RedisCounts
 from fitai.gateways.counts import Counts, MemoryCounts
+from fitai.gateways.groups.codes import Codes
+from fitai.gateways.groups.limits import GroupBounds
+from fitai.gateways.groups.moderation import Moderation, Unmoderated, Webhook
+from fitai.gateways.groups.rooms import Rooms
 from fitai.gateways.jobs.worker import Worker
 from fitai.gateways.live.asyncapi import asyncapi
 from fitai.gateways.live.hosts import Hosts
@@ -64,6 +69,7 @@ class Node:
     settings: Settings
     db: Database
     hosts: Hosts
+    rooms: Rooms
     live: LiveServer
     meters: Meters
     jobs: Worker
@@ -93,6 +99,9 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         await bus.start()
         await appender.start()
         await hosts.start()
+        codes, bounds = Codes(settings.signing_key), group_bounds(settings)
+        rooms = Rooms(hosts, codes, moderation(settings), counts, bounds)
+        await rooms.start()
         live = LiveServer(
             hosts,
             Authority(tokens, db, now_ms),
@@ -101,6 +110,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
             polling=settings.polling_allowed,
             origins=origins(settings.allowed_origins, settings.public_url),
             counts=counts if isinstance(counts, RedisCounts) else None,
+            rooms=rooms,
         )
         stats = bus.stats if isinstance(bus, RedisBus) else Stats()  # in memory nothing is lost
         # The application is made below, of this among other things; it is there when somebody asks.
@@ -111,6 +121,7 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
             Deps(
                 db=db,
                 hosts=hosts,
+                rooms=rooms,
                 bus=bus,
                 tokens=tokens,
                 seal=Seal(settings.signing_key, TOTP),
@@ -139,10 +150,11 @@ async def open_node(settings: Settings, siblings: Siblings | None = None) -> Asy
         pulse.start()
         await jobs.start()
         try:
-            yield Node(settings, db, hosts, live, meters, jobs, app)
+            yield Node(settings, db, hosts, rooms, live, meters, jobs, app)
         finally:
             await jobs.close(settings.limits.drain_seconds * JOBS_SHARE)
             await pulse.close()
+            await rooms.close()
             await hosts.close()
             await appender.close()
             await bus.close()
@@ -230,3 +242,27 @@ def live_limits(settings: Settings) -> LiveLimits:
         idle_pause_ms=int(limits.idle_pause_seconds * 1000),
         idle_finish_ms=int(limits.idle_finish_seconds * 1000),
     )
+
+
+def group_bounds(settings: Settings) -> GroupBounds:
+    """The bounds of groups as the settings have them."""
+    limits = settings.limits
+    return GroupBounds(
+        rules=GroupLimits(capacity=limits.group_members),
+        host_grace_ms=int(settings.group_host_grace_seconds * 1000),
+        ops_per_s=limits.group_ops_per_second,
+        ops_burst=limits.group_ops_burst,
+        chat_per_s=limits.group_messages_per_minute / 60,
+        chat_burst=limits.group_messages_burst,
+        joins_per_min=limits.group_joins_per_minute,
+        codes_per_hour=limits.group_codes_per_hour,
+        address_codes_per_hour=3 * limits.group_codes_per_hour,
+    )
+
+
+def moderation(settings: Settings) -> Moderation:
+    """Who looks at messages before they are told."""
+    url, secret = settings.moderation_url, settings.moderation_secret
+    if url is None or secret is None:
+        return Unmoderated()
+    return Webhook(url.get_secret_value(), secret.get_secret_value(), now_ms)

@@ -289,6 +289,9 @@ class Settings(BaseSettings):
     security_log_days: float = Field(
         365, ge=1, le=3650, description="How long a person's security log goes back."
     )
+    group_host_grace_seconds: Seconds = Field(
+        30, description="How long the host of a group may be gone before somebody else hosts."
+    )
     moderation_url: Annotated[SecretStr, AfterValidator(_hook)] | None = Field(
         None,
         description="Webhook that is asked about each message in a group before others hear it.",

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Select, Tuple, delete, literal, select, tuple_, update
+from sqlalchemy import BigInteger, Select, Tuple, delete, func, literal, select, tuple_, update
 
 from fitai.engine.ops import Dot
 from fitai.persistence import cursors

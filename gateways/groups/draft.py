@@ -31,8 +31,8 @@ _WIRE = WireLimits()
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who wants to be let in: the user, which device of theirs speaks, what they are called, and all whom they
-    blocked or who blocked them."""
+    """Who wants to be let in: the user, which device of theirs speaks, what they are called, and all whom
+    they blocked or who blocked them."""
 
     user: str
     device: int
@@ -88,7 +88,8 @@ class Draft(GroupPlacer):
         return next(mine, None)
 
     def let_in(self, person: Person, invite: int | None = None) -> int:
-        """The number of a person's device, enrolled by the server if it is not, or came with an older code."""
+        """The number of a person's device, enrolled by the server if it is not, or came with an older
+        code."""
         g, member = self.group, self.member(person.user)
         device = self.device(person.user, person.device)
         if device is not None and (invite is None or g.invites.get(device) == invite):
@@ -209,4 +210,3 @@ _WORDS: Mapping[str, str] = {
     "member": "there is no such member here",
     "chat_off": "there is no chat for you in this group",
 }
-

@@ -1,4 +1,5 @@
-"""What a client may ask of groups over its socket: one function per event, each decoding its payload strictly."""
+"""What a client may ask of groups over its socket: one function per event, each decoding its payload
+strictly."""
 
 from __future__ import annotations
 
@@ -64,8 +65,7 @@ class GroupEvents:
     async def _pull(self, connection: Connection, payload: Any, _: int | None) -> Any:
         ask = decode(payload, schemas.GroupPull)
         seat = _seat(connection, payload)
-        limit = ask.limit or self._rooms.hosts.limits.pull_records
-        return await seat.room.page(seat.room.group.members[seat.member], ask.after, limit)
+        return await seat.room.page(seat.room.group.members[seat.member], ask.after, ask.limit)
 
     def _leave(self, connection: Connection, payload: Any, _: int | None) -> Awaitable[Any] | dict[str, Any]:
         ask = decode(payload, schemas.GroupLeave)

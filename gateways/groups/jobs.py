@@ -31,8 +31,8 @@ JOIN_SCOPE = "groups:write"
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a change came to. `state`: the group after it; `records` are those that it brought; `replayed`: its
-    key had been used by the same request."""
+    """What a change came to. `state`: the group after it; `records` are those that it brought; `replayed`:
+    its key had been used by the same request."""
 
     state: Group
     records: Sequence[Record]
@@ -45,7 +45,8 @@ class Done:
 
 
 class PushJob(PushedJob["Room", Draft]):
-    """Ops of a device of the group; `held` and `dropped` are messages by counter, with moderation's reasons."""
+    """Ops of a device of the group; `held` and `dropped` are messages by counter, with moderation's
+    reasons."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class EnterJob(_Asked):
         self.ack = ack
         self.member = self.device = 0
         self._person = person
-        self.span = tracing.began("enter", user=person.user, device=person.device)
+        self.span = tracing.began("enter", root=True, user=person.user, device=person.device)
 
     def place(self, host: Room, placer: Draft) -> None:
         first, person = len(placer.records), self._person
@@ -113,8 +114,8 @@ class EnterJob(_Asked):
 
 
 class ActJob(_Asked):
-    """A change that is made over REST: an op of an API device which has seen everything. What could not stand is
-    refused, and nothing is written then."""
+    """A change that is made over REST: an op of an API device which has seen everything. What could not stand
+    is refused, and nothing is written then."""
 
     def __init__(
         self, person: Person, kind: str, value: Mapping[str, Any], key: Key | None, code: str | None

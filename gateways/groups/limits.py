@@ -39,7 +39,8 @@ class GroupBounds:
 
 
 class Pace:
-    """How much each device and each member of one room may write now. Times are Unix ms given by the caller."""
+    """How much each device and each member of one room may write now. Times are Unix ms given by the
+    caller."""
 
     def __init__(self, bounds: GroupBounds) -> None:
         self._bounds = bounds

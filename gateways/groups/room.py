@@ -1,7 +1,7 @@
 """The room: one group's stream on this node, in memory, a cache of the log.
 
-How it works through its jobs, races with other nodes and catches up is `fitai.gateways.live.worker`'s; here is
-what a group's stream is: its fold, the seats that are told of it, and what follows.
+How it works through its jobs, races with other nodes and catches up is `fitai.gateways.live.worker`'s; here
+is what a group's stream is: its fold, the seats that are told of it, and what follows.
 
 The committed group is `group`. What a batch would make of it is tried on a copy (`draft.Draft`), which is
 kept as long as all that it tried came true.
@@ -157,8 +157,8 @@ class Room(Worker[Draft]):
         return await job.done
 
     async def serve(self, make: Make) -> Done:
-        """Append the server's own op, which `make` gives of the group inside the append; None: nothing. Raises
-        Refusal for one that could not stand."""
+        """Append the server's own op, which `make` gives of the group inside the append; None: nothing.
+        Raises Refusal for one that could not stand."""
         job = ServeJob(make)
         self.enqueue(job)
         return await job.done
@@ -167,19 +167,20 @@ class Room(Worker[Draft]):
         """Whether a code is the one that opens the group as it is in `g`."""
         return code is not None and normal(code) == self._rooms.codes.code(self.id, g.invite)
 
-    async def page(self, member: Member, after: int, limit: int) -> dict[str, Any]:
+    async def page(self, member: Member, after: int, limit: int | None) -> dict[str, Any]:
         """What `group:pull` answers: at most `limit` records after a position, as this member is told them;
         raises Refusal beyond the head."""
         await self.reach(after)
         if after > self.head:
             raise Refusal("bad_request", f"after {after} is beyond the head {self.head}", head=self.head)
-        page = await self.read(member.no, after, min(limit, self.limits.pull_records), PAGE_BYTES)
+        most = self.limits.pull_records
+        page = await self.read(member.no, after, min(limit or most, most), PAGE_BYTES)
         told = {"ok": True, "epoch": self.epoch, "head": self.head, "to": page.last}
         return {**told, "records": page.records, "more": page.last < self.head}
 
     async def read(self, member: int, after: int, limit: int, size: int) -> Page:
-        """Records after a position, at most up to the head that is known here, as a member is told them: of at
-        most `limit`, and no more than `size` bytes of JSON unless the first alone is larger."""
+        """Records after a position, at most up to the head that is known here, as a member is told them: of
+        at most `limit`, and no more than `size` bytes of JSON unless the first alone is larger."""
         limit = min(limit, self.head - after)
         if limit <= 0:
             return Page((), after)
@@ -268,8 +269,8 @@ class Room(Worker[Draft]):
         self.stage.left(seat)
 
     def _seat(self, job: EnterJob) -> None:
-        """Give a connection its seat, tell it so, and begin to tell it the group: all from one moment, so that
-        no commit falls between."""
+        """Give a connection its seat, tell it so, and begin to tell it the group: all from one moment, so
+        that no commit falls between."""
         connection, cursor = job.connection, job.ask.cursor
         if not self.group.members[job.member].here:
             job.fail(Refusal("not_joined", "you are no member any more"))
@@ -425,9 +426,7 @@ class Room(Worker[Draft]):
         now = self.now_ms()
         for record in records:
             take(self.group, record)
-            self._positions[record.device] = Position(
-                record.op.n + 1, record.base, record.beyond, record.te
-            )
+            self._positions[record.device] = Position(record.op.n + 1, record.base, record.beyond, record.te)
             if record.device != SERVER_DEVICE and self._opened:
                 self._pace.ops(record.device, now).charge(1, now)
         self.head = records[-1].seq
@@ -500,7 +499,8 @@ class Room(Worker[Draft]):
         self._rooms.forget(self)
 
     def end(self) -> None:
-        """The log is another one than this room knows, or is gone. Whoever sits here comes back to a new room."""
+        """The log is another one than this room knows, or is gone. Whoever sits here comes back to a new
+        room."""
         self.ended = True
         for connection in list(self.seats):
             connection.bye("overload", after_ms=self._hosts.dice.randrange(BACK_MS))

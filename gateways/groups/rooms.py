@@ -13,7 +13,6 @@ from sqlalchemy import insert
 
 from fitai.engine.groups.group import Group
 from fitai.engine.judgement import Judgement
-from fitai.engine.kinds import BadValue
 from fitai.engine.ops import VOID
 from fitai.gateways.bus.contract import Message, Unsubscribe
 from fitai.gateways.bus.topics import BLOCKS
@@ -291,8 +290,8 @@ class Rooms:
                 await asyncio.wait_for(self._closing.wait(), SCAN_S)
 
     async def scan(self) -> None:
-        """Open a room for every deadline that nobody has met: on one of several nodes, and for what has been due
-        for a while."""
+        """Open a room for every deadline that nobody has met: on one of several nodes, and for what has been
+        due for a while."""
         hosts, now = self.hosts, self.hosts.now_ms()
         if not hosts.alone and not await hosts.lease("groups", LEASE_MS):
             return

@@ -1,8 +1,7 @@
 """The payloads of a group's events as types: what the gateway decodes, and what /asyncapi.json shows.
 
-They are shaped as their twins of a user's stream (`fitai.gateways.live.schemas`), each with `group`. An op of a
-group has no `workout`: the event names the group.
-"""
+They are shaped as their twins of a user's stream (`fitai.gateways.live.schemas`), each with `group`. An op of
+a group has no `workout`: the event names the group."""
 
 from __future__ import annotations
 
@@ -23,8 +22,8 @@ Dot = tuple[Number, Counter]
 
 
 class GroupJoin(Struct, kw_only=True):
-    """Join a group, or come back to it: by its id who is or was a member, by a code anybody. With a `cursor` all
-    that came after it follows. `as`, `share` and `workout` are said of who joins only."""
+    """Join a group, or come back to it: by its id who is or was a member, by a code anybody. With a `cursor`
+    all that came after it follows. `as`, `share` and `workout` are said of who joins only."""
 
     group: Uuid | None = None
     code: Code | None = None
@@ -40,9 +39,9 @@ class GroupJoin(Struct, kw_only=True):
 
 
 class GroupJoinAck(Struct, kw_only=True):
-    """As `ready`, of the group: you are `member` there, this device is `device`, and its next op is `next_n` (to
-    join took one, if you were no member). `state` is the group at `head`, `view` all that is derived of its
-    members now, by number; `group:ops` and `group:tick` go on from them."""
+    """As `ready`, of the group: you are `member` there, this device is `device`, and its next op is `next_n`
+    (to join took one, if you were no member). `state` is the group at `head`, `view` all that is derived of
+    its members now, by number; `group:ops` and `group:tick` go on from them."""
 
     ok: bool
     group: Uuid
@@ -102,7 +101,8 @@ class GroupPushAck(Struct, kw_only=True):
 
 
 class GroupOps(Struct, kw_only=True):
-    """Records in `seq` order; `from`..`to` covers own acknowledged ones and those that are not told to you."""
+    """Records in `seq` order; `from`..`to` covers own acknowledged ones and those that are not told to
+    you."""
 
     group: Uuid
     epoch: str

@@ -1,8 +1,8 @@
 """A seat: one connection in one group's room, with its place in the group's stream.
 
-What it is told, and in which order, is as on a connection for its user's stream (`fitai.gateways.live.reader`).
-A device has one seat in a room, on each of its connections; phone and watch are seats of one member.
-"""
+What it is told, and in which order, is as on a connection for its user's stream
+(`fitai.gateways.live.reader`). A device has one seat in a room, on each of its connections; phone and watch
+are seats of one member."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Seat(Reader):
         return self.connection.identity
 
     def push(self, push: Push, ack: int | None) -> None:
-        """Append ops, in the order in which they came: a message that has to be looked at keeps those that come
-        after it waiting, of this seat only."""
+        """Append ops, in the order in which they came: a message that has to be looked at keeps those that
+        come after it waiting, of this seat only."""
         if self._line is not None:
             self._line.append((push, ack))
         elif self.room.reviews(push):

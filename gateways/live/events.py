@@ -7,25 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from types import CoroutineType
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 import orjson
 import structlog
 
 from fitai.gateways import meters
+from fitai.gateways.groups import events as groups
+from fitai.gateways.groups.rooms import Rooms
 from fitai.gateways.identity import Authenticator, NotAuthenticated
 from fitai.gateways.live import schemas
 from fitai.gateways.live.connection import PENDING, Connection
+from fitai.gateways.live.decoding import decode
 from fitai.gateways.live.limits import LiveLimits
 from fitai.persistence.database import Unavailable
-from fitai.sync.wire import Refusal, decode_push, normal, uuid_of
+from fitai.sync.wire import Refusal, decode_push, uuid_of
 
 _log = structlog.get_logger(__name__)
-
-T = TypeVar("T", bound=msgspec.Struct)
-
-_DEPTH = 4  # of every payload but a push
 
 JOIN_SCOPE = "sync:read"  # to be connected at all: whoever is hears what happens
 SCOPES = {
@@ -35,18 +33,27 @@ SCOPES = {
     "telemetry": "sync:write",
     "clock": JOIN_SCOPE,
     "auth": JOIN_SCOPE,
+    **groups.SCOPES,
 }
 """What a personal token has to be allowed to send an event. Who has signed in may send them all."""
+
+_PUSHES = frozenset({"push", "group:push"})
 
 
 class Events:
     """Handles the events of all connections; called with one event of a connection after another."""
 
-    def __init__(self, authenticator: Authenticator, limits: LiveLimits, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limits: LiveLimits,
+        now_ms: Callable[[], int],
+        rooms: Rooms | None = None,
+    ) -> None:
         self._authenticator = authenticator
         self._limits = limits
         self._now_ms = now_ms
-        self._known: dict[str, Callable[[Connection, Any, int | None], Any]] = {
+        self._known: dict[str, groups.Handler] = {
             "push": self._push,
             "pull": self._pull,
             "workout:get": self._workout_get,
@@ -54,7 +61,9 @@ class Events:
             "clock": self._clock,
             "auth": self._auth,
         }
-        assert self._known.keys() == SCOPES.keys(), "each event has its scope"
+        if rooms is not None:
+            self._known |= groups.GroupEvents(rooms).known
+        assert self._known.keys() <= SCOPES.keys(), "each event has its scope"
 
     def handle(self, connection: Connection, event: str, args: list[Any], ack: int | None) -> Any:
         """The acknowledgement's payload, PENDING when it will leave at its place in the order, or a coroutine
@@ -70,7 +79,7 @@ class Events:
             answer = known(connection, args[0] if args else None, ack)
             return self._awaited(answer) if isinstance(answer, CoroutineType) else answer
         except Refusal as refusal:
-            if event == "push":
+            if event in _PUSHES:
                 meters.PUSHES_REFUSED.labels(refusal.code).inc()
             return refusal.answer()
 
@@ -97,18 +106,18 @@ class Events:
         return PENDING
 
     async def _pull(self, connection: Connection, payload: Any, _: int | None) -> Any:
-        ask = _decode(payload, schemas.Pull)
+        ask = decode(payload, schemas.Pull)
         return await connection.host.page(ask.after, ask.limit or self._limits.pull_records)
 
     async def _workout_get(self, connection: Connection, payload: Any, _: int | None) -> Any:
-        ask = _decode(payload, schemas.WorkoutGet)
+        ask = decode(payload, schemas.WorkoutGet)
         found = await connection.host.state(uuid_of(ask.workout, "workout"))
         if found is None:
             raise Refusal("not_found", "there is no such workout")
         return {"ok": True, "seq": found.seq, "state": found.document}
 
     def _telemetry(self, connection: Connection, payload: Any, _: int | None) -> Any:
-        tick = _decode(payload, schemas.Telemetry)
+        tick = decode(payload, schemas.Telemetry)
         if len(orjson.dumps(payload)) > self._limits.telemetry_bytes:
             raise Refusal("too_large", f"at most {self._limits.telemetry_bytes} bytes")
         workout = uuid_of(tick.workout, "workout")
@@ -116,10 +125,10 @@ class Events:
         return {"ok": True}
 
     def _clock(self, connection: Connection, payload: Any, _: int | None) -> Any:
-        return {"t0": _decode(payload, schemas.Clock).t0, "t1": self._now_ms()}
+        return {"t0": decode(payload, schemas.Clock).t0, "t1": self._now_ms()}
 
     async def _auth(self, connection: Connection, payload: Any, _: int | None) -> Any:
-        ask = _decode(payload, schemas.Auth)
+        ask = decode(payload, schemas.Auth)
         try:
             identity = await self._authenticator.authenticate(ask.token)
         except NotAuthenticated as error:
@@ -134,10 +143,3 @@ class Events:
         connection.identity = identity  # of another sign-in, maybe
         connection.expires(identity.expires_at)
         return {"ok": True, "expires_at": identity.expires_at}
-
-
-def _decode(payload: Any, into: type[T]) -> T:
-    try:
-        return msgspec.convert(normal(payload, _DEPTH), into)
-    except msgspec.ValidationError as error:
-        raise Refusal("bad_request", str(error)) from None

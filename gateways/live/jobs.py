@@ -101,7 +101,9 @@ class Sender(Protocol):
     pushes apart; `answer` is the payload that the client gets.
     """
 
-    identity: Identity
+    @property
+    def identity(self) -> Identity:
+        """Who pushed."""
 
     def settle(self, ack: int | None, answer: dict[str, Any], first: int, last: int) -> None:
         """The records `first`..`last` are committed."""

@@ -28,6 +28,7 @@ from socketio import packet as sio
 
 from fitai.gateways import meters
 from fitai.gateways.counts import Counts
+from fitai.gateways.groups.rooms import Rooms
 from fitai.gateways.identity import Authenticator, Identity, NotAuthenticated
 from fitai.gateways.live.arrivals import Arrivals
 from fitai.gateways.live.connection import Connection
@@ -55,7 +56,8 @@ AT_ONCE = 8  # connections that are let in at the same time
 
 
 class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
-    """The gateway. `attach(app)` adds it to an aiohttp application at /socket.io/."""
+    """The gateway. `attach(app)` adds it to an aiohttp application at /socket.io/. Without `rooms` there are
+    no groups."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         polling: bool = True,
         origins: Origins = Origins(),
         counts: Counts | None = None,
+        rooms: Rooms | None = None,
     ) -> None:
         super().__init__(
             async_mode="aiohttp",
@@ -90,7 +93,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
         self._now_ms = now_ms
         self._polling = polling
         self._origins = origins
-        self._events = Events(authenticator, limits, now_ms)
+        self._events = Events(authenticator, limits, now_ms, rooms)
         self._sessions: dict[str, Session] = {}
         self._arrivals = Arrivals(limits.connects_per_min if limits.rates else None, counts)
         self._draining = False
@@ -170,7 +173,9 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         codec = CODECS.get(query.get("codec", ["json"])[0], CODECS["json"])
-        session = self._sessions[eio_sid] = Session(self.eio.sockets[eio_sid], codec)
+        request: web.Request = environ["aiohttp.request"]
+        socket = self.eio.sockets[eio_sid]
+        session = self._sessions[eio_sid] = Session(socket, codec, request.remote or "")
         self._expect_connect(session)
 
     def _expect_connect(self, session: Session) -> None:
@@ -344,6 +349,7 @@ class LiveServer(socketio.AsyncServer):  # type: ignore[misc]
             limits=self._limits,
             now_ms=self._now_ms,
             hang_up=session.hang_up,
+            address=session.address,
         )
         session.connection = connection
         after = _resume_point(cursor, host)

@@ -13,11 +13,13 @@ from fitai.gateways.tasks import spawn
 
 
 class Session:
-    """One Engine.IO socket: which codec it speaks, and the live connection on it, if any."""
+    """One Engine.IO socket: which codec it speaks, where it comes from (an address, or empty), and the live
+    connection on it, if any."""
 
     __slots__ = (
         "_deadline",
         "_socket",
+        "address",
         "codec",
         "connecting",
         "connection",
@@ -26,8 +28,9 @@ class Session:
         "overdue",
     )
 
-    def __init__(self, socket: Socket, codec: Codec) -> None:
+    def __init__(self, socket: Socket, codec: Codec, address: str = "") -> None:
         self.codec = codec
+        self.address = address
         self.outbox: Outbox = socket.queue
         self.connection: Connection | None = None
         self.connecting = False

@@ -18,6 +18,11 @@ from aiohttp import web
 
 from fitai.gateways.bus.contract import Hook, Listener, Message, Unsubscribe
 from fitai.gateways.bus.memory import MemoryBus, MemoryHub
+from fitai.gateways.counts import Counts
+from fitai.gateways.groups.codes import Codes
+from fitai.gateways.groups.limits import GroupBounds
+from fitai.gateways.groups.moderation import Moderation, Unmoderated
+from fitai.gateways.groups.rooms import Rooms
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
@@ -30,6 +35,7 @@ from fitai.persistence.users import Users
 from tests.keys import ring_of
 
 RING = ring_of("a-secret-for-tests-that-is-long-enough")
+CODES = Codes("a-secret-for-tests-that-is-long-enough")
 PATIENCE = 15.0  # seconds that anything may take before a test fails
 
 TEST_LIMITS = LiveLimits(presence_grace_s=0.3, bye_s=0.5, connects_per_min=1_000_000)
@@ -89,6 +95,9 @@ class Server:
     alone: bool = True
     bus_class: type[MemoryBus] = MemoryBus
     port: int = 0
+    bounds: GroupBounds = field(default_factory=GroupBounds)
+    counts: Counts | None = None
+    moderation: Moderation = field(default_factory=Unmoderated)
 
     async def start(self) -> Server:
         self.bus = self.bus_class(self.hub)
@@ -96,6 +105,7 @@ class Server:
         self.hosts = Hosts(
             self.db, self.appender, self.bus, limits=self.limits, now_ms=self.clock, alone=self.alone
         )
+        self.rooms = Rooms(self.hosts, CODES, self.moderation, self.counts, self.bounds)
         self.tokens = AccessTokens(RING, self.clock)
         self.live = LiveServer(
             self.hosts,
@@ -103,11 +113,13 @@ class Server:
             limits=self.limits,
             now_ms=self.clock,
             polling=self.polling,
+            rooms=self.rooms,
         )
         app = web.Application()
         self.live.attach(app)
         await self.appender.start()
         await self.hosts.start()
+        await self.rooms.start()
         self.runner = web.AppRunner(app, shutdown_timeout=0.5)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", self.port)
@@ -118,16 +130,17 @@ class Server:
     async def stop(self) -> None:
         await self.live.drain(0, 1.0)
         await self.runner.cleanup()
+        await self.rooms.close()
         await self.hosts.close()
         await self.appender.close()
         await self.bus.close()
 
-    async def user(self) -> str:
+    async def user(self, name: str | None = None) -> str:
         async with self.db.write() as session:
             row = await Users(session).create(
                 email=f"{uuid.uuid4().hex}@example.org",
                 password_hash="x",
-                display_name=None,
+                display_name=name,
                 now=self.clock(),
             )
         return row.id

@@ -20,10 +20,11 @@ from fitai.gateways.bus.frames import pack, unpack
 from fitai.gateways.bus.memory import MemoryHub
 from fitai.gateways.bus.topics import user_topic
 from fitai.gateways.live.hints import WHOLE_BYTES
-from fitai.gateways.live.host import BATCH, Host
+from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.neighbours import Neighbours
 from fitai.gateways.live.nodes import Nodes
+from fitai.gateways.live.worker import BATCH
 from fitai.persistence.append import Append
 from fitai.persistence.database import Database, Unavailable
 from fitai.persistence.devices import Devices

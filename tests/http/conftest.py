@@ -17,6 +17,10 @@ from multidict import CIMultiDict
 from fitai.gateways.bus.contract import Message
 from fitai.gateways.bus.memory import MemoryBus
 from fitai.gateways.bus.topics import user_topic
+from fitai.gateways.groups.codes import Codes
+from fitai.gateways.groups.limits import GroupBounds
+from fitai.gateways.groups.moderation import Unmoderated
+from fitai.gateways.groups.rooms import Rooms
 from fitai.gateways.live.hosts import Hosts
 from fitai.gateways.live.limits import LiveLimits
 from fitai.gateways.live.server import LiveServer
@@ -266,7 +270,7 @@ class Served(TestServer):
 @pytest.fixture
 async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
     """Starts a server, with sockets if `live`; keyword arguments replace parts of its `Deps`."""
-    started: list[tuple[TestClient[Any, Any], Hosts, Appender, MemoryBus, Database]] = []
+    started: list[tuple[TestClient[Any, Any], Rooms, Hosts, Appender, MemoryBus, Database]] = []
     gateways: list[LiveServer] = []
 
     async def make(
@@ -288,9 +292,12 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         await bus.start()
         await appender.start()
         await hosts.start()
+        rooms = Rooms(hosts, Codes(SECRET), Unmoderated(), parts.get("counts"), GroupBounds())
+        await rooms.start()
         deps: dict[str, Any] = {
             "db": db,
             "hosts": hosts,
+            "rooms": rooms,
             "bus": bus,
             "tokens": AccessTokens(keeper, clock),
             "public_keys": lambda: keeper.ring.published(clock()),
@@ -304,21 +311,27 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         if live:
             rule = origins(parts.get("allowed_origins", ()), parts.get("public_url", ""))
             gateway = LiveServer(
-                hosts, Authority(deps["tokens"], db, clock), limits=limits, now_ms=clock, origins=rule
+                hosts,
+                Authority(deps["tokens"], db, clock),
+                limits=limits,
+                now_ms=clock,
+                origins=rule,
+                rooms=rooms,
             )
             gateway.attach(app)
             gateways.append(gateway)
         server = Served(app, **bounds)
         await server.start_server()
         client = TestClient(server)
-        started.append((client, hosts, appender, bus, db))
+        started.append((client, rooms, hosts, appender, bus, db))
         return Api(client, clock, db, hosts, bus, deps["tokens"], keeper)
 
     yield make
     for gateway in gateways:
         await gateway.drain(0, 1.0)
-    for client, hosts, appender, bus, db in started:
+    for client, rooms, hosts, appender, bus, db in started:
         await client.close()
+        await rooms.close()
         await hosts.close()
         await appender.close()
         await bus.close()
