@@ -45,18 +45,14 @@ async def read_families(session: ReadSession, wanted: Sequence[tuple[str, str]])
     ties = await _ties(session, [stream.id for stream in streams.values()])
     read: dict[tuple[int, str], list[Record]] = {}
     while missing := _missing(wanted, streams, ties, read):
-        for place, records in zip(
-            missing, await Log(session).workouts_records(missing), strict=True
-        ):
+        for place, records in zip(missing, await Log(session).workouts_records(missing), strict=True):
             read[place] = records
             for record in records:
                 _tie(ties[place[0]], record)
     return [
         None
         if (stream := streams.get(user)) is None
-        else Family(
-            *stream, {name: read[stream.id, name] for name in _family(ties[stream.id], workout)}
-        )
+        else Family(*stream, {name: read[stream.id, name] for name in _family(ties[stream.id], workout)})
         for user, workout in wanted
     ]
 
@@ -115,7 +111,10 @@ def _knot(ties: Ties, one: str, other: str) -> None:
 
 async def _streams(session: ReadSession, users: Iterable[str]) -> dict[str, _Stream]:
     query = select(Stream.owner, Stream.id, Stream.epoch, Stream.head).where(Stream.owner.in_(list(users)))
-    return {owner: _Stream(*its) for owner, *its in (await session.execute(query)).all()}
+    return {
+        owner: _Stream(stream, epoch, head)
+        for owner, stream, epoch, head in (await session.execute(query)).all()
+    }
 
 
 async def _ties(session: ReadSession, streams: Sequence[int]) -> dict[int, Ties]:
@@ -125,13 +124,12 @@ async def _ties(session: ReadSession, streams: Sequence[int]) -> dict[int, Ties]
         WorkoutRow.stream.in_(streams), WorkoutRow.merged_into.is_not(None)
     )
     for stream, workout, into in (await session.execute(merged)).all():
-        _knot(ties[stream], workout, into)
+        if into is not None:
+            _knot(ties[stream], workout, into)
     fresh = (
         select(RecordRow.stream, RecordRow.workout)
         .join(Stream, Stream.id == RecordRow.stream)
-        .where(
-            RecordRow.stream.in_(streams), RecordRow.seq > Stream.projected, RecordRow.kind.in_(ALIASING)
-        )
+        .where(RecordRow.stream.in_(streams), RecordRow.seq > Stream.projected, RecordRow.kind.in_(ALIASING))
         .distinct()
     )
     places = [(stream, workout) for stream, workout in (await session.execute(fresh)).all()]

@@ -1,7 +1,7 @@
 """Cheers: counted, told with the next tick, and in no log.
 
-Whoever taps fast is counted fast, and told as one number. Cheers for nobody in particular are for all: they are
-counted for member 0, whom no group has.
+Whoever taps fast is counted fast, and told as one number. Cheers for nobody in particular are for all: they
+are counted for member 0, whom no group has.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PER_S: Final = 20
 """Cheers of one member in a second,"""
 BURST: Final = 40
 """and at once."""
+
 
 class Cheers:
     """The cheers of one group on one node, since the last tick. `now`: Unix ms."""

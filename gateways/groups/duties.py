@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 PAUSE_MS: Final = 1_000  # between two attempts
 CORRECT_MS: Final = 2_000  # how soon a workout that changed after the end corrects the table
 
+
 class Duties:
     """The duties of one room on this node. `now`: Unix ms."""
 

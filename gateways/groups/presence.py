@@ -7,9 +7,9 @@ Each node tells the others who came and went here, in numbered **words**:
 
     {run, n, here: [[member, since]], gone: [[member, at]], whole?}
 
-`run` is another, larger number each time that a room is opened on a node; `n` counts its words. Who misses one,
-or hears of a run for the first time, asks, and is told the `whole`. A word comes at least every so often, so
-that a lost last one is missed too, and a node that says nothing any more is believed no longer.
+`run` is another, larger number each time that a room is opened on a node; `n` counts its words. Who misses
+one, or hears of a run for the first time, asks, and is told the `whole`. A word comes at least every so
+often, so that a lost last one is missed too, and a node that says nothing any more is believed no longer.
 """
 
 from __future__ import annotations
@@ -151,11 +151,10 @@ class Presence:
             return False
         before = known.here if known is not None else {}
         if word.get("whole"):
-            here = {member: since for member, since in word["here"]}
+            here = dict(word["here"])
         else:
-            went = {member for member, _ in word["gone"]}
-            came = {member: since for member, since in word["here"]}
-            here = {**{no: since for no, since in before.items() if no not in went}, **came}
+            went = dict(word["gone"])
+            here = {no: since for no, since in before.items() if no not in went} | dict(word["here"])
         self._elsewhere[node] = _Node(run, n, now, here)
         at = dict(word["gone"])
         for member in before.keys() - here.keys():

@@ -1,22 +1,21 @@
 """The final table of a group: worked out of the logs, and out of nothing that a node has in memory.
 
-It is written when the grace after the end is over, and again whenever a workout is another one than the line
-was worked out of: by the node where somebody is in the room, else when it is asked for. Lines of accounts that
-are gone are frozen; they keep what they did, and their place among the others.
+It is written when the grace after the end is over, and again whenever a workout is another one than the
+line was worked out of: by the node where somebody is in the room, else when it is asked for. Lines of
+accounts that are gone are frozen; they keep what they did, and their place among the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fitai.engine.entities import Workout
-from fitai.engine.groups import sharing
-from fitai.engine.groups.board import Row, board
+from fitai.engine.groups.board import board
 from fitai.engine.groups.group import Group, Member
-from fitai.engine.groups.measure import Measure, Progress, measure, on_board, progress
+from fitai.engine.groups.measure import Measure, on_board, progress
 from fitai.engine.groups.roles import TRAINING
 from fitai.engine.groups.timers import due
 from fitai.gateways.groups.watch import Watch
@@ -32,8 +31,8 @@ TURN: Final = 5  # and folded in one turn of the loop
 
 
 async def results(room: Room) -> list[Result]:
-    """The lines by rank, those without one last, as the logs have them now. Once the table is due, what is new
-    is written as well. Raises Unavailable."""
+    """The lines by rank, those without one last, as the logs have them now. Once the table is due, what is
+    new is written as well. Raises Unavailable."""
     g, users = room.group, room.users
     members = trained(g)
     theirs = {
@@ -51,9 +50,7 @@ async def results(room: Room) -> list[Result]:
     table = ranked(g, lines.values())
     unwritten = table != stored or row is None or row.results_at is None
     if unwritten and is_due(g, room.now_ms()):
-        await room.hosts.db.transact(
-            lambda session: GroupResults(session).write(g.id, table, room.now_ms())
-        )
+        await room.hosts.db.transact(lambda session: GroupResults(session).write(g.id, table, room.now_ms()))
     return table
 
 
@@ -117,28 +114,5 @@ def ranked(g: Group, lines: Iterable[Result]) -> list[Result]:
             if (one.rank is not None if one.frozen else on_board(g, g.members[one.member]))
         }
     )
-    placed = [
-        replace(one, rank=rows[one.member].rank if one.member in rows else None) for one in lines
-    ]
+    placed = [replace(one, rank=rows[one.member].rank if one.member in rows else None) for one in lines]
     return sorted(placed, key=lambda one: (one.rank is None, one.rank or 0, one.member))
-
-
-def told(g: Group, lines: Sequence[Result]) -> list[dict[str, Any]]:
-    """The table as every member may see it: {member, name, rank, …}, in which each line shows what its member
-    chose to share."""
-    empty = measure(g.format, ())
-    of_loads = empty is not None and empty.of_loads
-    return [{"member": one.member, **_told(g.members[one.member], one, of_loads)} for one in lines]
-
-
-def _told(member: Member, one: Result, of_loads: bool) -> dict[str, Any]:
-    done = Progress(
-        sets=one.sets,
-        reps=one.reps,
-        distance_mm=one.distance_mm,
-        duration_ms=one.duration_ms,
-        volume_ug=one.volume_ug,
-    )
-    row = Row(one.rank, Measure(one.amount, one.time_ms, of_loads))
-    shown = sharing.shown(member, here=False, progress=done, row=row)
-    return {"name": member.name, **shown}

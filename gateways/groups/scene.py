@@ -41,7 +41,9 @@ _ALL: Final = frozenset(
 )
 """What may move the clock, or change what counts: everybody's progress is another one then."""
 
-_NOBODY: Final = frozenset({"chat.say", "chat.hide", "chat.release", "device.enrol", "group.invite", "group.next"})
+_NOBODY: Final = frozenset(
+    {"chat.say", "chat.hide", "chat.release", "device.enrol", "group.invite", "group.next"}
+)
 
 _UNSEEN: Final = frozenset({"kicked", "banned", "erased"})
 
@@ -61,12 +63,10 @@ def concerned(g: Group, records: Iterable[Record]) -> Set[int]:
 
 
 class Scene:
-    """The views of one group's members. `workout_of` gives a member's workout as the log has it now, `is_here`
-    whether they are connected."""
+    """The views of one group's members. `workout_of` gives a member's workout as the log has it now,
+    `is_here` whether they are connected."""
 
-    def __init__(
-        self, workout_of: Callable[[int], Workout | None], is_here: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, workout_of: Callable[[int], Workout | None], is_here: Callable[[int], bool]) -> None:
         self._workout_of = workout_of
         self._is_here = is_here
         self._progress: dict[int, Progress] = {}

@@ -102,6 +102,15 @@ class Seat(Reader):
         else:
             super().settle_retry(ack, answer, last)
 
+    @property
+    def ready(self) -> bool:
+        """The client has taken most of what was sent: it may be told a tick."""
+        return self.connection.ready
+
+    def slow(self) -> None:
+        """It has taken nothing for so long that it has to begin anew."""
+        self.connection.bye("slow")
+
     async def drained(self) -> None:
         await self.connection.drained()
 

@@ -7,8 +7,8 @@ group, at most four a second, with only what changed.
     workouts ───▶ watches ──┼─▶ scene: views of the ─┤
     other nodes ▶ cheers … ─┘   members who changed  └─▶ one word a turn to the other nodes (kind `live`)
 
-One timer serves all of it. On it hangs as well what is due in the group when nobody does it (`duties`): another
-host, the final table.
+One timer serves all of it. On it hangs as well what is due in the group when nobody does it (`duties`):
+another host, the final table.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Stage:
         self._room = room
         self._hosts = room.hosts
         now = room.now_ms()
-        self.presence = Presence(next(self._hosts.words), int(self._hosts.limits.presence_grace_s * 1000), now)
+        self.presence = Presence(
+            next(self._hosts.words), int(self._hosts.limits.presence_grace_s * 1000), now
+        )
         self.watches = Watches(self._hosts, self._moved, self._measured)
         self.scene = Scene(self.watches.workout, self.presence.is_here)
         self.ticker = Ticker(room.id)
@@ -105,12 +107,6 @@ class Stage:
         for seat in self._room.seats.values():
             if seat.member == member:
                 self.ticker.hide(seat, hidden, self._room.now_ms())
-
-    def anew(self) -> None:
-        """This node may have missed anything."""
-
-    def hide(self, member: int) -> None:
-        """Others than before are hidden from a member."""
 
     def tick(self) -> None:
         """The clock moved the machine, or a deadline of the group has come."""

@@ -1,7 +1,8 @@
 """The workouts of a group's members as one node follows them, wherever their hosts are.
 
-What a host here commits, or a hint brings, is folded at once (`fitai.gateways.groups.watch`). What is lacking,
-at the beginning all of it, is read from the log by one task for the whole room, of many members at once.
+What a host here commits, or a hint brings, is folded at once (`fitai.gateways.groups.watch`). What is
+lacking, at the beginning all of it, is read from the log by one task for the whole room, of many members at
+once.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Connection(Reader):
         self._telemetry_timer = None
         if self.closed or not self._telemetry:
             return
-        if self._outbox.bytes <= LOW:
+        if self.ready:
             self.send(self._telemetry.pop(next(iter(self._telemetry))))
         pause = 1 / self._limits.telemetry_per_s
         self._telemetry_timer = asyncio.get_running_loop().call_later(pause, self._send_telemetry)
@@ -169,9 +169,14 @@ class Connection(Reader):
     def _lost(self) -> None:
         self.bye("overload")  # it comes back with its cursor
 
+    @property
+    def ready(self) -> bool:
+        """The client has taken most of what was sent."""
+        return self._outbox.bytes <= LOW
+
     async def drained(self) -> None:
         """Wait until the client has taken most of what was sent."""
-        while self._outbox.bytes > LOW and not self.closed:
+        while not (self.ready or self.closed):
             if self._drained is None:
                 self._drained = asyncio.Event()
                 self._outbox.on_drained = self._drained.set

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Is told of a user's stream. `stream` is its number once the watcher has read it."""
+    """Is told of a user's stream."""
 
-    stream: int | None
+    @property
+    def stream(self) -> int | None:
+        """Its number, once the watcher has read it."""
 
     def committed(self, epoch: str, records: Sequence[Record]) -> None:
         """These are in the log, in its order; some before them may never have been told."""
@@ -90,7 +92,7 @@ class Watching:
     def looked(self, standings: Mapping[int, tuple[str, int]]) -> None:
         """Where the streams are: {stream: (epoch, head)}."""
         for watcher in list(self._all()):
-            if watcher.stream in standings:
+            if watcher.stream is not None and watcher.stream in standings:
                 watcher.reached(*standings[watcher.stream])
 
     def _all(self) -> Iterable[Watcher]:

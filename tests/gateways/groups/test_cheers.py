@@ -27,9 +27,10 @@ def test_those_of_another_node_are_told_here_and_not_passed_on() -> None:
 
 def test_who_taps_faster_than_anybody_can_is_told_to_wait_and_nobody_else_is() -> None:
     cheers = Cheers()
+    for _ in range(BURST):
+        cheers.count(1, None, "clap", 0)
     with pytest.raises(Refusal) as refused:
-        for _ in range(BURST + 1):
-            cheers.count(1, None, "clap", 0)
+        cheers.count(1, None, "clap", 0)
     assert refused.value.code == "later"
     wait_ms = refused.value.extra["retry_after_ms"]
     assert 0 < wait_ms <= 1000 / PER_S + 1

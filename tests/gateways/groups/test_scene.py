@@ -175,12 +175,16 @@ def test_in_any_order_of_events_the_views_are_those_of_the_whole() -> None:
             no = dice.randrange(1, 7)
             match dice.randrange(8):
                 case 0:
-                    group.book("member.share", by=no, share=dice.choice(["everything", "progress", "presence"]))
+                    group.book(
+                        "member.share", by=no, share=dice.choice(["everything", "progress", "presence"])
+                    )
                 case 1:
                     (group.here.discard if dice.random() < 0.5 else group.here.add)(no)
                     group.scene.touched((no,))
                 case 2 if slot > 40:
-                    group.book(dice.choice(["member.leave", "group.pause", "group.resume"]), 300 + slot, by=no)
+                    group.book(
+                        dice.choice(["member.leave", "group.pause", "group.resume"]), 300 + slot, by=no
+                    )
                 case 3 if slot > 40:
                     group.book("member.kick", 300 + slot, member=no)
                 case _:

@@ -154,37 +154,54 @@ STEPS = st.lists(
 )
 
 
+class Play:
+    """A ticker and its clients, to whom steps happen; after each, all that was told is checked."""
+
+    def __init__(self) -> None:
+        self.ticker = Ticker(GROUP)
+        self.hidden: dict[Client, frozenset[int]] = {}
+
+    def tick(self, members: Any, cheers: Any, at: int) -> None:
+        self.ticker.tick(members, cheers, at)
+        for client, hidden in self.hidden.items():
+            if client.ready:
+                assert client.view == without(self.ticker.view, hidden)
+
+    def join(self, hidden: frozenset[int], at: int) -> None:
+        client = Client().begin(self.ticker, hidden)
+        assert client.view == without(self.ticker.view, hidden)
+        self.hidden[client] = hidden
+
+    def _client(self, of: int) -> Client | None:
+        clients = list(self.hidden)
+        return clients[of % len(clients)] if clients else None
+
+    def ready(self, of: int, ready: bool, at: int) -> None:
+        if (client := self._client(of)) is not None:
+            client.ready = ready
+
+    def hide(self, of: int, hidden: frozenset[int], at: int) -> None:
+        if (client := self._client(of)) is not None:
+            self.ticker.hide(client, hidden, at)
+            self.hidden[client] = hidden
+
+    def leave(self, of: int, at: int) -> None:
+        if (client := self._client(of)) is not None:
+            self.ticker.end(client)
+            del self.hidden[client]
+
+
 @given(STEPS)
 def test_who_applies_all_ticks_has_what_a_new_one_is_shown(steps: list[Any]) -> None:
-    ticker = Ticker(GROUP)
-    hidden: dict[Client, frozenset[int]] = {}
+    play = Play()
     for at, (what, *rest) in enumerate(steps):
-        some = list(hidden)
-        if what == "tick":
-            ticker.tick(rest[0], rest[1], at)
-        elif what == "join":
-            client = Client().begin(ticker, rest[0])
-            assert client.view == without(ticker.view, rest[0])
-            hidden[client] = rest[0]
-        elif some:
-            client = some[rest[0] % len(some)]
-            if what == "ready":
-                client.ready = rest[1]
-            elif what == "hide":
-                ticker.hide(client, rest[1], at)
-                hidden[client] = rest[1]
-            else:
-                ticker.end(client)
-                del hidden[client]
-        for client, its in hidden.items():
-            assert not client.view.keys() & its, "was told of somebody who is hidden"
-            if client.ready and what == "tick":
-                assert client.view == without(ticker.view, its)
-    for client in hidden:
+        getattr(play, what)(*rest, at)
+        for client, hidden in play.hidden.items():
+            assert not client.view.keys() & hidden, "was told of somebody who is hidden"
+    for client in play.hidden:
         client.ready = True
-    ticker.tick({}, {}, len(steps))
-    for client, its in hidden.items():
-        assert client.view == without(ticker.view, its)
+    play.tick({}, {}, len(steps))
+    assert not play.ticker.behind
 
 
 def test_every_cheer_is_told_once_to_whom_it_may_be_told_however_slowly_they_read() -> None:

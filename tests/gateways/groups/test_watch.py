@@ -151,7 +151,9 @@ def test_what_merges_has_it_read_again_and_what_was_merged_counts() -> None:
     assert reps(watch) == 103
     assert watch.rev == len(all_) + len(theirs)
     assert watch.holds(OTHER)
-    assert not watch.take("e", [foreign(watch.position + 1, "workout.merge", named("third"), 2, into=named("x"))])
+    assert not watch.take(
+        "e", [foreign(watch.position + 1, "workout.merge", named("third"), 2, into=named("x"))]
+    )
     assert not watch.lacks, "that is about other workouts"
 
 
@@ -192,4 +194,7 @@ def test_in_whatever_pieces_the_records_come_the_fold_is_that_of_the_log() -> No
         view = watch.view()
         assert view is not None
         whole = fold(WORKOUT, USER, all_)
-        assert (view.rev, reps(watch)) == (whole.rev, sum(r.reps or 0 for r, _ in whole.workout.visible_sets()))
+        assert (view.rev, reps(watch)) == (
+            whole.rev,
+            sum(r.reps or 0 for r, _ in whole.workout.visible_sets()),
+        )
