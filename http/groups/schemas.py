@@ -286,12 +286,13 @@ class GroupRecord(RecordModel):
 
 
 class RecordsPage(Open):
-    """A page of the group's log, as far as it is told to you."""
+    """A page of the log as it is told to you, up to the position `to`: what is not for you is left out."""
 
     ok: bool
     group: str
     epoch: str
     head: int
+    to: int
     records: list[GroupRecord]
     more: bool
 

@@ -7,7 +7,8 @@ id is of another group or of none. Who left by themselves still sees it, and its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ from fitai.persistence.blocks import Blocks
 from fitai.persistence.database import Database
 from fitai.persistence.group_lists import GroupLists, Mine
 from fitai.persistence.group_results import GroupResults
+from fitai.persistence.groups import Groups
+from fitai.sync.wire import Refusal
 
 JOIN_PAGE: Final = "/join"
 APP: Final = "fitai://join/"
@@ -101,23 +104,29 @@ class GroupService:
     ) -> Changed:
         """Join by a code, or without one as who was there before. Who is a member stays what they are. Raises
         Problem not_found, also for a code of another group, and what the room refuses."""
-        if code is not None and await self._rooms.find(code, caller, address) != group:
+        if code is not None and await self._find(code, caller, address) != group:
             raise not_found()
+        return await self._join(caller, group, code, body, key)
+
+    async def _join(
+        self, caller: Identity, group: str, code: str | None, body: GroupJoin, key: Key | None
+    ) -> Changed:
         room = await self._open(group)
         member = room.member_of(caller.user)
         if member is None and code is None:
             raise not_found()
         if member is not None and member.here:
             return Changed(self._shown(room, member))
-        done = await room.act(caller, "member.join", body.value(), key=key, code=code)
+        with _one_answer():
+            done = await room.act(caller, "member.join", body.value(), key=key, code=code)
         return Changed(await self.state(caller.user, group), done.replayed)
 
     async def join_by_code(
         self, caller: Identity, code: str, body: GroupJoin, address: str, key: Key | None
     ) -> Changed:
         """Join the group that a code opens."""
-        group = await self._rooms.find(code, caller, address)
-        return await self.join(caller, group, code, body, address, key)
+        group = await self._find(code, caller, address)
+        return await self._join(caller, group, code, body, key)
 
     async def act(
         self, caller: Identity, group: str, kind: str, value: Mapping[str, Any], key: Key | None = None
@@ -139,7 +148,7 @@ class GroupService:
     async def opens(self, caller: Identity, code: str, address: str) -> Invitation:
         """What a code opens; raises Problem not_found, also where somebody is whom the caller shall not
         meet."""
-        room = await self._open(await self._rooms.find(code, caller, address))
+        room = await self._open(await self._find(code, caller, address))
         here = [
             user
             for member, user in room.users.items()
@@ -152,7 +161,7 @@ class GroupService:
 
     async def invite(self, code: str, address: str) -> Invite:
         """What a code opens, for anybody; raises Problem not_found."""
-        room = await self._open(await self._rooms.find(code, None, address))
+        room = await self._open(await self._find(code, None, address))
         told = _invitation(room.group, self._now(room.group))
         code = self._codes.code(room.id, room.group.invite)
         return Invite(title=told.title, host=told.host, code=code, app=f"{APP}{code}")
@@ -160,20 +169,22 @@ class GroupService:
     async def records(self, caller: Identity, group: str, query: RecordsQuery) -> dict[str, Any]:
         """A page of the group's log, as it is told to the caller; raises Refusal."""
         room, member = await self.room(caller.user, group)
-        return await room.page(member, query.after, query.limit)
+        page = await room.page(member, query.after, query.limit or room.limits.pull_records)
+        return {**page, "group": room.id}
 
     async def results(self, user: str, group: str) -> Results:
         """The final table; raises Problem not_found."""
         room, _ = await self.room(user, group)
         g, now = room.group, self._now(room.group)
         async with self._db.read() as session:
+            row = await Groups(session).row(group)
             stored = await GroupResults(session).of(group)
         return Results(
             group=g.id,
             title=g.title,
             status=g.status_at(now),
             unit=measured(g.format),
-            at=None,
+            at=None if row is None else row.results_at,
             rows=results.rows(g, stored),
         )
 
@@ -195,6 +206,10 @@ class GroupService:
             reason=reason,
             now=self._now_ms(),
         )
+
+    async def _find(self, code: str, caller: Identity | None, address: str) -> str:
+        with _one_answer():
+            return await self._rooms.find(code, caller, address)
 
     async def _open(self, group: str) -> Room:
         try:
@@ -220,6 +235,17 @@ class GroupService:
     def _now(self, g: Group) -> int:
         """The moment, by a clock that is not behind the group's last record."""
         return max(self._now_ms(), g.te)
+
+
+@contextmanager
+def _one_answer() -> Iterator[None]:
+    """What is not there, and what is not for the caller, are told in the same words."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.code == "not_found":
+            raise not_found() from None
+        raise
 
 
 def _invitation(g: Group, now: int) -> Invitation:

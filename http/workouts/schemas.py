@@ -354,8 +354,8 @@ class Flag(Open):
 
 class Workout(Open):
     """A workout's state, folded from its ops; times in Unix ms. `merged` are the workouts that this one shows
-    besides, `merged_into` the one that shows it. `group` is the one that it is part of, which snapshots do not
-    say. The ETag changes with every op of what is shown, and with the group."""
+    besides, `merged_into` the one that shows it. `group` is the one that it is part of; snapshots do not tell
+    it. The ETag changes with every op of what is shown, and with the group."""
 
     id: str
     rev: int
