@@ -37,29 +37,31 @@ class Gathering:
         self.names = {what: growth.operation(what, size) for what in ("heart", "set", "oldest")}
 
     async def create(self) -> str:
-        """The first member makes the group, over REST; its code."""
-        made = await self._post("/groups", {"title": "Bench", "format": RACE, "capacity": self.size + 1})
+        """The first member makes the group, over REST, and shows everything as those who join do; its
+        code."""
+        made = await self._ask("POST", "/groups", {"title": "Bench", "format": RACE, "capacity": self.size})
         self.id = made["id"]
+        await self._ask("PATCH", f"/groups/{self.id}/you", self.participants[0].shows)
         code: str = made["code"]
         return code
 
     async def start(self) -> None:
         """The race begins; returns when it has."""
-        await self._post(f"/groups/{self.id}/start", {"in_ms": START_MS})
+        await self._ask("POST", f"/groups/{self.id}/start", {"in_ms": START_MS})
         await asyncio.sleep(START_MS / 1000 + 0.2)
         for one in self.participants:
             one.shown = self.receivers.again(one.shown)
 
     async def end(self) -> None:
         """The race is over; everybody closes the room."""
-        await self._post(f"/groups/{self.id}/finish", {})
+        await self._ask("POST", f"/groups/{self.id}/finish", {})
         await asyncio.gather(*(one.leave() for one in self.participants))
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+    async def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
         header = self.participants[0].member.header()
-        async with self.crew.http.post(path, json=body, headers=header) as response:
+        async with self.crew.http.request(method, path, json=body, headers=header) as response:
             if not response.ok:
-                raise RuntimeError(f"POST {path} was answered {response.status}: {await response.text()}")
+                raise RuntimeError(f"{method} {path} was answered {response.status}: {await response.text()}")
             return await response.json()
 
     @property
@@ -104,10 +106,14 @@ class Participant:
         self._seat: Seat | None = None
         self._beats = 0
 
+    @property
+    def shows(self) -> dict[str, Any]:
+        """What they show: everything of their present workout."""
+        return {"share": "everything", "workout": self.member.lifter.workout}
+
     async def join(self, code: str) -> None:
-        """Join by a code, with the member's present workout, showing everything."""
-        ask = {"code": code, "share": "everything", "workout": self.member.lifter.workout}
-        await self._ask("group:join", ask, self._joined)
+        """Join by a code."""
+        await self._ask("group:join", {"code": code, **self.shows}, self._joined)
 
     async def leave(self) -> None:
         """Close the room, and stay a member."""

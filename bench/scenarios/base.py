@@ -92,10 +92,10 @@ class Scenario:
         act = member.lifter.log_set(self.crew.now_ms())
         member.devices[place].push([act], operation, intended, done)
 
-    async def settle(self) -> None:
+    async def settle(self, within_s: float | None = None) -> None:
         """Wait until all works are done, all pushes settled and all present devices told of everything;
         bounded."""
-        until = self.crew.clock() + DRAIN_S
+        until = self.crew.clock() + (within_s or DRAIN_S)
         while self._unsettled() and self.crew.clock() < until:
             await asyncio.sleep(0.02)
 

@@ -17,6 +17,7 @@ from fitai.bench.link import Memory
 from fitai.bench.pace import Done
 from fitai.bench.scenarios.base import AT_ONCE, Scenario, gather
 
+SHOWN_S = 8.0  # that a heart rate is shown at least, which no newer one follows
 SETTLED_S = 0.5  # between the last that joined and the start: ticks of presence are told
 
 
@@ -61,7 +62,7 @@ class Group(Scenario):
         for size in sizes:
             now = self._now = self._now or await self._gather(size)
             crew.totals.stretches.append(await self._measure(now, seconds))
-            await self.settle()
+            await self.settle(SHOWN_S)
             now.check()
             await now.end()
             self._now = None

@@ -42,7 +42,7 @@ class GroupStandIn(StandIn):
         self.waiting: dict[str, Any] | None = None
 
     def routes(self) -> list[web.RouteDef]:
-        rest = [web.post("/groups", self._create), web.post("/groups/{id}/{act}", self._act)]
+        rest = [web.post("/groups", self._create), web.route("*", "/groups/{id}/{act}", self._act)]
         return [*super().routes(), *rest]
 
     async def _create(self, request: web.Request) -> web.Response:
