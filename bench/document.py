@@ -79,7 +79,7 @@ def _facts(
     return Facts(
         measured=operations,
         failures=measured.failures,
-        cpu=[_busy(plan, shares) for _, shares in sorted(measured.cpu.items())],
+        cpu=[_busy(plan, measured, shares) for _, shares in sorted(measured.cpu.items())],
         lag_ms=_p99(measured, LAG),
         late_ms=None if late is None else _p99(measured, LATE),
         cores=cores,
@@ -89,10 +89,16 @@ def _facts(
     )
 
 
-def _busy(plan: Plan, shares: Sequence[float]) -> float:
-    """The mean CPU of a generator while it sent: the drain after it is idle time."""
-    sending = shares[: max(1, round(plan.duration_s / plan.interval_s))]
-    return statistics.fmean(sending)
+def _busy(plan: Plan, measured: Measured, shares: Sequence[float]) -> float:
+    """The mean CPU of a generator while it sent, in the busiest part of the run: what comes before and after
+    is idle time."""
+    began, length = measured.began, plan.interval_s
+    spans = [(one.began - began, one.ended - began) for one in measured.stretches]
+    means = []
+    for start, end in spans or [(0.0, plan.duration_s)]:
+        first = min(round(start / length), len(shares) - 1)
+        means.append(statistics.fmean(shares[first : max(first + 1, round(end / length))]))
+    return max(means)
 
 
 def _p99(measured: Measured, name: str) -> float:

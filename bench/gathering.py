@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from fitai.bench import growth
 from fitai.bench.crew import Crew, Member
 from fitai.bench.device import Device
 from fitai.bench.ledger import Ledger, Seat
+from fitai.bench.scenarios.base import AT_ONCE, gather
 from fitai.bench.shown import Expected, Receivers, Shown
 
 RACE = {"type": "race", "measure": {"of": "reps"}, "limit_ms": 3_600_000}
@@ -30,6 +32,7 @@ class Gathering:
         self.receivers = Receivers(self.expected.tells)
         self.ledger = Ledger()
         self.counts: Counter[str] = Counter()
+        self.joined_s = 0.0
         self.participants = [
             Participant(self, member, exact=place % -(-size // EXACT) == 0)
             for place, member in enumerate(crew.members[:size])
@@ -44,6 +47,12 @@ class Gathering:
         await self._ask("PATCH", f"/groups/{self.id}/you", self.participants[0].shows)
         code: str = made["code"]
         return code
+
+    async def join(self, code: str) -> None:
+        """Everybody joins, `AT_ONCE` on the way."""
+        began = self.crew.clock()
+        await gather([partial(one.join, code) for one in self.participants], AT_ONCE)
+        self.joined_s = self.crew.clock() - began
 
     async def start(self) -> None:
         """The race begins; returns when it has."""

@@ -26,7 +26,8 @@ Points = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of the run, with a group of so many participants; Unix seconds. Counts over all of them:
+    """A part of the run, with a group of so many participants, who all joined within `joined_s`; Unix
+    seconds. Counts over all of them:
 
     bytes       of all frames that came, `tick_bytes` of the ticks among them
     ticks       that came
@@ -37,6 +38,7 @@ class Stretch:
     participants: int
     began: float
     ended: float
+    joined_s: float
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -75,6 +77,7 @@ def _row(stretch: Stretch, cpu: float | None, latencies: Mapping[str, Mapping[st
     row: dict[str, Any] = {
         "participants": people,
         "seconds": round(seconds, 1),
+        "joined_s": stretch.joined_s,
         "sent_per_s": counts["sent"] / seconds,
         "changes_per_s": counts["fields"] / people / seconds,
         "ticks_per_s": counts["ticks"] / people / seconds,
@@ -138,6 +141,7 @@ def _goal(what: str, asked: str, found: str, met: bool) -> dict[str, Any]:
 
 COLUMNS = (
     "participants",
+    "joined within s",
     "sent / s",
     "changes told to each / s",
     "bytes to each / s",
@@ -159,6 +163,7 @@ def cells(grown: Json) -> list[list[str]]:
 def _cells(row: Json) -> list[str]:
     return [
         f"{row['participants']:,}",
+        f"{row['joined_s']:.2f}",
         f"{row['sent_per_s']:,.1f}",
         f"{row['changes_per_s']:,.1f}",
         f"{row['bytes_per_s']:,.0f}",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import ClassVar
 
 from fitai.bench import pace, profiles, schedule
@@ -77,9 +75,7 @@ class Group(Scenario):
             self.begin(member)
         await self.settle()
         made = Gathering(crew, size)
-        code = await made.create()
-        works: list[Callable[[], Awaitable[None]]] = [partial(one.join, code) for one in made.participants]
-        await gather(works, AT_ONCE)
+        await made.join(await made.create())
         await asyncio.sleep(SETTLED_S)
         await made.start()
         return made
@@ -111,7 +107,7 @@ class Group(Scenario):
             pace.on_schedule(crew, cheers, calls, start, seconds),
         )
         counts = {**now.counts, "bytes": now.received - before}
-        return Stretch(users, began, time.time(), counts)
+        return Stretch(users, began, time.time(), now.joined_s, counts)
 
     def _unsettled(self) -> bool:
         return super()._unsettled() or (self._now is not None and self._now.unsettled)

@@ -21,7 +21,7 @@ def stretch(people, began=100.0, *, bytes_a_change=20, power=1.0, ticks=4.0):
         "bytes": told * bytes_a_change + 1_000,
         "ticks": round(people * SECONDS * ticks),
     }
-    return Stretch(people, began, began + SECONDS, counts)
+    return Stretch(people, began, began + SECONDS, 0.5, counts)
 
 
 def points(began, cpu):

@@ -98,6 +98,28 @@ def test_failures_make_it_invalid_with_the_reason_at_the_top():
     assert "2 records" in lines[1]  # one of each generator
 
 
+def test_the_client_is_judged_by_the_busiest_part_of_the_run():
+    found = Measured(began=BEGAN)
+    for interval in range(12):
+        recorder = Recorder()
+        recorder.record("set", 0.001)
+        busy = 0.95 if 8 <= interval < 10 else 0.1
+        found.tick(Tick(0, interval, busy, recorder.take(), {}, {}), 1)
+    found.settle()
+    counts = dict.fromkeys(("sent", "fields", "ticks", "tick_bytes", "bytes"), 1)
+
+    def client():
+        made = document(PLAN, TARGET, found, [], load_before=0.0, interrupted=False, notes=[])
+        return made["client"]["cpu"], made["valid"]
+
+    assert client() == ([0.1], True)  # what came after the duration was the drain
+    found.stretches = [
+        Stretch(10, BEGAN, BEGAN + 1, 0.1, counts),
+        Stretch(50, BEGAN + 2, BEGAN + 2.5, 0.1, counts),
+    ]
+    assert client() == ([0.95], False)
+
+
 def test_what_was_said_to_a_failure_is_told_and_not_counted():
     found = measured()
     found.count(0, {"applied": 3, "not connected – the door is shut": 1}, {"not connected": 1})
@@ -177,7 +199,7 @@ def grown():
     found = measured()
     for people, began in ((10, BEGAN), (500, BEGAN + 1)):
         counts = {"sent": people, "fields": people**2, "tick_bytes": 20 * people**2, "ticks": people * 4}
-        found.stretches.append(Stretch(people, began, began + 1, {**counts, "bytes": 21 * people**2}))
+        found.stretches.append(Stretch(people, began, began + 1, 0.5, {**counts, "bytes": 21 * people**2}))
         recorder = Recorder()
         for what in ("heart", "set", "oldest"):
             recorder.record(growth.operation(what, people), 0.2 if people == 10 else 0.6)
