@@ -25,9 +25,11 @@ BURST: Final = 40
 
 
 class Cheers:
-    """The cheers of one group on one node, since the last tick. `now`: Unix ms."""
+    """The cheers of one group on one node, since the last tick. `now`: Unix ms; `rates`: whether it matters how
+    fast they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: bool = True) -> None:
+        self._rates = rates
         self._counted: Counter[tuple[int, str]] = Counter()
         self._untold: Counter[tuple[int, str]] = Counter()
         self._buckets: dict[int, Bucket] = {}
@@ -42,14 +44,18 @@ class Cheers:
 
     def count(self, by: int, to: int | None, kind: str, now: int) -> None:
         """Count a cheer of a member. Raises Refusal later when they cheer too fast."""
+        if self._rates:
+            self._pace(by, now)
+        cheer = (EVERYBODY if to is None else to, kind)
+        self._counted[cheer] += 1
+        self._untold[cheer] += 1
+
+    def _pace(self, by: int, now: int) -> None:
         bucket = self._buckets.get(by)
         if bucket is None:
             bucket = self._buckets[by] = Bucket(PER_S, BURST, now)
         if not bucket.take(1, now):
             raise Refusal("later", "cheered too fast", retry_after_ms=bucket.wait_ms(now))
-        cheer = (EVERYBODY if to is None else to, kind)
-        self._counted[cheer] += 1
-        self._untold[cheer] += 1
 
     def taken(self) -> dict[int, dict[str, int]]:
         """All since the last time, for the seats of this node: {to: {kind: how many}}."""

@@ -23,6 +23,7 @@ SCOPES = {
     "group:push": JOIN_SCOPE,
     "group:pull": READ_SCOPE,
     "group:leave": JOIN_SCOPE,
+    "group:cheer": JOIN_SCOPE,
     "group:report": JOIN_SCOPE,
 }
 """What a personal token has to be allowed to send an event of groups."""
@@ -40,6 +41,7 @@ class GroupEvents:
             "group:push": self._push,
             "group:pull": self._pull,
             "group:leave": self._leave,
+            "group:cheer": self._cheer,
             "group:report": self._report,
         }
 
@@ -74,6 +76,12 @@ class GroupEvents:
             return seat.room.leave(seat)
         seat.leave()
         return {"ok": True, "next_n": seat.room.position(seat.device).next_n}
+
+    def _cheer(self, connection: Connection, payload: Any, _: int | None) -> Any:
+        ask = decode(payload, schemas.GroupCheer)
+        seat = _seat(connection, payload)
+        seat.room.stage.cheer(seat, ask.to, ask.kind)
+        return {"ok": True}
 
     async def _report(self, connection: Connection, payload: Any, _: int | None) -> Any:
         ask = decode(payload, schemas.GroupReport)

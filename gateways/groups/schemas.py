@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fitai.engine.groups.kinds import Share
+from fitai.gateways.groups.cheers import Kind as Cheer
 from fitai.gateways.live.schemas import Context, Cursor, Result, Uuid
 from fitai.sync.wire import Counter, Millis, Position
 
@@ -53,7 +54,7 @@ class GroupJoinAck(Struct, kw_only=True):
     resumed: bool
     server_time: Millis
     state: dict[str, Any]
-    view: dict[str, Any]
+    view: dict[str, GroupMemberView]
 
 
 class GroupOpModel(Struct, kw_only=True):
@@ -142,6 +143,49 @@ class GroupLeaveAck(Struct, kw_only=True):
 
     ok: bool
     next_n: Counter
+
+
+class GroupCheer(Struct, kw_only=True):
+    """Cheer a member, or without `to` everybody. Nothing of it is stored: it is counted, and told with the next
+    tick."""
+
+    group: Uuid
+    kind: Cheer
+    to: Number | None = None
+
+
+class GroupMemberView(Struct, kw_only=True):
+    """What everybody is told of a member; what is null or missing is not said. `exercise`, sums and `last` are
+    of what counts in the group; `amount` is in the state's `unit`, `time_ms` when they reached the goal, in
+    elapsed ms. `volume_ug`, `last` and what telemetry brings are told of who shows everything."""
+
+    here: bool | None = None
+    left: bool | None = None
+    status: str | None = None
+    phase: str | None = None
+    rest_ends_at: Millis | None = None
+    exercise: str | None = None
+    sets: int | None = None
+    reps: int | None = None
+    distance_mm: int | None = None
+    duration_ms: int | None = None
+    rank: int | None = None
+    amount: int | None = None
+    time_ms: int | None = None
+    volume_ug: int | None = None
+    last: dict[str, Any] | None = None
+    hr: int | None = None
+    cadence: int | None = None
+
+
+class GroupTick(Struct, kw_only=True):
+    """What changed of a group's members since the last tick, by number; null takes a field away. `cheers` are
+    those since then, by whom they are for (0: everybody) and kind."""
+
+    group: Uuid
+    at: Millis
+    members: dict[str, GroupMemberView]
+    cheers: dict[str, dict[str, int]] | None = None
 
 
 class GroupReport(Struct, kw_only=True):

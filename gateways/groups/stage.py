@@ -50,7 +50,7 @@ class Stage:
         self.watches = Watches(self._hosts, self._moved, self._measured)
         self.scene = Scene(self.watches.workout, self.presence.is_here)
         self.ticker = Ticker(room.id)
-        self.cheers = Cheers()
+        self.cheers = Cheers(self._hosts.limits.rates)
         self.duties = Duties(room, self.presence)
         self._following = False
         self._closed = False

@@ -32,7 +32,6 @@ from fitai.http.groups.schemas import (
     GroupPage,
     GroupQuery,
     GroupSummary,
-    Invitation,
     Invite,
     Me,
     RecordsQuery,
@@ -45,6 +44,7 @@ from fitai.persistence.database import Database
 from fitai.persistence.group_lists import GroupLists, Mine
 from fitai.persistence.group_results import GroupResults
 from fitai.persistence.groups import Groups
+from fitai.persistence.idempotency import Idempotency
 from fitai.sync.wire import Refusal
 
 JOIN_PAGE: Final = "/join"
@@ -96,8 +96,9 @@ class GroupService:
 
     async def create(self, caller: Identity, body: GroupCreate, key: Key | None) -> Changed:
         """A new group, which the caller hosts; raises what the room refuses."""
+        replayed = key is not None and await self._was_used(caller.user, key)
         room = await self._rooms.create(caller, body.given(), key=key)
-        return Changed(await self.state(caller.user, room.id))
+        return Changed(await self.state(caller.user, room.id), replayed)
 
     async def join(
         self, caller: Identity, group: str, code: str | None, body: GroupJoin, address: str, key: Key | None
@@ -145,7 +146,7 @@ class GroupService:
                 await room.act(caller, f"member.{field}", {field: wanted})
         return await self.state(caller.user, group)
 
-    async def opens(self, caller: Identity, code: str, address: str) -> Invitation:
+    async def opens(self, caller: Identity, code: str, address: str) -> dict[str, Any]:
         """What a code opens; raises Problem not_found, also where somebody is whom the caller shall not
         meet."""
         room = await self._open(await self._find(code, caller, address))
@@ -157,14 +158,14 @@ class GroupService:
         async with self._db.read() as session:
             if await Blocks(session).between(caller.user, here):
                 raise not_found()
-        return _invitation(room.group, self._now(room.group))
+        return self._invitation(room.group)
 
     async def invite(self, code: str, address: str) -> Invite:
         """What a code opens, for anybody; raises Problem not_found."""
         room = await self._open(await self._find(code, None, address))
-        told = _invitation(room.group, self._now(room.group))
-        code = self._codes.code(room.id, room.group.invite)
-        return Invite(title=told.title, host=told.host, code=code, app=f"{APP}{code}")
+        g = room.group
+        code = self._codes.code(g.id, g.invite)
+        return Invite(title=g.title, host=_host(g), code=code, app=f"{APP}{code}")
 
     async def records(self, caller: Identity, group: str, query: RecordsQuery) -> dict[str, Any]:
         """A page of the group's log, as it is told to the caller; raises Refusal."""
@@ -207,6 +208,10 @@ class GroupService:
             now=self._now_ms(),
         )
 
+    async def _was_used(self, user: str, key: Key) -> bool:
+        async with self._db.read() as session:
+            return await Idempotency(session).find(user, key.key) is not None
+
     async def _find(self, code: str, caller: Identity | None, address: str) -> str:
         with _one_answer():
             return await self._rooms.find(code, caller, address)
@@ -232,6 +237,17 @@ class GroupService:
             told |= {"code": code, "link": f"{self._public_url}{JOIN_PAGE}/{code}"}
         return told
 
+    def _invitation(self, g: Group) -> dict[str, Any]:
+        return {
+            "group": g.id,
+            "title": g.title,
+            "format": document(g)["format"],
+            "status": g.status_at(self._now(g)),
+            "members": g.count,
+            "capacity": g.capacity,
+            "host": _host(g),
+        }
+
     def _now(self, g: Group) -> int:
         """The moment, by a clock that is not behind the group's last record."""
         return max(self._now_ms(), g.te)
@@ -248,16 +264,8 @@ def _one_answer() -> Iterator[None]:
         raise
 
 
-def _invitation(g: Group, now: int) -> Invitation:
-    return Invitation(
-        group=g.id,
-        title=g.title,
-        format=document(g)["format"],
-        status=g.status_at(now),
-        members=g.count,
-        capacity=g.capacity,
-        host=None if g.host is None else g.members[g.host].name,
-    )
+def _host(g: Group) -> str | None:
+    return None if g.host is None else g.members[g.host].name
 
 
 def _me(member: Member | Mine) -> Me:

@@ -12,6 +12,7 @@ import pytest
 from fitai.engine.groups.fold import fold
 from fitai.engine.groups.group import Group
 from fitai.engine.ops import Record
+from fitai.gateways.groups.limits import GroupBounds
 from fitai.gateways.groups.room import Room
 from fitai.gateways.identity import Identity
 from fitai.persistence.log import Log
@@ -202,3 +203,15 @@ async def nodes(
         return Scene(connect, *servers)
 
     yield make
+
+
+@pytest.fixture
+async def make_scene(
+    make_server: Callable[..., Awaitable[Server]], connect: Callable[..., Awaitable[Wire]]
+) -> Callable[..., Awaitable[Scene]]:
+    """Make a scene of one node with these bounds of groups."""
+
+    async def make(**bounds: Any) -> Scene:
+        return Scene(connect, await make_server(bounds=GroupBounds(**bounds)))
+
+    return make
