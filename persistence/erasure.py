@@ -4,6 +4,7 @@ A log may be long, and SQLite has one writer: workouts and records go some at a 
 own. Every step may be repeated, and one that comes late harms nobody.
 
     silence           nobody can come in any more, and who is here is out
+    erase_in_groups   their groups know them no more (`fitai.persistence.group_erasure`)
     delete_workouts   some of the projections, so that `forget` has little left
     forget            the user with all that hangs on them; the stream becomes nobody's
     delete_log        some records of a stream that is nobody's

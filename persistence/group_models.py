@@ -90,7 +90,8 @@ class GroupMember(Base):
 
     group_id: Mapped[str] = _of_group()
     member: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    user_id: Mapped[str | None] = mapped_column(Id, ForeignKey("users.id", ondelete="SET NULL"))
+    # While it stands nobody deletes the user: they are erased in the group first (`group_erasure`).
+    user_id: Mapped[str | None] = mapped_column(Id, ForeignKey("users.id"))
     name: Mapped[str] = mapped_column(Words)
     role: Mapped[str] = mapped_column(String(16))
     gone: Mapped[str | None] = mapped_column(String(16))

@@ -25,7 +25,7 @@ from fitai.engine.timers import timers
 from fitai.engine.workout import Workout
 from fitai.persistence.database import Database, Locked, Unavailable, WriteSession
 from fitai.persistence.log import Log, Place, StreamRow
-from fitai.persistence.models import ExerciseBests, Id, RecordRow, SetRow, Snapshot, Stream, WorkoutRow
+from fitai.persistence.models import ExerciseBests, Id, RecordRow, SetRow, Snapshot, Stream, User, WorkoutRow
 from fitai.persistence.projected import Projected, happened_at, workout_row
 from fitai.persistence.snapshots import mark
 from fitai.persistence.upserts import STATEMENTS, Filling, Postgres, Sqlite
@@ -40,6 +40,9 @@ _log = structlog.get_logger(__name__)
 CHUNK = 50  # workouts in one transaction of a rebuild
 TOGETHER = 50  # workouts of several callers in one transaction
 FILLED = 500  # sets in one statement, and those of one workout more
+
+# Workouts are made of the streams of people alone: groups have theirs too, and nobody's are left by erasure.
+_PEOPLES = select(Stream.id).join(User, User.id == Stream.owner)
 
 Due = Callable[[Workout, Sequence[Record]], int | None]
 
@@ -90,18 +93,18 @@ class Projector:
                 self._waiting.remove(mine)
 
     async def lagging(self, limit: int, until: int | None = None) -> list[str]:
-        """At most `limit` owners whose streams are not projected up to their heads; with `until` only those
+        """At most `limit` users whose streams are not projected up to their heads; with `until` only those
         that have been left alone since that moment, Unix ms."""
-        behind = select(Stream.owner).where(Stream.projected < Stream.head)
+        behind = _PEOPLES.with_only_columns(Stream.owner).where(Stream.projected < Stream.head)
         if until is not None:
             behind = behind.where(Stream.last_rt <= until)
         async with self._db.read() as session:
             return list((await session.execute(behind.order_by(Stream.id).limit(limit))).scalars())
 
     async def streams(self, after: int, limit: int) -> list[int]:
-        """At most `limit` stream ids > `after`, in order: the way through all of them."""
+        """At most `limit` ids > `after` of users' streams, in order: the way through all of them."""
         async with self._db.read() as session:
-            query = select(Stream.id).where(Stream.id > after).order_by(Stream.id).limit(limit)
+            query = _PEOPLES.where(Stream.id > after).order_by(Stream.id).limit(limit)
             return list((await session.execute(query)).scalars())
 
     async def rebuild(self, stream: int, due: Due) -> int:
@@ -155,6 +158,7 @@ class Projector:
         query = (
             select(Snapshot.mark, Snapshot.stream, Snapshot.workout, Stream.owner, Stream.epoch)
             .join(Stream, Stream.id == Snapshot.stream)
+            .join(User, User.id == Stream.owner)
             .where(Snapshot.mark > mark(), Snapshot.seq <= Stream.head)
             .order_by(Snapshot.mark, Snapshot.stream, Snapshot.workout)
             .limit(CHUNK)

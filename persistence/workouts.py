@@ -39,6 +39,7 @@ from fitai.persistence.models import (
     SetRow,
     Snapshot,
     Stream,
+    User,
     WorkoutRow,
     clean,
 )
@@ -206,6 +207,7 @@ class Workouts:
         query = (
             select(Stream.owner, WorkoutRow.workout, WorkoutRow.due_at)
             .join(Stream, Stream.id == WorkoutRow.stream)
+            .join(User, User.id == Stream.owner)
             .where(WorkoutRow.due_at <= until)
             .order_by(WorkoutRow.due_at)
             .limit(limit)

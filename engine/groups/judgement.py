@@ -256,6 +256,8 @@ def _erase(case: _Case, value: kinds.OfMember) -> None:
 
 def _say(case: _Case, value: kinds.ChatSay) -> None:
     g = case.g
+    if not value.text.strip():
+        raise BadValue("text", "says nothing")
     if g.chat == "off" or (g.chat == "training" and case.role == roles.SPECTATOR):
         raise _Void("chat_off")
     if g.messages >= case.limits.messages:

@@ -22,7 +22,7 @@ DisplayName = Annotated[str, Meta(max_length=200)]
 Capacity = Annotated[int, Meta(ge=1, le=100_000)]
 Chat = Literal["all", "training", "off"]
 Share = Literal["everything", "progress", "presence"]
-Text = Annotated[str, Meta(min_length=1, max_length=500)]
+Text = Annotated[str, Meta(max_length=500)]
 DotValue = tuple[Annotated[int, Meta(ge=0, le=2**31)], Annotated[int, Meta(ge=1, le=2**53)]]
 
 
@@ -109,13 +109,10 @@ class MemberWorkout(Struct, frozen=True, gc=False):
 
 
 class ChatSay(Struct, frozen=True, gc=False):
-    """chat.say: {text}."""
+    """chat.say: {text}. Nobody may say nothing (`judgement`); but a message whose text is withheld, or was
+    taken out of the log, is one all the same."""
 
-    text: Text
-
-    def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise ValueError("says nothing")
+    text: Text = ""
 
 
 class ChatHide(Struct, frozen=True, gc=False):
@@ -129,7 +126,7 @@ class ChatRelease(Struct, frozen=True, gc=False):
     """chat.release: {dot, text}: the text again, since those who hear it were not told it before."""
 
     dot: DotValue
-    text: Text
+    text: Text = ""
 
 
 FIELDS: Final[Mapping[str, Any]] = {

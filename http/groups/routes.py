@@ -11,7 +11,7 @@ from fitai.engine.ops import Dot
 from fitai.gateways.identity import Identity
 from fitai.gateways.live.jobs import Key
 from fitai.http import media, tables
-from fitai.http.auth.pages import page, wants_page
+from fitai.http.auth.pages import page, refusal, wants_page
 from fitai.http.frame import Reply, Routes, Schema
 from fitai.http.groups.blocks import BlockService
 from fitai.http.groups.moderation import ModerationService
@@ -48,7 +48,8 @@ from fitai.http.groups.schemas import (
     You,
 )
 from fitai.http.groups.service import Changed, GroupService
-from fitai.http.problems import Problem
+from fitai.http.problems import Problem, translate
+from fitai.sync.wire import Refusal
 
 GROUPS: web.AppKey[GroupService] = web.AppKey("fitai_groups", GroupService)
 BLOCKS: web.AppKey[BlockService] = web.AppKey("fitai_blocks", BlockService)
@@ -83,13 +84,15 @@ async def join_by_code(
     return _answer(await groups.join_by_code(caller, body.code, body, request.remote or "", key))
 
 
-@routes.get("/groups/invites/{code}", response=Invitation, scope="groups:read")
-async def open_invitation(request: web.Request, caller: Identity, path: CodePath) -> Invitation:
+@routes.get(
+    "/groups/invites/{code}", response=Invitation, errors=("invite_over",), scope="groups:read"
+)
+async def open_invitation(request: web.Request, caller: Identity, path: CodePath) -> Reply:
     """Show what the code of an invitation opens."""
-    return await request.app[GROUPS].opens(caller, path.code, request.remote or "")
+    return Reply(await request.app[GROUPS].opens(caller, path.code, request.remote or ""))
 
 
-@routes.get("/join/{code}", response=Invite, also=("text/html",))
+@routes.get("/join/{code}", response=Invite, also=("text/html",), errors=("invite_over",))
 async def show_invitation(request: web.Request, path: CodePath) -> Invite | web.Response:
     """Show where the link of an invitation leads.
 
@@ -97,11 +100,13 @@ async def show_invitation(request: web.Request, path: CodePath) -> Invite | web.
     """
     try:
         invite = await request.app[GROUPS].invite(path.code, request.remote or "")
-    except Problem as problem:
-        if not wants_page(request):
+    except (Problem, Refusal) as error:
+        problem = translate(error)
+        if problem is None or not wants_page(request):
             raise
-        text = f"{problem.kind.title}."
-        return page("verify", problem.kind.status, title="Sorry", text=text, token=None)
+        sorry = refusal(problem)
+        sorry.headers.update(problem.headers)
+        return sorry
     return page("join", title="Train together", invite=invite) if wants_page(request) else invite
 
 

@@ -21,6 +21,7 @@ from fitai.http.auth.visitor import Visitor
 from fitai.http.problems import Problem, not_found
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.erasure import Erasure
+from fitai.persistence.group_erasure import erase_in_groups, membership
 from fitai.persistence.jobs import Jobs
 from fitai.persistence.one_time import OneTimeTokens, Purpose
 from fitai.persistence.sign_ins import SignIn
@@ -128,18 +129,12 @@ def kinds(db: Database) -> Iterable[Kind[OfUser] | Kind[OfStream]]:
     async def account(attempt: Attempt, payload: OfUser) -> None:
         if not await _silenced(db, payload.user, attempt.now):
             return
-        more = True
-        while more:
-            async with db.write() as session:
-                more = await Erasure(session).delete_workouts(payload.user)
-        async with db.write() as session:
-            if not await Erasure(session).due(payload.user, attempt.now):
-                return
-            stream = await Erasure(session).forget(payload.user)
-            if stream is not None:
-                left = OfStream(stream=stream).model_dump()
-                await Jobs(session).put(ERASE_LOG, left, now=attempt.now, key=f"{ERASE_LOG}:{stream}")
-        _log.info("account_erased", user=payload.user)
+        forgotten = False
+        while not forgotten:
+            # Groups come first: a final table is worked out of workouts that are still there.
+            await erase_in_groups(db, payload.user, attempt.now)
+            await _without_workouts(db, payload.user)
+            forgotten = await _forgotten(db, payload.user, attempt.now)
 
     async def log(attempt: Attempt, payload: OfStream) -> None:
         more = True
@@ -159,4 +154,26 @@ async def _silenced(db: Database, user: str, now: int) -> bool:
         if not await Erasure(session).due(user, now):
             return False
         await Erasure(session).silence(user, now)
+    return True
+
+
+async def _without_workouts(db: Database, user: str) -> None:
+    more = True
+    while more:
+        async with db.write() as session:
+            more = await Erasure(session).delete_workouts(user)
+
+
+async def _forgotten(db: Database, user: str, now: int) -> bool:
+    """Delete the person, unless they stay; False when a group let them in at the last moment."""
+    async with db.write() as session:
+        if not await Erasure(session).due(user, now):
+            return True
+        if await membership(session, user) is not None:
+            return False
+        stream = await Erasure(session).forget(user)
+        if stream is not None:
+            left = OfStream(stream=stream).model_dump()
+            await Jobs(session).put(ERASE_LOG, left, now=now, key=f"{ERASE_LOG}:{stream}")
+    _log.info("account_erased", user=user)
     return True

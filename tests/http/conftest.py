@@ -179,6 +179,7 @@ class Api:
     clock: Clock
     db: Database
     hosts: Hosts
+    rooms: Rooms
     bus: MemoryBus
     tokens: AccessTokens
     keeper: KeyKeeper
@@ -278,6 +279,7 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         *,
         live: bool = False,
         limits: LiveLimits = LIMITS,
+        bounds_of_groups: GroupBounds = GroupBounds(),
         clock: Clock | None = None,
         bounds: Mapping[str, float] = MappingProxyType({}),
         **parts: Any,
@@ -287,12 +289,13 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         bus = MemoryBus()
         appender = Appender(db)
         hosts = Hosts(db, appender, bus, limits=limits, now_ms=clock)
+        codes, counts = Codes(SECRET), parts.get("counts")
+        rooms = Rooms(hosts, codes, Unmoderated(), counts, bounds_of_groups)
         keeper = KeyKeeper(db, SECRET, clock, life_ms=ACCESS_MS)
         await keeper.tend()
         await bus.start()
         await appender.start()
         await hosts.start()
-        rooms = Rooms(hosts, Codes(SECRET), Unmoderated(), parts.get("counts"), GroupBounds())
         await rooms.start()
         deps: dict[str, Any] = {
             "db": db,
@@ -324,7 +327,7 @@ async def make_api(sqlite_url: str) -> AsyncIterator[MakeApi]:
         await server.start_server()
         client = TestClient(server)
         started.append((client, rooms, hosts, appender, bus, db))
-        return Api(client, clock, db, hosts, bus, deps["tokens"], keeper)
+        return Api(client, clock, db, hosts, rooms, bus, deps["tokens"], keeper)
 
     yield make
     for gateway in gateways:

@@ -1,7 +1,8 @@
 """Groups: their projections, codes, results, reports, and who is not to meet whom.
 
 Only adds. A node of the schema before takes the streams of groups for streams of nobody it knows: they are
-never behind, since their projections are written with them.
+never behind, since their projections are written with them. Nor can it delete a user who is still a member
+of a group, whose traces there it knows nothing of: that job waits for a node of this schema.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def _word(name: str, *, nullable: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.String(16), nullable=nullable)
 
 
-def _references(table: str, column: str, to: str, ondelete: str = "CASCADE") -> sa.ForeignKeyConstraint:
+def _references(
+    table: str, column: str, to: str, ondelete: str | None = "CASCADE"
+) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(
         [column], [f"{to}.id"], name=f"fk_{table}_{column}_{to}", ondelete=ondelete
     )
@@ -83,7 +86,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_id", "member", name="pk_group_members"),
         sa.UniqueConstraint("group_id", "user_id", name="uq_group_members_group_id_user_id"),
         _references("group_members", "group_id", "groups"),
-        _references("group_members", "user_id", "users", "SET NULL"),
+        _references("group_members", "user_id", "users", None),
     )
     op.create_index("ix_group_members_user", "group_members", ["user_id", "created_at", "group_id"])
     op.create_index("ix_group_members_workout", "group_members", ["user_id", "workout"])

@@ -81,4 +81,4 @@ def test_a_text_without_end_is_not_looked_at():
 def test_who_has_the_hash_alone_can_not_try_codes():
     code = CODES.code(GROUP, 1)
     assert Codes(SECRET + "!").hash_of(code) != CODES.hash_of(code)
-    assert len(CODES.hash_of(code)) == 32
+    assert len(CODES.hash_of(code) or b"") == 32

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -29,7 +30,7 @@ class Hook:
         self.hangs = False
         self.gone = asyncio.Event()
         self.url = ""
-        self._runner = None
+        self._runner: Any = None
 
     async def start(self):
         app = web.Application()

@@ -10,6 +10,7 @@ from fitai.gateways.counts import MemoryCounts
 from tests.http.conftest import Clock, MakeApi
 from tests.http.groups.conftest import TABATA, opened
 
+STRANGE = ("AAAAAAAAAA", "x", "%20", "ü", "0" * 64)
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
@@ -52,12 +53,13 @@ async def test_a_link_leads_programs_to_json_and_people_to_a_page(group, ada):
 
 async def test_a_link_that_opens_nothing_says_so(group, ada):
     await ada.post(f"/groups/{group.id}/invite")
-    for code in (group.code, "AAAAAAAAAA", "x", "%20", "ü", "0" * 64):
-        assert (await ada.api.call("GET", f"/join/{code}")).code == "not_found"
-        assert (await ada.call("GET", f"/groups/invites/{code}")).code == "not_found"
-    async with ada.api.client.get(f"/join/{group.code}", headers=HTML) as response:
-        assert (response.status, response.content_type) == (404, "text/html")
-        assert "Not found" in await response.text()
+    for code, why in [(group.code, "invite_over"), *((c, "not_found") for c in STRANGE)]:
+        assert (await ada.api.call("GET", f"/join/{code}")).code == why
+        assert (await ada.call("GET", f"/groups/invites/{code}")).code == why
+    for code, status, words in [(group.code, 410, "The invitation is over"), ("x", 404, "Not found")]:
+        async with ada.api.client.get(f"/join/{code}", headers=HTML) as response:
+            assert (response.status, response.content_type) == (status, "text/html")
+            assert words in await response.text()
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from tests.http.desk import Desk
 from tests.http.groups.conftest import opened
 
 
-async def admin(api, **profile):
+async def admin(api, locale=None):
     person = await api.register()
     async with api.db.write() as session:
         await Users(session).set_role(person.id, ADMIN)
-        await Users(session).edit(person.id, **profile)
+        await Users(session).edit(person.id, locale=locale)
     return person
 
 

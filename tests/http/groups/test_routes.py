@@ -193,9 +193,10 @@ async def test_a_code_of_another_group_opens_this_one_to_nobody(group, ada, bob)
 async def test_an_old_code_opens_nothing(group, ada, bob):
     await ada.post(f"/groups/{group.id}/invite")
 
-    answer = await bob.call("POST", "/groups/join", {"code": group.code})
-
-    assert (answer.status, answer.code) == (404, "not_found")
+    for path in ("/groups/join", f"/groups/{group.id}/join"):
+        answer = await bob.call("POST", path, {"code": group.code})
+        assert (answer.status, answer.code) == (410, "invite_over")
+    assert (await bob.call("GET", "/groups")).body["groups"] == []
 
 
 async def test_who_was_kicked_needs_a_newer_code_and_who_was_banned_has_none(group, ada, bob):
