@@ -139,16 +139,23 @@ def _goal(what: str, asked: str, found: str, met: bool) -> dict[str, Any]:
     return {"what": what, "asked": asked, "found": found, "met": met}
 
 
+NOTE = (
+    "A change is a field of a member in a tick, told to one participant; a set changes several, and ranks of "
+    "others. Bytes a change are those of ticks with all that is around them. Latencies run from the "
+    "moment at which something was to be sent, a set's over its commit, to its arrival at up to 50 of the "
+    "receivers; `oldest` is that of the oldest change in each tick, at all of them. What each of them was "
+    "shown in the end is held against what was sent."
+)
 COLUMNS = (
     "participants",
     "joined within s",
     "sent / s",
-    "changes told to each / s",
+    "changes to each / s",
     "bytes to each / s",
     "bytes a change",
     "server CPU",
-    "CPU of each, ms / s",
-    "CPU a change told, µs",
+    "CPU each, ms / s",
+    "CPU a change, µs",
     "ticks / s",
     "heart p50 / p90 / p99 ms",
     "set p50 / p90 / p99 ms",

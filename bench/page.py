@@ -40,6 +40,7 @@ def html(told: Json, earlier: Json | None = None) -> str:
         missing=_missing(told),
         grown=None if "growth" not in told else growth.cells(told["growth"]),
         columns=growth.COLUMNS,
+        growth_note=growth.NOTE,
         earlier=earlier,
         differences=[] if earlier is None else against.differences(told, earlier),
         ratios=[] if earlier is None else list(against.ratios(told, earlier)),
@@ -51,17 +52,18 @@ def charts(told: Json, earlier: Json | None) -> Iterator[Chart]:
     """All plots of which there is something to show."""
     operations = told["operations"]
     main = [name for name in operations if name.startswith(told["main"])] or list(operations)[:1]
+    if "growth" in told:
+        yield from _growth(told["growth"]["rows"])
+    keys = ("p50", "p99", "max") if len(main) <= 3 else ("p99",)
     yield _over_time(
         f"Latency: {main[0]}" if len(main) == 1 else "Latency",
         "Milliseconds from the intended moment, by the time of the answer.",
         [
             Series(f"{name if len(main) > 1 else ''} {key}".strip(), _timed(operations[name], key), place)
-            for place, (name, key) in enumerate((name, key) for name in main for key in ("p50", "p99", "max"))
+            for place, (name, key) in enumerate((name, key) for name in main for key in keys)
         ],
         lambda values: plot.logarithmic(values, " ms"),
     )
-    if "growth" in told:
-        yield from _growth(told["growth"]["rows"])
     yield _percentiles(operations, earlier)
     yield _over_time(
         "Throughput",

@@ -43,6 +43,7 @@ def _growth(grown: Json | None) -> Iterator[str]:
     if grown is None:
         return
     yield table(growth.COLUMNS, growth.cells(grown))
+    yield growth.NOTE
     yield table(
         ("goal", "asked", "measured", "met"),
         [
