@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 PAUSE_MS: Final = 1_000  # between two attempts
+PROBE_S: Final = 1.0  # how long the bus may take to show that it is there
 CORRECT_MS: Final = 2_000  # how soon a workout that changed after the end corrects the table
 
 
@@ -46,6 +47,11 @@ class Duties:
     def busy(self) -> bool:
         """Something is being done."""
         return self._task is not None
+
+    async def quiet(self) -> None:
+        """Return when nothing is being done."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     def moved(self, now: int) -> None:
         """A workout has changed: once the group is over, the table may have."""
@@ -88,7 +94,10 @@ class Duties:
         return None if g.host is None else self._presence.gone_since(g.host)
 
     async def _succeed(self) -> None:
-        await self._room.serve(self._succession)
+        """Name another host, unless it is this node that hears nobody."""
+        hosts = self._room.hosts
+        if hosts.alone or await hosts.bus.probe(PROBE_S):
+            await self._room.serve(self._succession)
 
     async def _table(self) -> None:
         self._correct_at = None

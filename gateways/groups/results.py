@@ -45,13 +45,17 @@ async def results(room: Room) -> list[Result]:
         stored = await GroupResults(session).of(g.id)
         revs = dict(zip(theirs, await read_revs(session, list(theirs.values())), strict=True))
     lines = {one.member: one for one in stored if one.frozen or one.member in members}
-    stale = [no for no in members if no not in lines or lines[no].rev != revs.get(no, 0)]
+    stale = [no for no in members if no not in lines or _is_stale(lines[no], revs.get(no, 0))]
     lines |= await _lines(room, g, {no: theirs.get(no) for no in stale})
     table = ranked(g, lines.values())
     unwritten = table != stored or row is None or row.results_at is None
     if unwritten and is_due(g, room.now_ms()):
         await room.hosts.db.transact(lambda session: GroupResults(session).write(g.id, table, room.now_ms()))
     return table
+
+
+def _is_stale(one: Result, rev: int) -> bool:
+    return not one.frozen and one.rev != rev
 
 
 def is_due(g: Group, now: int) -> bool:

@@ -96,6 +96,7 @@ class Rooms:
             await room.quiet()
         for room in self._rooms.values():
             room.close()
+            await room.stage.quiet()
         self._rooms.clear()
         self.hosts.beside = None
         await self.moderation.close()

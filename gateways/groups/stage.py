@@ -191,6 +191,11 @@ class Stage:
             self._timer.cancel()
             self._timer = None
 
+    async def quiet(self) -> None:
+        """After `close`: return when no question is under way any more."""
+        await self.watches.quiet()
+        await self.duties.quiet()
+
     def _follow(self, members: Iterable[int]) -> None:
         users, g = self._room.users, self._room.group
         for no in members:

@@ -102,8 +102,8 @@ class Watches:
         else:
             self._on_changed(watcher.member)
 
-    async def loaded(self) -> None:
-        """Return when nothing is lacking, as far as the log could be read."""
+    async def quiet(self) -> None:
+        """Return when nothing is being read."""
         if self._task is not None:
             await asyncio.wait([self._task])
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from fitai.engine.groups.kinds import KINDS as GROUP_KINDS
 from fitai.engine.kinds import KINDS
-from fitai.gateways.groups import schemas as groups
+from fitai.gateways.groups import described
 from fitai.gateways.live import schemas
 from fitai.gateways.live.connection import BYES
 from fitai.gateways.live.events import SCOPES
@@ -21,7 +22,7 @@ FROM_CLIENT: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None, 
     "telemetry": (schemas.Telemetry, None, "A measurement for the other devices; newest wins."),
     "clock": (schemas.Clock, schemas.ClockAck, "Measure the offset to the server's clock."),
     "auth": (schemas.Auth, schemas.AuthAck, "Renew the access token in place."),
-    "group:cheer": (groups.GroupCheer, None, "Cheer a member of a group, or all; counted, told by a tick."),
+    **described.FROM_CLIENT,
 }
 
 TO_CLIENT: dict[str, tuple[type[msgspec.Struct], str]] = {
@@ -31,7 +32,7 @@ TO_CLIENT: dict[str, tuple[type[msgspec.Struct], str]] = {
     "telemetry": (schemas.Telemetry, "A measurement of another device, conflated."),
     "presence": (schemas.PresenceList, "Which of the user's devices are here."),
     "auth:expiring": (schemas.AuthExpiring, "Send `auth` with a new token before this moment."),
-    "group:tick": (groups.GroupTick, "What changed of a group's members, at most four times a second."),
+    **described.TO_CLIENT,
     "bye": (schemas.Bye, "Why the server closes, and whether to come back. Codes: " + ", ".join(BYES) + "."),
 }
 
@@ -62,7 +63,7 @@ EXAMPLES: dict[str, Any] = {
     "telemetry": {"workout": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "hr": 141},
     "clock": {"t0": 1763770000123},
     "auth": {"token": "eyJ…"},
-    "group:cheer": {"group": "0198c1f2-5a0e-7d11-8b3c-1f6a7c2d9e55", "to": 3, "kind": "fire"},
+    **described.EXAMPLES,
 }
 
 _REF = "#/components/schemas/{name}"
@@ -118,8 +119,10 @@ def _types() -> list[type[msgspec.Struct]]:
 
 def _components() -> dict[str, Any]:
     _, components = msgspec.json.schema_components(_types(), ref_template=_REF)
-    for name, kind in sorted(KINDS.items()):
-        (value,), parts = msgspec.json.schema_components([kind.value_type], ref_template=_REF)
+    values: dict[str, type[msgspec.Struct]] = {name: kind.value_type for name, kind in KINDS.items()}
+    for name, type_ in sorted((values | dict(GROUP_KINDS)).items()):
+        (value,), parts = msgspec.json.schema_components([type_], ref_template=_REF)
+        assert all(components.get(part, shape) == shape for part, shape in parts.items()), name
         components |= parts
         components[f"value:{name}"] = value
     return components

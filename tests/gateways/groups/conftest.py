@@ -198,7 +198,7 @@ async def nodes(
     async def make(count: int = 2, **options: Any) -> Scene:
         from fitai.gateways.bus.memory import MemoryHub
 
-        hub = MemoryHub()
+        hub = options.pop("hub", None) or MemoryHub()
         servers = [await make_server(hub=hub, alone=False, **options) for _ in range(count)]
         return Scene(connect, *servers)
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from fitai.gateways.groups.stage import TICK_MS
+from fitai.gateways.live.connection import Connection
 from fitai.persistence.blocks import Blocks
 from tests.gateways.conftest import new_id
 from tests.gateways.groups.conftest import Scene, Seated, caller
-from tests.gateways.groups.training import Trainee, agree, live, trainee, view_of
+from tests.gateways.groups.training import Trainee, agree, later, live, trainee, view_of
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ async def crew(scene: Scene, members: int = 3, **more: Any) -> list[Trainee]:
     """A host and others who train, live."""
     host = await trainee(scene, **more)
     others = [await trainee(scene, host.seat) for _ in range(members - 1)]
-    await live(host)
+    await live(scene, host)
     return [host, *others]
 
 
@@ -80,12 +81,29 @@ async def test_a_room_that_is_opened_anew_reads_what_everybody_did(scene: Scene)
     room = await scene.room(host.seat.group)
     scene.server.rooms.forget(room)  # as when its log began anew: all of them come back
     await host.wire.event("bye")
-    again = Trainee(
-        Seated(await scene.wire(user=host.wire.user), host.seat.group), host.workout
-    )
+    again = Trainee(Seated(await scene.wire(user=host.wire.user), host.seat.group), host.workout)
     assert (await again.seat.join())["ok"]
     await again.sees(2, reps=5, rank=2)
     await again.sees(3, reps=6, rank=1)
+
+
+async def test_a_connection_that_reads_slowly_is_told_less_often_and_misses_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, ben, cleo = await crew(scene)
+    await agree(scene, [host, ben, cleo], {1, 2, 3})
+    slow = {c.sid for c in scene.server.live.connections if c.identity.user == cleo.wire.user}
+    monkeypatch.setattr(Connection, "ready", property(lambda connection: connection.sid not in slow))
+    told = len(cleo.ticks())
+    for reps in (3, 4, 5):
+        await ben.wire.call("group:cheer", {"group": ben.seat.group, "to": 3, "kind": "fire"})
+        await ben.log(reps)
+        await host.sees(2, sets=reps - 2)
+    assert len(cleo.ticks()) == told
+    slow.clear()
+    await cleo.sees(2, sets=3, reps=12)
+    assert len(cleo.ticks()) == told + 1
+    assert _cheers(cleo) == {("3", "fire"): 3}
 
 
 # -- what is shown ---------------------------------------------------------------------------------
@@ -148,7 +166,7 @@ async def test_late_syncs_edits_and_removals_correct_the_board_whenever_they_com
     await host.sees(2, rank=1, reps=12)
     await cleo.remove(gone)
     await host.sees(3, rank=None, reps=None)
-    scene.server.clock.ahead_ms += 60_000
+    later(scene, 60_000)
     await cleo.log(20, at=first)  # done a minute ago, where there was no connection
     await host.sees(3, rank=1, amount=20)
     await agree(scene, [host, ben, cleo], {1, 2, 3})
@@ -192,7 +210,9 @@ async def test_cheers_are_counted_and_told_once_to_all(scene: Scene) -> None:
         await ben.wire.emit("group:cheer", {"group": ben.seat.group, "to": 3, "kind": kind})
     assert (await cleo.wire.call("group:cheer", {"group": ben.seat.group, "kind": "go"}))["ok"]
     for one in (host, ben, cleo):
-        await one.wire.until(lambda one=one: _cheers(one) == {("3", "fire"): 2, ("3", "clap"): 1, ("0", "go"): 1})
+        await one.wire.until(
+            lambda one=one: _cheers(one) == {("3", "fire"): 2, ("3", "clap"): 1, ("0", "go"): 1}
+        )
 
 
 def _cheers(one: Trainee) -> dict[tuple[str, str], int]:

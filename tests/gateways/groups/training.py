@@ -123,11 +123,16 @@ async def trainee(
     return await Trainee(seated, workout).begin()
 
 
-async def live(host: Trainee) -> None:
+async def live(scene: Scene, host: Trainee) -> None:
     """Everybody begins, now."""
-    server = host.wire.server
     await host.seat.do("group.start", {"in_ms": 1_000})
-    server.clock.ahead_ms += 1_000
+    later(scene, 1_000)
+
+
+def later(scene: Scene, ms: int) -> None:
+    """Time goes on, on all nodes."""
+    for server in scene.servers:
+        server.clock.ahead_ms += ms
 
 
 async def truth(scene: Scene, group: str, here: Iterable[int]) -> dict[int, Any]:

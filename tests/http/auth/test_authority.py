@@ -135,13 +135,18 @@ ASKED: dict[str, Any] = {
     "telemetry": {"workout": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "hr": 141},
     "clock": {"t0": 1},
     "auth": {"token": "x"},
+    "group:join": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"},
+    "group:push": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "ops": []},
+    "group:pull": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "after": 0},
+    "group:leave": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"},
+    "group:report": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "dot": [1, 1], "reason": "rude"},
 }
 
 
 @pytest.mark.parametrize("event", SCOPES)
 async def test_an_event_needs_its_scope(api, ada, connect, event):
     reader = await given(ada, "sync:read", "workouts:write", "profile:write")
-    writer = await given(ada, "sync:read", "sync:write")
+    writer = await given(ada, "sync:read", "sync:write", "groups:read", "groups:write")
     may_not = await connect(ada, reader.token, reader.row.device)
     may = await connect(ada, writer.token, writer.row.device)
     answer = await may_not.call(event, ASKED[event])

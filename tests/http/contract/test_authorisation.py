@@ -142,6 +142,29 @@ async def a_token(world: World, ada: Person) -> Any:
     return {"token": ada.token}
 
 
+async def her_group(world: World, ada: Person) -> str:
+    made = await ada.call("POST", "/groups", {"title": "Legs", "format": {"type": "open"}})
+    assert made.status == 201, made.body
+    return str(made.body["id"])
+
+
+async def a_group(world: World, ada: Person) -> Any:
+    return {"group": await her_group(world, ada)}
+
+
+async def a_groups_push(world: World, ada: Person) -> Any:
+    op = {"n": 2, "base": 2, "kind": "chat.say", "value": {"text": "hi"}, "at": 1_767_225_600_000}
+    return {"group": await her_group(world, ada), "ops": [op]}
+
+
+async def a_groups_pull(world: World, ada: Person) -> Any:
+    return {"group": await her_group(world, ada), "after": 0}
+
+
+async def a_report(world: World, ada: Person) -> Any:
+    return {"group": await her_group(world, ada), "dot": [1, 1], "reason": "rude"}
+
+
 EVENTS: dict[str, tuple[Payload, str | None]] = {
     "push": (a_push, None),
     "pull": (a_pull, None),
@@ -149,6 +172,11 @@ EVENTS: dict[str, tuple[Payload, str | None]] = {
     "telemetry": (a_tick, None),
     "clock": (the_time, None),
     "auth": (a_token, "unauthorized"),
+    "group:join": (a_group, "not_found"),
+    "group:push": (a_groups_push, "not_joined"),
+    "group:pull": (a_groups_pull, "not_joined"),
+    "group:leave": (a_group, "not_joined"),
+    "group:report": (a_report, "not_joined"),
 }
 """For each event what ada sends, and what somebody else is told who sends the same (None: it is about their
 own things then). A new event needs a row."""
