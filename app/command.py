@@ -145,7 +145,7 @@ def demo(
 @app.command()
 def bench(
     scenario: Annotated[
-        str, typer.Argument(help="connect, live, rooms, reconnect, sync, rest, mixed or soak.")
+        str, typer.Argument(help="connect, live, rooms, group, reconnect, sync, rest, mixed or soak.")
     ],
     url: Annotated[
         str | None, typer.Option(help="A server that is there; without it one is started and taken away.")
@@ -155,6 +155,10 @@ def bench(
     ] = None,
     devices: Annotated[
         list[int] | None, typer.Option(min=1, help="Devices of each; `rooms` takes it several times.")
+    ] = None,
+    size: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Participants of the group; `group` takes it several times."),
     ] = None,
     rate: Annotated[
         float | None,
@@ -179,6 +183,9 @@ def bench(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="File for the whole result.")] = None,
     html: Annotated[Path | None, typer.Option(help="File for a page with plots.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder for a table and its JSON, kept to compare with.")
+    ] = None,
     against: Annotated[Path | None, typer.Option(help="JSON of an earlier run, to compare with.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Load a server that is not on this machine.")] = False,
 ) -> None:
@@ -195,6 +202,7 @@ def bench(
             url=url,
             users=users,
             devices=devices or (),
+            sizes=size or (),
             rate=rate,
             window=window,
             duration=duration,
@@ -207,6 +215,7 @@ def bench(
             metrics_token=metrics_token,
             json=json,
             html=html,
+            into=into,
             against=against,
             yes=yes,
         )

@@ -18,13 +18,14 @@ from rich.console import Console
 
 from fitai.app.demo_server import ServerFailed
 from fitai.app.failures import Refused
-from fitai.bench import page
+from fitai.bench import page, sheet
 from fitai.bench.against import comparison
 from fitai.bench.document import FORMAT, document
 from fitai.bench.fleet import FleetFailed, Measured, fleet
 from fitai.bench.generator import raise_file_limit
 from fitai.bench.plan import Plan
 from fitai.bench.scenarios import SCENARIOS
+from fitai.bench.scenarios.base import Scenario
 from fitai.bench.screen import Screen, show
 from fitai.bench.target import Target, may_be_loaded, running, started
 from fitai.bench.watch import Watch
@@ -42,6 +43,7 @@ class Asked:
     url: str | None = None
     users: int | None = None
     devices: Sequence[int] = ()
+    sizes: Sequence[int] = ()
     rate: float | None = None
     window: int | None = None
     duration: float | None = None
@@ -54,6 +56,7 @@ class Asked:
     metrics_token: str | None = None
     json: Path | None = None
     html: Path | None = None
+    into: Path | None = None
     against: Path | None = None
     yes: bool = False
 
@@ -70,6 +73,7 @@ def plan_of(asked: Asked) -> Plan:
             "--database, --redis and --workers are for a server that is started here, "
             "--url for one that is there."
         )
+    sizes = _sizes(asked, scenario)
     needed = max(scenario.devices) if asked.scenario in ("live", "sync") else 1
     devices = tuple(asked.devices) or scenario.devices
     if min(devices) < needed:
@@ -78,15 +82,41 @@ def plan_of(asked: Asked) -> Plan:
         raise Refused(f"{asked.scenario} takes one number of devices.")
     return Plan(
         scenario=asked.scenario,
-        users=asked.users or (scenario.users if asked.url is None else scenario.foreign),
+        users=max(sizes, default=0) or _users(asked, scenario),
         devices=devices,
+        sizes=sizes,
         duration_s=asked.duration or scenario.duration_s,
         rate=asked.rate,
         window=asked.window if asked.rate is not None or asked.window else scenario.window,
         codec=asked.codec,
-        generators=asked.generators or max(1, (os.cpu_count() or 1) // 2),
+        generators=_generators(asked, scenario),
         seed=asked.seed,
     )
+
+
+def _users(asked: Asked, scenario: type[Scenario]) -> int:
+    return asked.users or (scenario.users if asked.url is None else scenario.foreign)
+
+
+def _sizes(asked: Asked, scenario: type[Scenario]) -> tuple[int, ...]:
+    """The sizes of groups, from the smallest; of as many as there are users when only those were said."""
+    if not scenario.sizes:
+        if asked.sizes:
+            raise Refused(f"{scenario.name} has no groups: --size is for `group`.")
+        return ()
+    if asked.sizes and asked.users is not None:
+        raise Refused("--size says how many people there are: leave --users out.")
+    if asked.users is None and asked.url is None:
+        return tuple(sorted(set(asked.sizes or scenario.sizes)))
+    return tuple(sorted(set(asked.sizes))) or (_users(asked, scenario),)
+
+
+def _generators(asked: Asked, scenario: type[Scenario]) -> int:
+    if not scenario.together:
+        return asked.generators or max(1, (os.cpu_count() or 1) // 2)
+    if (asked.generators or 1) > 1:
+        raise Refused(f"All people of {scenario.name} are in one generator: it knows what each of them sent.")
+    return 1
 
 
 def bench(asked: Asked, console: Console) -> int:
@@ -110,6 +140,8 @@ def bench(asked: Asked, console: Console) -> int:
         asked.json.write_text(json.dumps(told, indent=1) + "\n")
     if asked.html is not None:
         asked.html.write_text(page.html(told, earlier), encoding="utf-8")
+    if asked.into is not None:
+        sheet.keep(told, asked.into)
     return 0 if told["valid"] else INVALID
 
 

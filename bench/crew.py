@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from fitai.bench.growth import Stretch
 from fitai.bench.histogram import Recorder
 from fitai.bench.ledger import Dot, Ledger
 from fitai.bench.lifter import Lifter
@@ -22,10 +23,12 @@ REMEMBERED = 16_384  # ops whose intended times a member keeps for those that st
 
 @dataclass(slots=True)
 class Totals:
-    """What is counted beside the latencies, by name. `failures` make a run invalid."""
+    """What is counted beside the latencies, by name. `failures` make a run invalid; `stretches` are parts of
+    the run that are told apart."""
 
     counts: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    stretches: list[Stretch] = field(default_factory=list)
 
     def failed(self, kind: str, why: object) -> None:
         """Count a failure, and keep what was said the first times."""

@@ -44,7 +44,8 @@ class Sent:
 
 
 class Device:
-    """One device of a member. `seat` is its connection in the ledger while it is online."""
+    """One device of a member. `seat` is its connection in the ledger while it is online; `others` hear, by
+    name, the events that are not of the user's own stream."""
 
     def __init__(self, member: Member, way: Pass) -> None:
         self.member = member
@@ -52,6 +53,7 @@ class Device:
         self.seat: Seat | None = None
         self.epoch = ""
         self.position = 0
+        self.others: dict[str, Callable[[Any], None]] = {}
         self._crew: Crew = member.crew
         self._socket: Socket | None = None
         self._ready: asyncio.Future[Any] | None = None
@@ -67,6 +69,11 @@ class Device:
     def online(self) -> bool:
         """Whether it is connected and was told `ready`."""
         return self.seat is not None
+
+    @property
+    def received(self) -> int:
+        """Bytes of frames that came on the present connection."""
+        return 0 if self._socket is None else self._socket.received
 
     @property
     def waiting(self) -> int:
@@ -154,6 +161,8 @@ class Device:
             self._crew.totals.counts[f"bye {payload['code']}"] += 1
         elif event == "auth:expiring" and self.way.refresh is not None:
             spawn("bench.refresh", self._refresh())
+        elif event in self.others:
+            self.others[event](payload)
         else:
             self._crew.totals.counts[event] += 1
 
@@ -232,10 +241,10 @@ class Device:
             ops.append(op)
         return ops
 
-    def telemetry(self, payload: dict[str, Any]) -> None:
-        """Send a measurement; nobody answers it."""
+    def tell(self, event: str, payload: dict[str, Any]) -> None:
+        """Send an event that nobody answers."""
         if self.online and self._socket is not None:
-            self._socket.emit("telemetry", payload)
+            self._socket.emit(event, payload)
 
     def ask(self, event: str, payload: Any, answered: Callable[[Any], None]) -> None:
         """Send an event that has an ack."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fitai.bench import histogram, validity
+from fitai.bench import growth, histogram, validity
 from fitai.bench.crew import SAID
 from fitai.bench.fleet import Measured
 from fitai.bench.generator import LAG
@@ -59,6 +59,7 @@ def document(
         "counts": {name: count for name, count in sorted(measured.counts.items()) if SAID not in name},
         "said": sorted(name for name in measured.counts if SAID in name),
         "failures": dict(sorted(measured.failures.items())),
+        **_growth(plan, measured, points),
         "operations": {name: _operation(plan, measured, name, seconds) for name in sorted(ours)},
         "timeline": _timeline(measured, points),
     }
@@ -78,7 +79,7 @@ def _facts(
     return Facts(
         measured=operations,
         failures=measured.failures,
-        cpu=[_busy(plan, shares) for _, shares in sorted(measured.cpu.items())],
+        cpu=[_busy(plan, measured, shares) for _, shares in sorted(measured.cpu.items())],
         lag_ms=_p99(measured, LAG),
         late_ms=None if late is None else _p99(measured, LATE),
         cores=cores,
@@ -88,10 +89,16 @@ def _facts(
     )
 
 
-def _busy(plan: Plan, shares: Sequence[float]) -> float:
-    """The mean CPU of a generator while it sent: the drain after it is idle time."""
-    sending = shares[: max(1, round(plan.duration_s / plan.interval_s))]
-    return statistics.fmean(sending)
+def _busy(plan: Plan, measured: Measured, shares: Sequence[float]) -> float:
+    """The mean CPU of a generator while it sent, in the busiest part of the run: what comes before and after
+    is idle time."""
+    began, length = measured.began, plan.interval_s
+    spans = [(one.began - began, one.ended - began) for one in measured.stretches]
+    means = []
+    for start, end in spans or [(0.0, plan.duration_s)]:
+        first = min(round(start / length), len(shares) - 1)
+        means.append(statistics.fmean(shares[first : max(first + 1, round(end / length))]))
+    return max(means)
 
 
 def _p99(measured: Measured, name: str) -> float:
@@ -138,6 +145,14 @@ def _client(measured: Measured, facts: Facts) -> Json:
     }
 
 
+def _growth(plan: Plan, measured: Measured, points: Sequence[Point]) -> Json:
+    """By size, where the run had parts that differ by it."""
+    if not measured.stretches:
+        return {}
+    latencies = {name: histogram.summary(one.total) for name, one in measured.operations.items()}
+    return {"growth": growth.document(measured.stretches, points, plan.interval_s, latencies)}
+
+
 def _during(measured: Measured, points: Sequence[Point]) -> list[Point]:
     return [point for point in points if point["t"] >= measured.began]
 
@@ -156,7 +171,7 @@ def _server(plan: Plan, measured: Measured, points: Sequence[Point]) -> Json:
     connected = measured.counts.get("connected", 0)
     if connected == plan.users * max(plan.devices):  # those that were refused took memory too
         told["bytes_per_connection"] = round((told["rss_after"] - told["rss_before"]) / connected)
-    if plan.duration_s >= 60:
+    if plan.duration_s >= 60 and not measured.stretches:  # whose load grows by itself
         told["rss_growth_per_hour"] = round(slope([(one["t"], one["rss"]) for one in during]) * 3600)
     return told
 

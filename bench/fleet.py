@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from fitai.bench import generator
 from fitai.bench.generator import Done, Failed, Go, Kind, Ready, Share, Tick, Told
+from fitai.bench.growth import Stretch
 from fitai.bench.histogram import Operation
 from fitai.bench.plan import Person, Plan, shares
 from fitai.bench.scenarios import SCENARIOS
@@ -35,11 +36,13 @@ class Measured:
     operations   by name; those that begin with `generator ` are the generators' own
     timeline     by name, for each interval that is over: (number, summary)
     cpu          by generator, for each interval: parts of a core
+    stretches    parts of the run that are told apart
     """
 
     operations: dict[str, Operation] = field(default_factory=dict)
     timeline: dict[str, list[tuple[int, dict[str, float]]]] = field(default_factory=dict)
     cpu: dict[int, list[float]] = field(default_factory=dict)
+    stretches: list[Stretch] = field(default_factory=list)
     began: float = 0.0
     _counts: dict[int, Counter[str]] = field(default_factory=dict)
     _failures: dict[int, Counter[str]] = field(default_factory=dict)
@@ -106,7 +109,8 @@ class Fleet:
                 measured.tick(told, len(self._pipes))
                 show()
             elif isinstance(told, Done):
-                measured.count(told.generator, told.counts, told.failures)
+                measured.count(told.generator, told.totals.counts, told.totals.failures)
+                measured.stretches += told.totals.stretches
 
         await self._until(Done, self._plan.duration_s + AFTER_S, take)
         measured.settle()

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from fitai.bench.crew import Crew
+from fitai.bench.crew import Crew, Totals
 from fitai.bench.plan import Person, Plan
 from fitai.bench.scenarios.base import Scenario
 from fitai.gateways.tasks import spawn
@@ -79,8 +79,7 @@ class Done:
     """The run is over, everything had time to arrive, the control was read."""
 
     generator: int
-    counts: Mapping[str, int]
-    failures: Mapping[str, int]
+    totals: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ async def _run(pipe: Connection, share: Share) -> None:
         crew.start = crew.clock() + go.at - time.time()
         await asyncio.sleep(max(0.0, crew.start - crew.clock()))
         await _measured(pipe, crew, scenario)
-        pipe.send(Done(crew.number, dict(crew.totals.counts), dict(crew.totals.failures)))
+        pipe.send(Done(crew.number, crew.totals))
         await asyncio.to_thread(pipe.recv)
     finally:
         await crew.close()

@@ -43,7 +43,7 @@ class Memory:
 
 class Socket(WSListener):
     """Made by `connect`. `hear(name, payload)` is called for each event, `gone()` once when the connection
-    ends. Acks call what `emit` was given."""
+    ends. Acks call what `emit` was given. `received` counts the bytes that frames carried."""
 
     def __init__(self, codec: Codec, auth: Any, memory: Memory, hear: Hear, gone: Callable[[], None]) -> None:
         self._codec = codec
@@ -56,6 +56,7 @@ class Socket(WSListener):
         self._next_ack = 0
         self._parts: list[bytes] = []
         self._transport: WSTransport | None = None
+        self.received = 0
         self.accepted: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def emit(self, name: str, payload: Any, answered: Answered | None = None) -> None:
@@ -109,6 +110,7 @@ class Socket(WSListener):
             transport.disconnect()
             return
         data = frame.get_payload_as_bytes()
+        self.received += len(data)
         if self._parts or not frame.fin:
             self._parts.append(data)
             if not frame.fin:

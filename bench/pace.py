@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable, Iterator
 
 from fitai.bench import profiles, schedule
@@ -14,24 +15,28 @@ Work = Callable[[Member, float, Done], None]
 """Begin one work of a member, intended at a moment of the crew's clock; call the last argument when it is
 done."""
 
+Gap = Callable[[random.Random], float]
+"""Seconds from one work of a person to the next."""
+
 LATE = "generator late"
 BREATH_S = 0.005  # the longest that sends in a row may keep the loop from reading answers
 
 
-async def keep(crew: Crew, work: Work, start: float, seconds: float) -> None:
-    """Have the crew do works from `start` (by its clock) for so many seconds, as the plan wants it."""
+async def keep(crew: Crew, work: Work, start: float, seconds: float, gap: Gap = profiles.set_gap) -> None:
+    """Have the crew do works from `start` (by its clock) for so many seconds, as the plan wants it; people do
+    one after a `gap`."""
     if crew.plan.window is not None:
         await in_windows(crew, work, crew.plan.window, start + seconds)
     else:
-        await on_schedule(crew, work, due(crew, seconds), start, seconds)
+        await on_schedule(crew, work, due(crew, seconds, gap), start, seconds)
 
 
-def due(crew: Crew, seconds: float) -> Iterator[Due]:
-    """The intended works of the crew: at the plan's rate, or when people do their sets."""
+def due(crew: Crew, seconds: float, gap: Gap) -> Iterator[Due]:
+    """The intended works of the crew: at the plan's rate, or when people do theirs."""
     users = len(crew.members)
     if crew.rate is not None:
         return schedule.open_loop(crew.rate, seconds, users, crew.rng)
-    return schedule.by_gaps(profiles.set_gap, seconds, users, crew.rng)
+    return schedule.by_gaps(gap, seconds, users, crew.rng)
 
 
 async def on_schedule(crew: Crew, work: Work, dues: Iterable[Due], start: float, seconds: float) -> None:

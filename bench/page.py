@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from fitai.bench import against, plot, screen
+from fitai.bench import against, growth, plot, screen
 from fitai.bench.plot import Axis, Series
 
 Json = Mapping[str, Any]
@@ -38,6 +38,9 @@ def html(told: Json, earlier: Json | None = None) -> str:
         server=screen.server(told),
         charts=list(charts(told, earlier)),
         missing=_missing(told),
+        grown=None if "growth" not in told else growth.cells(told["growth"]),
+        columns=growth.COLUMNS,
+        growth_note=growth.NOTE,
         earlier=earlier,
         differences=[] if earlier is None else against.differences(told, earlier),
         ratios=[] if earlier is None else list(against.ratios(told, earlier)),
@@ -49,12 +52,15 @@ def charts(told: Json, earlier: Json | None) -> Iterator[Chart]:
     """All plots of which there is something to show."""
     operations = told["operations"]
     main = [name for name in operations if name.startswith(told["main"])] or list(operations)[:1]
+    if "growth" in told:
+        yield from _growth(told["growth"]["rows"])
+    keys = ("p50", "p99", "max") if len(main) <= 3 else ("p99",)
     yield _over_time(
         f"Latency: {main[0]}" if len(main) == 1 else "Latency",
         "Milliseconds from the intended moment, by the time of the answer.",
         [
             Series(f"{name if len(main) > 1 else ''} {key}".strip(), _timed(operations[name], key), place)
-            for place, (name, key) in enumerate((name, key) for name in main for key in ("p50", "p99", "max"))
+            for place, (name, key) in enumerate((name, key) for name in main for key in keys)
         ],
         lambda values: plot.logarithmic(values, " ms"),
     )
@@ -72,6 +78,42 @@ def charts(told: Json, earlier: Json | None) -> Iterator[Chart]:
         lambda values: plot.logarithmic(values, " ms"),
     )
     yield from _server(told)
+
+
+def _growth(rows: Sequence[Json]) -> Iterator[Chart]:
+    """What a group costs by its size: latencies, and each participant's part beside what changed."""
+    first, x = rows[0], plot.logarithmic([row["participants"] for row in rows])
+    told = [(what, key) for what in ("heart", "set") for key in ("p50", "p99")]
+    latencies = [
+        Series(f"{what} {key}", [(row["participants"], row[what][key]) for row in rows if what in row], place)
+        for place, (what, key) in enumerate(told)
+    ]
+    y = plot.logarithmic([value for one in latencies for _, value in one.points], " ms")
+    yield Chart(
+        "Ticks by participants",
+        "Milliseconds from the moment at which something was to be sent to its arrival at the others.",
+        plot.svg("Ticks by participants", latencies, x, y),
+        latencies,
+    )
+    lines = (
+        ("what changed", "changes_per_s"),
+        ("bytes to each", "bytes_per_s"),
+        ("server CPU of each", "cpu_ms_per_s"),
+        ("bytes a change", "bytes_per_change"),
+    )
+    costs = [
+        Series(name, [(row["participants"], row[key] / first[key]) for row in rows if key in row], place)
+        for place, (name, key) in enumerate(lines)
+        if first.get(key)
+    ]
+    y = plot.logarithmic([value for one in costs for _, value in one.points], " ×")
+    yield Chart(
+        "Growth",
+        "Per second, as a multiple of the smallest group's. A cost below the line of what changed grows less "
+        "than linearly in it.",
+        plot.svg("Growth", costs, x, y),
+        costs,
+    )
 
 
 _SERVER = (

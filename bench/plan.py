@@ -14,6 +14,7 @@ class Plan:
     """A run, as every generator gets it.
 
     users, devices   people, and devices of each. `rooms` takes several numbers of devices, one after another
+    sizes            participants of groups, one after another, for `group`
     duration_s       from the common start to the last intended send
     rate             open loop: works per second over all users, at times that are fixed before
     window           closed loop: works that each user keeps on the way
@@ -26,6 +27,7 @@ class Plan:
     users: int
     devices: Sequence[int]
     duration_s: float
+    sizes: Sequence[int] = ()
     rate: float | None = None
     window: int | None = None
     codec: str = "json"
@@ -44,7 +46,8 @@ class Plan:
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {**asdict(self), "devices": list(self.devices), "pace": self.pace}
+        told = {**asdict(self), "devices": list(self.devices), "sizes": list(self.sizes), "pace": self.pace}
+        return {key: value for key, value in told.items() if key != "sizes" or value}
 
 
 @dataclass(frozen=True, slots=True)

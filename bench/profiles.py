@@ -48,6 +48,24 @@ EVENING_MIX = (("set", 70.0), ("heart", 15.0), ("look", 8.0), ("list", 4.0), ("a
 REST_MIX = (("list", 30.0), ("workout", 30.0), ("pull", 10.0), ("devices", 5.0), ("set", 25.0))
 
 
+RACE_GAP_S = (10.0, 30.0)
+"""From one set to the next of somebody who races: short sets, short rests."""
+
+CHEER_GAP_S = (20.0, 60.0)
+CHEERS = ("clap", "fire", "go")
+CHEERS_FOR_ONE = 0.5  # of all cheers; the others are for everybody
+
+
 def set_gap(rng: random.Random) -> float:
     """Seconds from one set of a person to the next."""
     return rng.uniform(*SET_GAP_S)
+
+
+def race_gap(rng: random.Random) -> float:
+    """Seconds from one set of a person who races to the next."""
+    return rng.uniform(*RACE_GAP_S)
+
+
+def cheer_gap(rng: random.Random) -> float:
+    """Seconds from one cheer of a person to the next."""
+    return rng.uniform(*CHEER_GAP_S)

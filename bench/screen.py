@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fitai.bench import histogram
+from fitai.bench import growth, histogram
 from fitai.bench.fleet import Measured
 from fitai.bench.plan import Plan
 from fitai.bench.watch import Point
@@ -95,11 +95,34 @@ def show(told: Mapping[str, Any], console: Console) -> None:
     console.print(Text(f"  {where(told)}\n", style="dim"))
     rows = [(name, one["per_s"], one["ms"]) for name, one in told["operations"].items()]
     console.print(operations(rows))
+    if "growth" in told:
+        console.print(grown(told["growth"]))
+        for goal in told["growth"]["goals"]:
+            console.print(Text(growth.verdict(goal), style="green" if goal["met"] else "red"))
     console.print(Text(f"\nserver: {server(told)}"))
-    checked = told["counts"].get("checked", 0)
-    if checked:
-        lost = sum(told["failures"].values())
-        console.print(f"control: {checked:,} records told to devices, {lost:,} wrong")
+    if told["counts"].get("checked"):
+        console.print(control(told))
+
+
+def grown(told: Mapping[str, Any]) -> Table:
+    """What a group costs by its size, a column a size."""
+    table = Table(box=None, pad_edge=False)
+    head, *rows = zip(growth.COLUMNS, *growth.cells(told), strict=True)
+    table.add_column(head[0])
+    for size in head[1:]:
+        table.add_column(size, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def control(told: Mapping[str, Any]) -> str:
+    """What was held against what was sent, in a line."""
+    counts, wrong = told["counts"], sum(told["failures"].values())
+    line = f"control: {counts.get('checked', 0):,} records told to devices"
+    if "views checked" in counts:
+        line += f", {counts['views checked']:,} participants' views"
+    return f"{line}, {wrong:,} wrong"
 
 
 def asked(told: Mapping[str, Any]) -> str:
@@ -111,8 +134,12 @@ def asked(told: Mapping[str, Any]) -> str:
         "profile": "at people's own pace",
     }[plan["pace"]]
     devices = ", ".join(map(str, plan["devices"]))
+    if plan.get("sizes"):
+        devices += f" devices in groups of {', '.join(map(str, plan['sizes']))}"
+    else:
+        devices += " devices"
     return (
-        f"{plan['users']:,} users × {devices} devices, {plan['duration_s']:g} s, {pace}, {plan['codec']}, "
+        f"{plan['users']:,} users × {devices}, {plan['duration_s']:g} s, {pace}, {plan['codec']}, "
         f"{told['client']['generators']} generator{'s' if told['client']['generators'] != 1 else ''}"
     )
 

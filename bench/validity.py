@@ -47,6 +47,7 @@ _CONTROL = {
     "doubled": "records that a device was told of twice",
     "different": "places of a log at which two devices were told of different ops",
     "void": "ops that did not stand",
+    "shown wrong": "participants of a group who were shown something else than what was sent",
     "not answered": "pushes without an answer at the end",
     "not resumed": "connections that came with a cursor and were not resumed",
     "not connected": "connections that were not made",

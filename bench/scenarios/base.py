@@ -22,6 +22,8 @@ class Scenario:
     counts.
 
     devices, users, duration_s, window   what is asked when the caller does not say
+    sizes                                of the groups that are made one after another, participants
+    together                             all people are in one generator
     foreign                              users on a server that is not the run's own, where each is an account
                                          that stays
     """
@@ -34,6 +36,8 @@ class Scenario:
     foreign: ClassVar[int] = 10
     duration_s: ClassVar[float] = 30.0
     window: ClassVar[int | None] = None
+    sizes: ClassVar[tuple[int, ...]] = ()
+    together: ClassVar[bool] = False
 
     def __init__(self, crew: Crew) -> None:
         self.crew = crew
@@ -88,10 +92,10 @@ class Scenario:
         act = member.lifter.log_set(self.crew.now_ms())
         member.devices[place].push([act], operation, intended, done)
 
-    async def settle(self) -> None:
+    async def settle(self, within_s: float | None = None) -> None:
         """Wait until all works are done, all pushes settled and all present devices told of everything;
         bounded."""
-        until = self.crew.clock() + DRAIN_S
+        until = self.crew.clock() + (within_s or DRAIN_S)
         while self._unsettled() and self.crew.clock() < until:
             await asyncio.sleep(0.02)
 

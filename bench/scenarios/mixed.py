@@ -46,7 +46,7 @@ class Mixed(Scenario):
             self.log_set(member, "set", intended, done)
         elif what == "heart":
             heart = {"workout": member.lifter.workout, "hr": self.crew.rng.randint(90, 180)}
-            member.devices[-1].telemetry(heart)
+            member.devices[-1].tell("telemetry", heart)
             done()
         elif what == "look":
             self._look(member, intended, done)

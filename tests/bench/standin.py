@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import WSMsgType, web
 
@@ -18,6 +18,9 @@ from fitai.bench import wire
 from fitai.bench.plan import Pass, Person
 
 CODEC = wire.Json()
+
+
+S = TypeVar("S", bound="StandIn")
 
 
 class StandIn:
@@ -37,6 +40,10 @@ class StandIn:
         self.here: defaultdict[str, list[web.WebSocketResponse]] = defaultdict(list)
         self.url = ""
 
+    def routes(self) -> list[web.RouteDef]:
+        """What it answers."""
+        return [web.get("/socket.io/", self.serve)]
+
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -50,23 +57,28 @@ class StandIn:
                 user, _, number = packet.data["token"].partition(":")
                 device = int(number)
                 await self._accept(socket, user, device)
-            elif packet.kind == wire.EVENT and packet.data[0] == "push":
-                await self._push(socket, user, device, packet)
+            elif packet.kind == wire.EVENT:
+                await self.event(socket, user, device, packet)
         self.here[user].remove(socket)
         return socket
 
     async def _accept(self, socket: web.WebSocketResponse, user: str, device: int) -> None:
         self.here[user].append(socket)
-        await self._send(socket, wire.CONNECT, {"sid": "x"})
+        await self.send(socket, wire.CONNECT, {"sid": "x"})
         ready = {"epoch": "e", "head": self.heads[user], "next_n": 1, "resumed": False, "device": device}
-        await self._send(socket, wire.EVENT, ["ready", ready])
+        await self.send(socket, wire.EVENT, ["ready", ready])
+
+    async def event(self, socket: web.WebSocketResponse, user: str, device: int, packet: wire.Packet) -> None:
+        """Answer an event."""
+        if packet.data[0] == "push":
+            await self._push(socket, user, device, packet)
 
     async def _push(self, socket: web.WebSocketResponse, user: str, device: int, packet: wire.Packet) -> None:
         self.pushes += 1
         if self.stall and self.pushes == self.healthy + 1:
             await asyncio.sleep(self.stall)
         if self.pushes == self.refuse:
-            await self._send(
+            await self.send(
                 socket, wire.ACK, [{"ok": False, "code": "later", "retry_after_ms": 20}], packet.ack
             )
             return
@@ -76,7 +88,7 @@ class StandIn:
             placed = {"n": op["n"], "seq": self.heads[user], "verdict": "applied"}
             results.append(placed)
             records.append({**op, **placed, "device": device})
-        await self._send(
+        await self.send(
             socket, wire.ACK, [{"ok": True, "results": results, "head": self.heads[user]}], packet.ack
         )
         for other in self.here[user]:
@@ -89,20 +101,25 @@ class StandIn:
             return
         payload = {"epoch": "e", "from": first, "to": last, "records": records}
         for _ in range(2 if first <= self.double <= last else 1):
-            await self._send(socket, wire.EVENT, ["ops", payload])
+            await self.send(socket, wire.EVENT, ["ops", payload])
 
-    async def _send(
-        self, socket: web.WebSocketResponse, kind: int, data: Any, ack: int | None = None
-    ) -> None:
+    async def send(self, socket: web.WebSocketResponse, kind: int, data: Any, ack: int | None = None) -> None:
+        """Send a packet."""
         await socket.send_str(CODEC.write(kind, data, ack).decode())
 
 
 @asynccontextmanager
 async def standing_in(**does: Any) -> AsyncIterator[StandIn]:
     """A stand-in that listens."""
-    server = StandIn(**does)
+    async with listening(StandIn(**does)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def listening(server: S) -> AsyncIterator[S]:
+    """Have a stand-in listen."""
     app = web.Application()
-    app.router.add_get("/socket.io/", server.serve)
+    app.add_routes(server.routes())
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

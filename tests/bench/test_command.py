@@ -74,6 +74,9 @@ def test_what_can_not_be_asked_is_refused_with_a_sentence(tmp_path):
     assert "--url for one that is there" in refused(
         "live", "--url", "http://127.0.0.1:1", "--redis", "redis://127.0.0.1"
     )
+    assert "--size is for `group`" in refused("live", "--size", "5")
+    assert "leave --users out" in refused("group", "--size", "5", "--users", "5")
+    assert "one generator" in refused("group", "--generators", "2")
     assert "needs 2 devices" in refused("live", "--devices", "1")
     assert "one number of devices" in refused("live", "--devices", "2", "--devices", "3")
     assert "No FitAI answers" in refused("live", "--url", "http://127.0.0.1:9")
@@ -90,7 +93,20 @@ def test_a_plan_is_what_was_said_and_else_the_scenario_s():
         assert plan_of(Asked(scenario=name, rate=5.0)).pace == "rate"
         assert plan_of(Asked(scenario=name, url="http://127.0.0.1:1")).users == scenario.foreign
     assert plan_of(Asked(scenario="live")).pace == "profile"
+    assert plan_of(Asked(scenario="live", generators=3)).generators == 3
     assert plan_of(Asked(scenario="rooms", devices=(50,), window=8)).window == 8
+
+
+def test_a_group_has_one_generator_and_as_many_people_as_its_largest_size():
+    plan = plan_of(Asked(scenario="group", sizes=(50, 10, 50)))
+    assert (plan.sizes, plan.users, plan.generators) == ((10, 50), 50, 1)
+    assert plan_of(Asked(scenario="group")).sizes == (10, 50, 500)
+    assert plan_of(Asked(scenario="group", users=7)).sizes == (7,)
+    there = plan_of(Asked(scenario="group", url="http://127.0.0.1:1"))
+    assert (there.sizes, there.users) == ((5,), 5)
+    assert plan_of(Asked(scenario="live", users=7)).sizes == ()
+    assert "sizes" not in plan_of(Asked(scenario="live")).document()
+    assert plan.document()["sizes"] == [10, 50]
 
 
 def test_a_whole_run_is_told_in_all_its_ways_and_leaves_nothing(command, tmp_path):

@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from fitai.bench import against, page, plot, screen
+from fitai.bench import against, growth, page, plot, screen, sheet
 from fitai.bench.document import document, slope
 from fitai.bench.fleet import Measured
 from fitai.bench.generator import LAG, Tick
+from fitai.bench.growth import Stretch
 from fitai.bench.histogram import Recorder
 from fitai.bench.pace import LATE
 from fitai.bench.plan import Plan
@@ -97,6 +98,28 @@ def test_failures_make_it_invalid_with_the_reason_at_the_top():
     assert "2 records" in lines[1]  # one of each generator
 
 
+def test_the_client_is_judged_by_the_busiest_part_of_the_run():
+    found = Measured(began=BEGAN)
+    for interval in range(12):
+        recorder = Recorder()
+        recorder.record("set", 0.001)
+        busy = 0.95 if 8 <= interval < 10 else 0.1
+        found.tick(Tick(0, interval, busy, recorder.take(), {}, {}), 1)
+    found.settle()
+    counts = dict.fromkeys(("sent", "fields", "ticks", "tick_bytes", "bytes"), 1)
+
+    def client():
+        made = document(PLAN, TARGET, found, [], load_before=0.0, interrupted=False, notes=[])
+        return made["client"]["cpu"], made["valid"]
+
+    assert client() == ([0.1], True)  # what came after the duration was the drain
+    found.stretches = [
+        Stretch(10, BEGAN, BEGAN + 1, 0.1, counts),
+        Stretch(50, BEGAN + 2, BEGAN + 2.5, 0.1, counts),
+    ]
+    assert client() == ([0.95], False)
+
+
 def test_what_was_said_to_a_failure_is_told_and_not_counted():
     found = measured()
     found.count(0, {"applied": 3, "not connected – the door is shut": 1}, {"not connected": 1})
@@ -169,6 +192,56 @@ def test_loop_lag_and_batches_are_plotted_when_the_server_told_them():
     assert "<h2>Batches of the log</h2>" in html
     assert "<h2>Server CPU</h2>" not in html
     assert "CPU and memory of the server: it is not on this machine" in html
+
+
+def grown():
+    """A run with groups of 10 and 500."""
+    found = measured()
+    for people, began in ((10, BEGAN), (500, BEGAN + 1)):
+        counts = {"sent": people, "fields": people**2, "tick_bytes": 20 * people**2, "ticks": people * 4}
+        found.stretches.append(Stretch(people, began, began + 1, 0.5, {**counts, "bytes": 21 * people**2}))
+        recorder = Recorder()
+        for what in ("heart", "set", "oldest"):
+            recorder.record(growth.operation(what, people), 0.2 if people == 10 else 0.6)
+        found.tick(Tick(0, 8, 0.25, recorder.take(), {"checked": 5, "views checked": 510}, {}), 2)
+    found.settle()
+    points = [{"t": BEGAN - 1 + n / 4, "system_cpu": 1.0, "cpu": 0.5, "rss": 1e8} for n in range(16)]
+    asked = Plan(scenario="group", users=500, devices=(1,), sizes=(10, 500), duration_s=2.0)
+    return document(asked, TARGET, found, points, load_before=0.0, interrupted=False, notes=[])
+
+
+def test_growth_is_told_on_the_page_on_the_screen_and_as_a_sheet(tmp_path):
+    made = grown()
+    assert json.loads(json.dumps(made)) == made
+    assert [row["participants"] for row in made["growth"]["rows"]] == [10, 500]
+    html = page.html(made)
+    shape = Shape()
+    shape.feed(html)
+    assert (shape.wrong, shape.open) == ([], [])
+    for said in ("<h2>Growth</h2>", "<h2>Ticks by participants</h2>", "as a power of what changed", "missed"):
+        assert said in html
+    console = Console(record=True, width=240)
+    screen.show(made, console)
+    said = console.export_text()
+    assert "devices in groups of 10, 500" in said
+    assert "MISSED: tick to 500, set: 600 ms, asked p99 under 500 ms" in said
+    assert "met: server, 500 participants: 50%" in said
+    assert "510 participants' views, 0 wrong" in said
+    sheet.keep(made, tmp_path)
+    written = (tmp_path / "group.md").read_text()
+    assert "| tick to 500, set | p99 under 500 ms | **600 ms** | no |" in written
+    assert len({line.count("|") for line in written.splitlines() if line.startswith("| participants")}) == 1
+    short = json.loads((tmp_path / "group.json").read_text())
+    assert short["growth"] == made["growth"]
+    assert "timeline" not in short
+    assert short["operations"]["set"].keys() == {"per_s", "ms"}
+
+
+def test_a_sheet_is_made_of_any_run(tmp_path):
+    sheet.keep(told(lost=1), tmp_path)
+    written = (tmp_path / "live.md").read_text()
+    assert "NOT VALID: control: 160 records told to devices, 2 wrong" in written
+    assert "participants" not in written
 
 
 def test_an_invalid_page_says_why_and_escapes_what_it_says():

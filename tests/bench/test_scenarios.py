@@ -21,6 +21,10 @@ ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"users": 1, "devices": (3, 6), "window": 2},
         {"set, 3 devices", "delivery to 3", "set, 6 devices", "delivery to 6"},
     ),
+    "group": (
+        {"sizes": (2, 4), "devices": (1,), "rate": 8.0, "duration_s": 4.0},
+        {"set, 2 participants", "tick to 2, set", "tick to 2, heart", "tick to 4, set", "tick to 4, oldest"},
+    ),
     "reconnect": ({"users": 4, "rate": 20.0}, {"set", "delivery", "resume", "caught up"}),
     "sync": (
         {"users": 2, "window": 1},
@@ -78,6 +82,13 @@ def _rooms(measured: dict[str, int], counts: Counter[str]) -> None:
     assert measured["delivery to 6"] >= 5 * measured["set, 6 devices"]
 
 
+def _group(measured: dict[str, int], counts: Counter[str]) -> None:
+    for size in (2, 4):
+        assert measured[f"tick to {size}, set"] == size * measured[f"set, {size} participants"]
+        assert measured[f"tick to {size}, heart"] > size
+    assert counts["views checked"] == 6
+
+
 def _reconnect(measured: dict[str, int], counts: Counter[str]) -> None:
     assert measured["resume"] == measured["caught up"] == counts["cut off"] == 4
 
@@ -86,4 +97,4 @@ def _sync(measured: dict[str, int], counts: Counter[str]) -> None:
     assert counts["applied"] + counts["merged"] >= 60 * measured["meeting"]
 
 
-HOLDS = {"connect": _connect, "rooms": _rooms, "reconnect": _reconnect, "sync": _sync}
+HOLDS = {"connect": _connect, "rooms": _rooms, "group": _group, "reconnect": _reconnect, "sync": _sync}
