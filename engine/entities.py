@@ -108,7 +108,7 @@ class Cell:
         self.note: str | None = None
         self.past: list[Replaced] | None = None
         self.live: dict[int, Stamp] = {}
-        self.removes: list[Stamp] = []
+        self.removes: tuple[Stamp, ...] = ()
 
 
 class Slot(Cell):

@@ -21,7 +21,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -255,7 +255,7 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 """From a value of one schema to the same said in the next; pure, and its argument stays as it is."""
 
 
-class Kind(NamedTuple):
+class Kind(Struct, frozen=True):
     """One kind of op: the type of its value, and whether it names an entity.
 
     fields   the fields that an edit may name, each with its type

@@ -30,13 +30,13 @@ def touch(cell: Cell, stamp: Stamp) -> None:
     cell.live[stamp.device] = stamp
     if cell.removes:
         cell.removed = False
-        cell.removes = [remove for remove in cell.removes if not saw(stamp, remove)]
+        cell.removes = tuple(remove for remove in cell.removes if not saw(stamp, remove))
 
 
 def remove(cell: Cell, stamp: Stamp) -> None:
     """Somebody took the thing away."""
     cell.live = {device: one for device, one in cell.live.items() if not saw(stamp, one)}
-    cell.removes = [*(one for one in cell.removes if not saw(stamp, one)), stamp]
+    cell.removes = (*(one for one in cell.removes if not saw(stamp, one)), stamp)
 
 
 def settle(cell: Cell) -> None:

@@ -127,7 +127,7 @@ RULES = [
     Rule(
         "who acts knowing of a removal settles it",
         "sync/existence.py",
-        "cell.removes = [remove for remove in cell.removes if not saw(stamp, remove)]",
+        "cell.removes = tuple(remove for remove in cell.removes if not saw(stamp, remove))",
         "pass",
     ),
     Rule(
