@@ -50,6 +50,7 @@ class Folded:
 
     __slots__ = (
         "_contested",
+        "_last_place",
         "_notes",
         "_removed",
         "_sets_in_order",
@@ -75,6 +76,7 @@ class Folded:
         # Touches of what is neither a set nor an exercise yet.
         self._strays: dict[str, list[Stamp]] = {}
         self._sets_in_order = True
+        self._last_place: Key = (-(2**63), 0, 0, 0)  # none of a set is beyond it
         self._stale = False
 
     @property
@@ -209,10 +211,14 @@ class Folded:
     def place_set(self, row: SetRow, key: Key) -> None:
         """Sets are shown in the order of their first log."""
         if key < row.key:
-            if row.key == NO_PLACE:
-                self.w.sets[row.id] = self.w.sets.pop(row.id)
+            first = row.key == NO_PLACE
             row.key = key
-            self._sets_in_order = False
+            if first:
+                self.w.sets[row.id] = self.w.sets.pop(row.id)
+            if first and key > self._last_place:
+                self._last_place = key
+            else:
+                self._sets_in_order = False
 
     def _settle_if_removed(self, id_: str) -> None:
         entry = self.w.entries.get(id_)
