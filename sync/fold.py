@@ -102,15 +102,16 @@ class Folded:
         if record.seq <= self.w.seq:
             return
         value = None if record.verdict is VOID else self._read(record)
-        if value is not None:
-            self.add(record, value, record.stamp)
-        else:
-            self._place(record, record.stamp)
+        self.add(record, value, record.stamp)
 
     def add(self, record: Record, value: Any, stamp: Stamp) -> None:
-        """Fold the next record, one that has an effect; its decoded value and its stamp are at hand."""
+        """Fold the next record; its stamp is at hand, and its decoded value, None where it only takes its
+        place."""
         w, op, te = self.w, record.op, stamp.te
-        self._place(record, stamp)
+        w.seq, w.rev = stamp.seq, record.rev
+        self.latest[stamp.device] = stamp
+        if value is None:
+            return
         self._stale = True
         if w.rest is not None:
             self._watch_rest(w.rest, te)
@@ -231,12 +232,6 @@ class Folded:
         cell.note = self.w.notes.get(cell.id)
 
     # -- inside ------------------------------------------------------------------------------------
-
-    def _place(self, record: Record, stamp: Stamp) -> None:
-        """Let a record take its place, whatever else it does."""
-        self.w.seq = record.seq
-        self.w.rev = record.rev
-        self.latest[stamp.device] = stamp
 
     def _settle(self) -> None:
         self._stale = False
