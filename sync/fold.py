@@ -136,6 +136,9 @@ class Folded:
     def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
         """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
         left = existence.homes(row)
+        entry = self.w.entries.get(home)
+        if entry is not None:
+            home = entry.id  # the same text, which all its sets share
         self.write(row, "exercise_entry", home, stamp)
         for id_ in left:
             self._settle_if_removed(id_)
