@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
-from fitai.engine.kinds import KINDS, BadValue, Kind, Load, decode_value, set_id, stamp
+from fitai.engine.kinds import KINDS, BadValue, Kind, decode_value, set_id, stamp
 from fitai.engine.ops import Op
 
 WORKOUT = "018f0000-0000-7000-8000-000000000001"
