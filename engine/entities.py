@@ -6,7 +6,7 @@ understands:
 
     …_by     for each field, what stands in its register; see `Held`
     past     what was replaced lately, in all fields, the newest last; None before anything was
-    live     device → its newest touch that no remove had seen; while there is one, the entity is there
+    live     each device's newest touch that no remove had seen; while there is one, the entity is there
     removes  the removes that no touch had seen
 
 `Workout.notes` has the notes by what they are about, also of what nobody has made yet.
@@ -83,6 +83,9 @@ Held = Stamp | tuple[Write, ...] | None
 """What stands in a register: nothing, the stamp of its only write, or all writes that stand beside each
 other."""
 
+Live = Stamp | dict[int, Stamp] | None
+"""The touches of one entity: none, the only one, or those of several devices by device."""
+
 Registers = Mapping[str, tuple[str, str]]
 """field → the names of the attributes that have what stands in its register, and what is shown of it."""
 
@@ -107,8 +110,8 @@ class Cell:
         self.removed = False
         self.note: str | None = None
         self.past: list[Replaced] | None = None
-        self.live: dict[int, Stamp] = {}
-        self.removes: list[Stamp] = []
+        self.live: Live = None
+        self.removes: tuple[Stamp, ...] = ()
 
 
 class Slot(Cell):

@@ -16,7 +16,6 @@ from msgspec import Struct
 from fitai.engine.entities import Workout
 from fitai.engine.kinds import (
     BadValue,
-    Edit,
     NoteSet,
     SetLog,
     WorkoutComplete,
@@ -140,12 +139,8 @@ def _set(w: Workout, op: Op, value: Any, limits: Limits) -> bool:
     if row is None:
         _room_for_set(w, op.entity, limits)
         return True
-    return not row.known
-
-
-def _edit_set(w: Workout, op: Op, value: Edit, limits: Limits) -> bool:
-    waits = _set(w, op, value, limits)
-    return waits or (value.field == "exercise_entry" and not _entry_known(w, value.value))
+    moves = op.kind == "set.edit" and value.field == "exercise_entry"
+    return not row.known or (moves and not _entry_known(w, value.value))
 
 
 def _complete(w: Workout, op: Op, value: WorkoutComplete, limits: Limits) -> bool:
@@ -194,7 +189,7 @@ _RULES: Final[Mapping[str, _Rule]] = {
     "exercise.remove": _entry,
     "exercise.restore": _entry,
     "set.log": _log_set,
-    "set.edit": _edit_set,
+    "set.edit": _set,
     "set.remove": _set,
     "set.restore": _set,
 }

@@ -21,7 +21,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -160,7 +160,8 @@ class WorkoutComplete(Struct, frozen=True, gc=False):
 
 
 class Edit(Struct, frozen=True, gc=False):
-    """workout.edit, exercise.edit, set.edit: {field, value}; `value` is decoded as that field."""
+    """workout.edit, exercise.edit, set.edit: {field, value}; `value` is decoded as that field, and then plain
+    JSON with whole decimals as integers."""
 
     field: str
     value: Any = None
@@ -255,7 +256,7 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 """From a value of one schema to the same said in the next; pure, and its argument stays as it is."""
 
 
-class Kind(NamedTuple):
+class Kind(Struct, frozen=True):
     """One kind of op: the type of its value, and whether it names an entity.
 
     fields   the fields that an edit may name, each with its type
@@ -352,7 +353,13 @@ def decode_value(op: Op) -> Struct | None:
         convert(body, kind.value_type)  # a wrong value is told first
         raise BadValue("entity", "is required")
     if kind.fields:
-        return _edit(body, kind)
+        try:
+            edit: Edit = msgspec.convert(body, _EDITS[op.kind][body["field"]])
+        except (LookupError, TypeError, msgspec.ValidationError, RecursionError, UnicodeEncodeError):
+            edit = _edit(body, kind)  # looks closer, and tells what is wrong
+        if type(edit.value) not in _TEXTLESS:
+            _encodable(edit.value)
+        return edit
     value: Struct = convert(body, kind.value_type)
     if op.kind in _CHECKS:
         _CHECKS[op.kind](op, value)
@@ -436,8 +443,6 @@ def _edit(body: dict[str, Any], kind: Kind) -> Edit:
         named = convert(body, Edit).field
         raise BadValue("field", f"{named[:40]!r} is none of {', '.join(kind.fields)}")
     edit: Edit = _typed(body, type_)
-    if type(edit.value) not in _TEXTLESS:
-        _encodable(edit.value)
     return edit
 
 
@@ -536,11 +541,21 @@ def _within(number: float) -> float:
     return number
 
 
+def _decimal(value: float | None) -> int | float | None:
+    three_places(value)
+    return None if value is None else plain(value)
+
+
+def _load(load: Load | None) -> dict[str, Any] | None:
+    return None if load is None else load.document()
+
+
 _FIELD_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "exercise_entry": lower_uuid,
-    "rpe": three_places,
-    "rir": three_places,
-    "distance_m": three_places,
+    "load": _load,
+    "rpe": _decimal,
+    "rir": _decimal,
+    "distance_m": _decimal,
     "target": free_form,
 }
 

@@ -82,6 +82,7 @@ class Verdict(StrEnum):
 
 # Looking a member up in its enumeration is slow, and these are asked for with every op.
 APPLIED: Final = Verdict.APPLIED
+MERGED: Final = Verdict.MERGED
 VOID: Final = Verdict.VOID
 
 SERVERS_OWN = frozenset({"seq", "rev", "device", "te", "verdict", "context", "code", "detail"})

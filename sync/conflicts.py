@@ -29,7 +29,7 @@ from orjson import OPT_SORT_KEYS, dumps
 from fitai.engine.entities import Cell, Document, Entry, Workout, Write
 from fitai.engine.machine import COMPLETED, STATUS
 from fitai.engine.ops import Stamp, outranks, saw
-from fitai.sync.existence import holding
+from fitai.sync.existence import holding, touches
 from fitai.sync.notes import Note, Version
 from fitai.sync.registers import greatest, shown, writes
 from fitai.sync.timeline import ENDS, Timeline
@@ -203,8 +203,8 @@ def _of_removals(w: Workout, removed: Iterable[Cell]) -> Iterator[Document]:
     for cell in removed:
         if cell.removed or not cell.removes:
             continue
-        touches = [*cell.live.values(), *(holding(w, cell) if isinstance(cell, Entry) else ())]
-        against = [(gone, kept) for gone in cell.removes for kept in touches if _apart(gone, kept)]
+        holders = [*touches(cell), *(holding(w, cell) if isinstance(cell, Entry) else ())]
+        against = [(gone, kept) for gone in cell.removes for kept in holders if _apart(gone, kept)]
         if against:
             yield {
                 "flag": "removed_and_edited",

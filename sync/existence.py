@@ -18,7 +18,7 @@ entry, whichever of its kept entries that set is shown in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fitai.engine.entities import Cell, Entry, SetRow, Workout
 from fitai.engine.ops import Stamp, saw
@@ -27,16 +27,30 @@ from fitai.sync.registers import writes
 
 def touch(cell: Cell, stamp: Stamp) -> None:
     """Somebody did something with the thing, so it is there."""
-    cell.live[stamp.device] = stamp
+    live = cell.live
+    if isinstance(live, dict):
+        live[stamp.device] = stamp
+    elif live is None or live.device == stamp.device:
+        cell.live = stamp
+    else:
+        cell.live = {live.device: live, stamp.device: stamp}
     if cell.removes:
         cell.removed = False
-        cell.removes = [remove for remove in cell.removes if not saw(stamp, remove)]
+        cell.removes = tuple(remove for remove in cell.removes if not saw(stamp, remove))
 
 
 def remove(cell: Cell, stamp: Stamp) -> None:
     """Somebody took the thing away."""
-    cell.live = {device: one for device, one in cell.live.items() if not saw(stamp, one)}
-    cell.removes = [*(one for one in cell.removes if not saw(stamp, one)), stamp]
+    cell.live = {one.device: one for one in touches(cell) if not saw(stamp, one)} or None
+    cell.removes = (*(one for one in cell.removes if not saw(stamp, one)), stamp)
+
+
+def touches(cell: Cell) -> Iterable[Stamp]:
+    """The touches that are left."""
+    live = cell.live
+    if isinstance(live, dict):
+        return live.values()
+    return () if live is None else (live,)
 
 
 def settle(cell: Cell) -> None:
@@ -53,7 +67,7 @@ def holding(w: Workout, entry: Entry) -> Iterator[Stamp]:
     """The touches of the entry's sets that no removal of the entry had seen."""
     for row in w.sets.values():
         if row.known and not row.removed and entry.id in homes(row):
-            for one in row.live.values():
+            for one in touches(row):
                 if not any(saw(gone, one) for gone in entry.removes):
                     yield one
 

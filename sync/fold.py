@@ -50,6 +50,7 @@ class Folded:
 
     __slots__ = (
         "_contested",
+        "_last_place",
         "_notes",
         "_removed",
         "_sets_in_order",
@@ -75,6 +76,7 @@ class Folded:
         # Touches of what is neither a set nor an exercise yet.
         self._strays: dict[str, list[Stamp]] = {}
         self._sets_in_order = True
+        self._last_place: Key = (-(2**63), 0, 0, 0)  # none of a set is beyond it
         self._stale = False
 
     @property
@@ -100,15 +102,16 @@ class Folded:
         if record.seq <= self.w.seq:
             return
         value = None if record.verdict is VOID else self._read(record)
-        if value is not None:
-            self.add(record, value, record.stamp)
-        else:
-            self._place(record, record.stamp)
+        self.add(record, value, record.stamp)
 
     def add(self, record: Record, value: Any, stamp: Stamp) -> None:
-        """Fold the next record, one that has an effect; its decoded value and its stamp are at hand."""
+        """Fold the next record; its stamp is at hand, and its decoded value, None where it only takes its
+        place."""
         w, op, te = self.w, record.op, stamp.te
-        self._place(record, stamp)
+        w.seq, w.rev = stamp.seq, record.rev
+        self.latest[stamp.device] = stamp
+        if value is None:
+            return
         self._stale = True
         if w.rest is not None:
             self._watch_rest(w.rest, te)
@@ -133,6 +136,9 @@ class Folded:
     def put(self, row: SetRow, home: str, stamp: Stamp) -> None:
         """Put a set into an exercise entry. One that it leaves may have been held by it alone."""
         left = existence.homes(row)
+        entry = self.w.entries.get(home)
+        if entry is not None:
+            home = entry.id  # the same text, which all its sets share
         self.write(row, "exercise_entry", home, stamp)
         for id_ in left:
             self._settle_if_removed(id_)
@@ -209,10 +215,14 @@ class Folded:
     def place_set(self, row: SetRow, key: Key) -> None:
         """Sets are shown in the order of their first log."""
         if key < row.key:
-            if row.key == NO_PLACE:
-                self.w.sets[row.id] = self.w.sets.pop(row.id)
+            first = row.key == NO_PLACE
             row.key = key
-            self._sets_in_order = False
+            if first:
+                self.w.sets[row.id] = self.w.sets.pop(row.id)
+            if first and key > self._last_place:
+                self._last_place = key
+            else:
+                self._sets_in_order = False
 
     def _settle_if_removed(self, id_: str) -> None:
         entry = self.w.entries.get(id_)
@@ -225,12 +235,6 @@ class Folded:
         cell.note = self.w.notes.get(cell.id)
 
     # -- inside ------------------------------------------------------------------------------------
-
-    def _place(self, record: Record, stamp: Stamp) -> None:
-        """Let a record take its place, whatever else it does."""
-        self.w.seq = record.seq
-        self.w.rev = record.rev
-        self.latest[stamp.device] = stamp
 
     def _settle(self) -> None:
         self._stale = False

@@ -258,7 +258,7 @@ def _edit_set(folded: Folded, op: Op, stamp: Stamp, value: Edit) -> None:
     if field == "exercise_entry":
         folded.put(row, value.value, stamp)
     else:
-        folded.write(row, field, _plain(value.value), stamp)
+        folded.write(row, field, value.value, stamp)
     folded.touch_set(row, stamp)
 
 

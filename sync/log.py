@@ -21,7 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from fitai.engine.ops import APPLIED, Dot, Op, Record, Stamp, Verdict, saw
+from msgspec import Struct
+
+from fitai.engine.ops import APPLIED, MERGED, Dot, Op, Record, Stamp, Verdict, saw
 from fitai.sync.clock import VectorClock
 from fitai.sync.wire import MAX_INT, Refusal, hash_of, op_hash
 
@@ -44,7 +46,7 @@ class Admission(NamedTuple):
     fresh: Sequence[Op]
 
 
-class Context(NamedTuple):
+class Context(Struct, frozen=True, gc=False):
     """What an op had seen: every record up to `base`, and beyond it each device's ops up to a counter."""
 
     base: int
@@ -170,7 +172,7 @@ def placed(stamp: Stamp, latest: Iterable[Stamp]) -> Verdict:
     """
     for one in latest:
         if one.seq > stamp.base and one.device != stamp.device and not saw(stamp, one):
-            return Verdict.MERGED
+            return MERGED
     return APPLIED
 
 

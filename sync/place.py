@@ -68,7 +68,7 @@ class Placer:
             stamp = Stamp(seq, device, op.n, te, base, beyond)
             judged = folded.judge(op, stamp, limits)
             verdict = judged.verdict
-            if verdict is APPLIED:
+            if verdict is APPLIED and folded.w.seq > base:
                 verdict = log.placed(stamp, folded.latest.values())
             record = Record(
                 op=op,

@@ -39,10 +39,7 @@ def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> bool:
     several stand in the register, and before only one."""
     by, shown = cell.registers[field]
     held: Held = getattr(cell, by)
-    if isinstance(held, tuple):
-        _write_beside(cell, field, held, Write(stamp, value))
-        return False
-    if held is not None:
+    if isinstance(held, Stamp):
         was = getattr(cell, shown)
         if not saw(stamp, held):
             setattr(cell, by, (Write(held, was), Write(stamp, value)))
@@ -50,12 +47,14 @@ def write(cell: Cell, field: str, value: Any, stamp: Stamp) -> bool:
                 setattr(cell, shown, value)
             return True
         _remember(cell, Replaced(held, was, field))
+    elif held is not None:
+        return _write_beside(cell, field, held, Write(stamp, value))
     setattr(cell, by, stamp)
     setattr(cell, shown, value)
     return False
 
 
-def _write_beside(cell: Cell, field: str, held: tuple[Write, ...], new: Write) -> None:
+def _write_beside(cell: Cell, field: str, held: tuple[Write, ...], new: Write) -> bool:
     """Write a field in which several writes stand."""
     standing = []
     for one in held:
@@ -67,6 +66,7 @@ def _write_beside(cell: Cell, field: str, held: tuple[Write, ...], new: Write) -
     by, shown = cell.registers[field]
     setattr(cell, by, tuple(standing) if len(standing) > 1 else new.stamp)
     setattr(cell, shown, greatest(standing).value)
+    return False
 
 
 def shown(cell: Cell, field: str) -> Any:

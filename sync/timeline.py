@@ -32,7 +32,7 @@ gone through again, when somebody looks.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Final
 
@@ -56,6 +56,9 @@ SERVER: Final = 0
 GOING_ON: Final = frozenset({"start", "resume", "log"})
 ENDS: Final = frozenset({"complete", "abandon"})
 RESTS: Final = frozenset({"rest.start", "rest.extend", "rest.skip"})
+
+
+_NOBODY: Final[Mapping[int, Stamp]] = {}
 
 
 class Event:
@@ -86,7 +89,7 @@ class Event:
         self.seconds = seconds
         self.reason = reason
         self.set = set_
-        self.beside: dict[int, Stamp] = {}
+        self.beside: Mapping[int, Stamp] = _NOBODY
 
 
 _key = attrgetter("key")
@@ -141,7 +144,7 @@ class Timeline:
                 if not event.beside:
                     self.events.remove(event)
                     self.dirty = True
-                event.beside.setdefault(stamp.device, stamp)
+                event.beside = {stamp.device: stamp, **event.beside}
 
     def settle(self, w: Workout) -> None:
         """Bring the workout up to all events."""

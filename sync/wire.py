@@ -150,7 +150,7 @@ def _all_plain(payload: dict[str, Any], limits: WireLimits) -> Push | None:
         or max(sizes) > limits.op_bytes
         or sum(sizes) > limits.push_bytes
         or [op.n for op in ops] != list(range(first, first + len(ops)))
-        or not _are_uuids([op.workout for op in ops] + [op.entity for op in ops if op.entity is not None])
+        or not _are_uuids([*{op.workout for op in ops}, *[op.entity for op in ops if op.entity is not None]])
     ):
         return None
     for op, raw in zip(ops, raws, strict=True):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
-from fitai.engine.kinds import KINDS, BadValue, Kind, Load, decode_value, set_id, stamp
+from fitai.engine.kinds import KINDS, BadValue, Kind, decode_value, set_id, stamp
 from fitai.engine.ops import Op
 
 WORKOUT = "018f0000-0000-7000-8000-000000000001"
@@ -215,7 +215,7 @@ def test_ids_inside_values_are_lower_case():
 
 def test_an_edit_is_decoded_as_the_field_that_it_names():
     edit = decode("set.edit", {"field": "load", "value": {"value": 135.0, "unit": "lb"}}, SET)
-    assert edit.value == Load(135.0, "lb")
+    assert (edit.value, type(edit.value["value"])) == ({"value": 135, "unit": "lb"}, int)
     assert refused("set.edit", {"field": "load", "value": 60}, SET) == "value"
     assert refused("set.edit", {"field": "load", "value": {"value": 1, "unit": "t"}}, SET) == "value.unit"
     assert refused("set.edit", {"field": "rpe", "value": 8.1234}, SET) == "value"

@@ -109,25 +109,25 @@ RULES = [
     Rule(
         "a removal cancels only what it had seen",
         "sync/existence.py",
-        "cell.live = {device: one for device, one in cell.live.items() if not saw(stamp, one)}",
-        "cell.live = {}",
+        "cell.live = {one.device: one for one in touches(cell) if not saw(stamp, one)} or None",
+        "cell.live = None",
     ),
     Rule(
         "a removal cancels what it had seen",
         "sync/existence.py",
-        "cell.live = {device: one for device, one in cell.live.items() if not saw(stamp, one)}",
+        "cell.live = {one.device: one for one in touches(cell) if not saw(stamp, one)} or None",
         "pass",
     ),
     Rule(
         "a later touch brings a thing back",
         "sync/existence.py",
-        "    cell.live[stamp.device] = stamp\n",
-        "    if not cell.removed:\n        cell.live[stamp.device] = stamp\n",
+        "    live = cell.live\n    if isinstance",
+        "    if cell.removed:\n        return\n    live = cell.live\n    if isinstance",
     ),
     Rule(
         "who acts knowing of a removal settles it",
         "sync/existence.py",
-        "cell.removes = [remove for remove in cell.removes if not saw(stamp, remove)]",
+        "cell.removes = tuple(remove for remove in cell.removes if not saw(stamp, remove))",
         "pass",
     ),
     Rule(
