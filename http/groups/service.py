@@ -182,13 +182,15 @@ class GroupService:
         async with self._db.read() as session:
             row = await Groups(session).row(group)
             stored = await GroupResults(session).of(group)
-        return Results(
-            group=g.id,
-            title=g.title,
-            status=g.status_at(now),
-            unit=measured(g.format),
-            at=None if row is None else row.results_at,
-            rows=results.rows(g, stored),
+        return Results.model_validate(
+            {
+                "group": g.id,
+                "title": g.title,
+                "status": g.status_at(now),
+                "unit": measured(g.format),
+                "at": None if row is None else row.results_at,
+                "rows": results.rows(g, stored),
+            }
         )
 
     async def results_table(self, user: str, group: str) -> bytes:
@@ -272,20 +274,24 @@ def _host(g: Group) -> str | None:
 
 def _me(member: Member | Mine) -> Me:
     no = member.member if isinstance(member, Mine) else member.no
-    return Me(member=no, role=member.role, share=member.share, workout=member.workout)
+    return Me.model_validate(
+        {"member": no, "role": member.role, "share": member.share, "workout": member.workout}
+    )
 
 
 def _summary(mine: Mine, now: int) -> GroupSummary:
     group = mine.group
-    return GroupSummary(
-        id=group.id,
-        title=group.title,
-        format=group.format,
-        status=group.status_at(now),
-        members=group.members,
-        capacity=group.capacity,
-        created_at=group.created_at,
-        live_at=group.live_at,
-        ended_at=group.ended_by(now),
-        you=_me(mine),
+    return GroupSummary.model_validate(
+        {
+            "id": group.id,
+            "title": group.title,
+            "format": group.format,
+            "status": group.status_at(now),
+            "members": group.members,
+            "capacity": group.capacity,
+            "created_at": group.created_at,
+            "live_at": group.live_at,
+            "ended_at": group.ended_by(now),
+            "you": _me(mine),
+        }
     )

@@ -31,8 +31,8 @@ STILL = replace(LIMITS, look_s=600.0)  # nothing asks by itself
 class Read:
     """A request, and the most statements that answering it takes when it has been answered before.
 
-    `{workout}`, `{secret}`, `{proof}`, `{leaving}`, `{group}`, `{code}` in the path are the person's. `public`
-    ones take no token, of those that have one the `page` is asked for.
+    `{workout}`, `{secret}`, `{proof}`, `{leaving}`, `{group}`, `{code}` in the path are the person's.
+    `public` ones take no token, of those that have one the `page` is asked for.
     """
 
     path: str
