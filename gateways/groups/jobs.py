@@ -86,6 +86,7 @@ class _Asked(Job["Room", Draft]):
         tracing.ended(self.span, type(error).__name__)
         if not self.done.done():
             self.done.set_exception(error)
+            self.done.exception()  # nobody may be waiting, and then nobody need be told
 
 
 class EnterJob(_Asked):

@@ -6,7 +6,7 @@ counted (`counts` None).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fitai.engine.groups.judgement import GroupLimits
@@ -85,14 +85,28 @@ class Tries:
     async def code(self, user: str | None, address: str) -> None:
         """Somebody tries a code: counted before it is looked at, so that tries at one moment do not all slip
         through."""
-        for key, most in self._of_code(user, address):
-            await self._count(key, HOUR_S, most)
+        counted: list[str] = []
+        try:
+            for key, most in self._of_code(user, address):
+                await self._count(key, HOUR_S, most)
+                counted.append(key)
+        except Refusal:
+            await self._take_back(counted)
+            raise
 
     async def opened(self, user: str | None, address: str) -> None:
         """It was one: that try is taken back."""
-        if self._counts is not None:
-            for key, _ in self._of_code(user, address):
-                await self._counts.ask(lambda storage, key=key: storage.incr(key, HOUR_S, -1))  # type: ignore[misc]
+        await self._take_back([key for key, _ in self._of_code(user, address)])
+
+    async def _take_back(self, keys: Iterable[str]) -> None:
+        if self._counts is None:
+            return
+
+        async def less(storage: Storage) -> None:
+            for key in keys:
+                await storage.incr(key, HOUR_S, -1)
+
+        await self._counts.ask(less)
 
     def _of_code(self, user: str | None, address: str) -> list[tuple[str, int]]:
         bounds = self._bounds

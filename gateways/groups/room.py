@@ -9,7 +9,6 @@ kept as long as all that it tried came true.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -22,19 +21,20 @@ from fitai.engine.groups import telling, timers
 from fitai.engine.groups.document import document
 from fitai.engine.groups.fold import take
 from fitai.engine.groups.group import SERVER_DEVICE, Group, Member
-from fitai.engine.ops import Op, Record
+from fitai.engine.ops import Record
 from fitai.gateways import meters
+from fitai.gateways.groups.audience import Audience
 from fitai.gateways.groups.codes import normal
 from fitai.gateways.groups.draft import Draft
+from fitai.gateways.groups.intake import Intake
 from fitai.gateways.groups.jobs import ActJob, Done, EnterJob, LeaveJob, Make, PushJob, ServeJob
-from fitai.gateways.groups.limits import Pace
 from fitai.gateways.groups.roster import Roster
 from fitai.gateways.groups.schemas import GroupJoin
-from fitai.gateways.groups.seat import GroupOpsFrame, Seat
+from fitai.gateways.groups.seat import Seat
 from fitai.gateways.groups.siblings import Siblings
 from fitai.gateways.groups.stage import Stage
 from fitai.gateways.identity import Identity
-from fitai.gateways.live.jobs import Job, Key, Sender, ThenJob
+from fitai.gateways.live.jobs import Job, Key, ThenJob
 from fitai.gateways.live.reader import Page
 from fitai.gateways.live.worker import Worker
 from fitai.persistence.append import Append
@@ -55,7 +55,6 @@ _log = structlog.get_logger(__name__)
 
 PAGE_BYTES: Final = 256 * 1024  # of JSON in one page of records
 OPENING: Final = 2_000  # records that are read at once when a room is opened
-MESSAGE: Final = 500  # characters of a message
 BACK_MS: Final = 2_000  # over which connections come back whose room was ended
 
 _Job: TypeAlias = Job[Any, Draft]
@@ -71,13 +70,12 @@ class Room(Worker[Draft]):
         super().__init__(rooms.hosts, group, stream, epoch)
         self.id = group
         self.group = Group(group)
-        self.seats: dict[Connection, Seat] = {}
+        self.audience = Audience(self)
+        self.intake = Intake(self, rooms)
         self.bounds = rooms.bounds
         self._rooms = rooms
         self._trial: Group | None = None  # the group with what is being appended
         self._roster = Roster()
-        self._hidden: dict[int, set[int]] = {}
-        self._pace = Pace(rooms.bounds)
         self._document: tuple[int, dict[str, Any]] = (0, {})
         self.hints = Siblings(self, rooms.hosts)
         self.stage = Stage(self)
@@ -106,7 +104,12 @@ class Room(Worker[Draft]):
 
     def hidden(self, member: int) -> set[int]:
         """Members of whom one of the two does not want to hear the other."""
-        return self._hidden.get(member, set())
+        return self.audience.hidden(member)
+
+    @property
+    def seats(self) -> dict[Connection, Seat]:
+        """Who is told, by their connection."""
+        return self.audience.seats
 
     def state(self) -> dict[str, Any]:
         """The group's document at its head; shared, to be read only."""
@@ -200,28 +203,11 @@ class Room(Worker[Draft]):
     # -- pushes ------------------------------------------------------------------------------------
 
     def push(self, push: Push, seat: Seat, ack: int | None) -> None:
-        """Append a device's ops; its seat gets the answer, at its place in the order."""
+        """Append a device's ops; its seat gets the answer, at its place in the order. Raises Refusal
+        later."""
+        paced = self.intake.paced(push, seat)
         seat.pending += 1
-        paced = self._paced(push, seat)
-        if paced.ops:
-            seat.push(paced, ack)
-        else:
-            now = self.now_ms()
-            wait_ms = self._pace.chat(seat.member, now).wait_ms(now)
-            meters.PUSHES_REFUSED.labels("later").inc()
-            seat.refuse(ack, Refusal("later", "too many messages", retry_after_ms=wait_ms).answer())
-
-    def _paced(self, push: Push, seat: Seat) -> Push:
-        """The push up to the first new message that is one too many."""
-        first = self.position(seat.device).next_n
-        messages = [op.n for op in push.ops if op.kind == "chat.say" and op.n >= first]
-        if not messages or not self.limits.rates:
-            return push
-        now = self.now_ms()
-        may = self._pace.chat(seat.member, now).take(len(messages), now)
-        if may == len(messages):
-            return push
-        return push._replace(ops=[op for op in push.ops if op.n < messages[may]])
+        seat.push(paced, ack)
 
     def append(
         self,
@@ -234,27 +220,11 @@ class Room(Worker[Draft]):
         """The same, of messages that were looked at: what is held and dropped, by counter, and why."""
         self.enqueue(PushJob(push, seat, ack, held, dropped))
 
-    def reviews(self, push: Push) -> bool:
-        """Whether moderation has to look at something in it first."""
-        return self._rooms.moderated and any(_said(op) is not None for op in push.ops)
-
-    async def review(self, push: Push, member: int) -> tuple[dict[int, str], dict[int, str]]:
-        """What moderation says of a push's messages: those that are held, those that are dropped."""
-        texts = {op.n: text for op in push.ops if (text := _said(op)) is not None}
-        asked = [self._rooms.moderation.review(self.id, member, text) for text in texts.values()]
-        reviews = dict(zip(texts, await asyncio.gather(*asked), strict=True))
-        held = {n: review.reason or "held" for n, review in reviews.items() if review.action == "hold"}
-        return held, {n: review.reason or "" for n, review in reviews.items() if review.action == "drop"}
-
     def allowance(self, device: int, wanted: int) -> int:
-        if not self.limits.rates:
-            return wanted
-        now = self.now_ms()
-        return self._pace.ops(device, now).take(wanted, now)
+        return self.intake.ops(device, wanted)
 
     def allowance_wait(self, device: int) -> int:
-        now = self.now_ms()
-        return self._pace.ops(device, now).wait_ms(now)
+        return self.intake.wait_ms(device)
 
     # -- seats -------------------------------------------------------------------------------------
 
@@ -285,7 +255,6 @@ class Room(Worker[Draft]):
             seats[self.id].leave()
         seat = seats[self.id] = self.seats[connection] = Seat(self, connection, job.member, job.device)
         resumed = cursor is not None and cursor.epoch == self.epoch and cursor.seq <= self.head
-        meters.resumed(cursor is not None, resumed)
         self.stage.joined(seat)
         connection.answer(job.ack, self._ready(seat, resumed))
         seat.start(cursor.seq if cursor is not None and resumed else self.head)
@@ -304,39 +273,6 @@ class Room(Worker[Draft]):
             "state": self.state(),
             "view": self.stage.view(seat),
         }
-
-    def _see_out(self) -> None:
-        """Who is no member any more has no seat."""
-        for seat in list(self.seats.values()):
-            if not self.group.members[seat.member].here:
-                seat.leave()
-
-    def _deliver(self, records: Sequence[Record], origin: Sender | None) -> None:
-        """Tell seats of new records: all the same, unless it depends on who hears them."""
-        seats = [seat for seat in self.seats.values() if seat is not origin]
-        if not seats:
-            return
-        g = self.group
-        alike = [telling.heard_by_all(g, record, self._hidden) for record in records]
-        frames: dict[tuple[str, ...], GroupOpsFrame] = {}
-        for seat in seats:
-            if None in alike:
-                to, hidden = g.members[seat.member], self.hidden(seat.member)
-                how = tuple(
-                    telling.heard(g, record, to, hidden) if known is None else known
-                    for known, record in zip(alike, records, strict=True)
-                )
-            else:
-                how = ()
-            frame = frames.get(how)
-            if frame is None:
-                frame = frames[how] = self._frame(records, how or [known or "" for known in alike])
-            seat.offer(frame)
-
-    def _frame(self, records: Sequence[Record], how: Sequence[str]) -> GroupOpsFrame:
-        told = [telling.told(self.group, record, heard) for record, heard in zip(records, how, strict=True)]
-        wire = [record for record in told if record is not None]
-        return GroupOpsFrame(self.id, self.epoch, records[0].seq, records[-1].seq, wire)
 
     # -- the worker --------------------------------------------------------------------------------
 
@@ -392,8 +328,8 @@ class Room(Worker[Draft]):
                     job.settle(self)
                 records += job.records
             if records:
-                self._deliver(records, origin)
-        self._see_out()
+                self.audience.deliver(records, origin)
+        self.audience.see_out()
         self._changed(placer.records)
         for job in batch:
             if isinstance(job, EnterJob):
@@ -417,18 +353,17 @@ class Room(Worker[Draft]):
             await self._meet()
         self._trial = None
         self._absorb(records)
-        self._deliver(records, None)
-        self._see_out()
+        self.audience.deliver(records, None)
+        self.audience.see_out()
         self._changed(records)
 
     def _absorb(self, records: Sequence[Record]) -> None:
         """Fold what others appended."""
-        now = self.now_ms()
         for record in records:
             take(self.group, record)
             self._positions[record.device] = Position(record.op.n + 1, record.base, record.beyond, record.te)
             if record.device != SERVER_DEVICE and self._opened:
-                self._pace.ops(record.device, now).charge(1, now)
+                self.intake.charge(record.device)
         self.head = records[-1].seq
         self._last_rt = records[-1].rt
 
@@ -436,7 +371,7 @@ class Room(Worker[Draft]):
         self._trial = None
 
     def _trim(self) -> None:
-        self._pace.forget(self.now_ms())
+        self.intake.forget()
 
     def _arm(self) -> None:
         """Have the clock looked at when something is due; what is overdue is the stage's, and the scan's."""
@@ -475,14 +410,7 @@ class Room(Worker[Draft]):
         }
         async with self._hosts.db.read() as session:
             pairs = await Blocks(session).among(here)
-        hidden: dict[int, set[int]] = {}
-        for one, other in (sorted(pair) for pair in pairs):
-            hidden.setdefault(here[one], set()).add(here[other])
-            hidden.setdefault(here[other], set()).add(here[one])
-        before, self._hidden = self._hidden, hidden
-        for no in {*before, *hidden}:
-            if before.get(no) != hidden.get(no):
-                self.stage.hide(no)
+        self.audience.hide((here[one], here[other]) for one, other in map(sorted, pairs))
 
     @property
     def idle(self) -> bool:
@@ -509,9 +437,3 @@ class Room(Worker[Draft]):
 
 
 _ROSTER = frozenset({"device.enrol", "member.erase"})
-
-
-def _said(op: Op) -> str | None:
-    """The text of a message that could stand."""
-    text = op.value.get("text") if op.kind == "chat.say" else None
-    return text if isinstance(text, str) and 0 < len(text) <= MESSAGE else None

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 
 from fitai.engine.groups.group import Group
 from fitai.engine.judgement import Judgement
@@ -172,7 +173,12 @@ class Rooms:
                     await session.execute(insert(used.table).values(**used.row))
                 return draft.group.id
 
-            made = await self.hosts.db.transact(begin)
+            try:
+                made = await self.hosts.db.transact(begin)
+            except IntegrityError:  # the same request at the same moment, and it was faster
+                made = await self.hosts.db.transact(lambda session: self._made(session, person.user, key))
+                if made is None:
+                    raise
         return await self.open(made)
 
     async def _made(self, session: WriteSession, user: str, key: Key | None) -> str | None:
@@ -252,7 +258,8 @@ class Rooms:
         self.hosts.bus.publish(BLOCKS, {"node": self.hosts.node})
 
     def _on_block(self, _: Message) -> None:
-        spawn("groups.blocks", self._meet_anew())
+        if not self._closing.is_set():
+            spawn("groups.blocks", self._meet_anew())
 
     async def _meet_anew(self) -> None:
         try:

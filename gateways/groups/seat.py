@@ -56,7 +56,7 @@ class Seat(Reader):
         come after it waiting, of this seat only."""
         if self._line is not None:
             self._line.append((push, ack))
-        elif self.room.reviews(push):
+        elif self.room.intake.reviews(push, self):
             self._line = deque([(push, ack)])
             spawn("groups.review", self._review())
         else:
@@ -65,7 +65,7 @@ class Seat(Reader):
     async def _review(self) -> None:
         while self._line:
             push, ack = self._line[0]
-            held, dropped = await self.room.review(push, self.member)
+            held, dropped = await self.room.intake.review(push, self)
             self.room.append(push, self, ack, held, dropped)
             self._line.popleft()
         self._line = None
