@@ -35,14 +35,17 @@ class Seated:
         self.next_n = 1
         self._ask: Json = {"group": group} if code is None else {"code": code}
         self._since = 0
+        self._start = 0
 
     async def join(self, **more: Any) -> Json:
         """Ask to enter; the answer, whatever it is."""
-        self._since = len(self.wire.packets)
-        answer: Json = await self.wire.call("group:join", {**self._ask, **more})
+        asked = await self.wire.emit("group:join", {**self._ask, **more})
+        answer: Json = await self.wire.ack(asked)
+        self._since = self.wire.packets.index(["ack", asked, answer])
         if answer["ok"]:
             self.ready, self.group = answer, answer["group"]
             self.next_n = answer["next_n"]
+            self._start = more["cursor"]["seq"] if answer["resumed"] else answer["head"]
         return answer
 
     def op(self, kind: str, value: Json | None = None, **more: Any) -> Json:
@@ -78,13 +81,8 @@ class Seated:
 
     def position(self) -> int:
         """The end of the contiguous run of what was told or acknowledged since the last join."""
-        at: int = self.ready["head"] if not self.ready["resumed"] else 0
-        covered = self._covered()
-        if self.ready["resumed"] and covered:
-            at = covered[0][0] - 1
-        elif self.ready["resumed"]:
-            at = self.ready["head"]
-        for first, last in covered:
+        at = self._start
+        for first, last in self._covered():
             if first <= at + 1:
                 at = max(at, last)
         return at
@@ -99,10 +97,10 @@ class Seated:
     def in_order(self) -> None:
         """What left on this connection since the last join was in the order of the stream, and without a
         hole."""
-        at = None
+        at = self._start
         for packet in self.wire.packets[self._since :]:
             for first, last in self._spans(packet):
-                assert at is None or first == at + 1, f"{first} after {at}"
+                assert first == at + 1, f"{first} after {at}"
                 at = last
 
     def _spans(self, packet: Any) -> list[tuple[int, int]]:
