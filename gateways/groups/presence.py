@@ -70,7 +70,8 @@ class Presence:
         self._seats[member] -= 1
         if self._seats[member] <= 0:
             del self._seats[member]
-            self._leaving[member] = now
+            if member in self._here:
+                self._leaving[member] = now
 
     def pass_time(self, now: int) -> None:
         """Let those go whose grace is over, and the nodes that have fallen silent."""
@@ -139,6 +140,7 @@ class Presence:
     def farewell(self, now: int) -> Word:
         """The last word of this run: nobody is here any more."""
         self._here.clear()
+        self._leaving.clear()
         return self.whole(now)
 
     def heard(self, node: str, word: Mapping[str, Any], now: int) -> bool:

@@ -237,6 +237,8 @@ class Stage:
 
     def _turn(self) -> None:
         """Do all that is due."""
+        if self._closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

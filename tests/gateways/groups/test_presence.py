@@ -140,9 +140,13 @@ def test_a_farewell_leaves_nobody_behind() -> None:
     here, there = presence(1), presence(2)
     here.joined(1, 0)
     there.heard("a", here.whole(0), 0)
+    here.left(1, 4)
     there.heard("a", here.farewell(5), 5)
     assert there.present() == {}
     assert there.gone_since(1) == 5
+    here.left(1, 6)  # the seat of a room that was closed before it
+    here.pass_time(6 + GRACE)
+    assert not here.busy
 
 
 class Nodes:

@@ -149,7 +149,8 @@ async def test_what_is_merged_into_the_group_s_workout_after_the_end_counts(scen
 
 async def test_who_looked_on_or_had_to_go_has_no_line_and_who_left_has_one(scene: Scene) -> None:
     host, ben, cleo = await crew(scene)
-    await scene.join(host.seat, **{"as": "spectator"})
+    looker: dict[str, Any] = {"as": "spectator"}
+    await scene.join(host.seat, **looker)
     await ben.log(5)
     await cleo.log(6)
     await ben.wire.call("group:leave", {"group": host.seat.group})
@@ -267,5 +268,6 @@ async def test_somebody_else_s_workout_is_not_read(scene: Scene) -> None:
     await ben.seat.do("member.workout", {"workout": cleo.workout})
     await host.sees(3, reps=9)
     await host.sees(2, reps=None, status=None)
+    await finish(scene, host)
     room = await scene.room(host.seat.group)
     assert ranks(await room.stage.results()) == [(3, 1, 9), (1, None, 0), (2, None, 0)]
