@@ -25,8 +25,8 @@ BURST: Final = 40
 
 
 class Cheers:
-    """The cheers of one group on one node, since the last tick. `now`: Unix ms; `rates`: whether it matters how
-    fast they come."""
+    """The cheers of one group on one node, since the last tick. `now`: Unix ms; `rates`: whether it matters
+    how fast they come."""
 
     def __init__(self, rates: bool = True) -> None:
         self._rates = rates

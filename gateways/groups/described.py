@@ -30,7 +30,7 @@ TO_CLIENT: dict[str, tuple[type[msgspec.Struct], str]] = {
     "group:ops": (schemas.GroupOps, "Records of a group in seq order, in whose room this connection is."),
     "group:tick": (
         schemas.GroupTick,
-        "What changed of a group's members: at most four times a second, several combined for who reads slowly.",
+        "What changed of a group's members, at most four times a second; combined for who reads slowly.",
     ),
 }
 

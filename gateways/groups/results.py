@@ -31,8 +31,10 @@ TURN: Final = 5  # and folded in one turn of the loop
 
 
 async def results(room: Room) -> list[Result]:
-    """The lines by rank, those without one last, as the logs have them now. Once the table is due, what is
-    new is written as well. Raises Unavailable."""
+    """The lines by rank, those without one last, as the logs have them now; what is new is written as well.
+    There are none until the grace after the end is over. Raises Unavailable."""
+    if not is_due(room.group, room.now_ms()):
+        return []
     g, users = room.group, room.users
     members = trained(g)
     theirs = {
@@ -48,8 +50,7 @@ async def results(room: Room) -> list[Result]:
     stale = [no for no in members if no not in lines or _is_stale(lines[no], revs.get(no, 0))]
     lines |= await _lines(room, g, {no: theirs.get(no) for no in stale})
     table = ranked(g, lines.values())
-    unwritten = table != stored or row is None or row.results_at is None
-    if unwritten and is_due(g, room.now_ms()):
+    if table != stored or row is None or row.results_at is None:
         await room.hosts.db.transact(lambda session: GroupResults(session).write(g.id, table, room.now_ms()))
     return table
 

@@ -146,8 +146,8 @@ class GroupLeaveAck(Struct, kw_only=True):
 
 
 class GroupCheer(Struct, kw_only=True):
-    """Cheer a member, or without `to` everybody. Nothing of it is stored: it is counted, and told with the next
-    tick."""
+    """Cheer a member, or without `to` everybody. Nothing of it is stored: it is counted, and told with the
+    next tick."""
 
     group: Uuid
     kind: Cheer
@@ -155,9 +155,9 @@ class GroupCheer(Struct, kw_only=True):
 
 
 class GroupMemberView(Struct, kw_only=True):
-    """What everybody is told of a member; what is null or missing is not said. `exercise`, sums and `last` are
-    of what counts in the group; `amount` is in the state's `unit`, `time_ms` when they reached the goal, in
-    elapsed ms. `volume_ug`, `last` and what telemetry brings are told of who shows everything."""
+    """What everybody is told of a member; what is null or missing is not said. `exercise`, sums and `last`
+    are of what counts in the group; `amount` is in the state's `unit`, `time_ms` when they reached the goal,
+    in elapsed ms. `volume_ug`, `last` and what telemetry brings are told of who shows everything."""
 
     here: bool | None = None
     left: bool | None = None

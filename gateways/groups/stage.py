@@ -113,7 +113,7 @@ class Stage:
         self._turn()
 
     async def results(self) -> list[Result]:
-        """The final table, or what it is up to now, see `fitai.gateways.groups.results`."""
+        """The final table, see `fitai.gateways.groups.results`."""
         return await results.results(self._room)
 
     # -- presence ----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ async def families(db, *wanted):
     places = [(who.stream.owner, workout) for who, workout in wanted]
     async with db.read() as session:
         found, revs = await read_families(session, places), await read_revs(session, places)
-    assert revs == [sum(map(len, family.records.values())) for family in found]
+    assert revs == [sum(len(records) for records in family.records.values()) for family in found]
     return found
 
 

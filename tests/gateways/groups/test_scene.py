@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from fitai.engine.entities import Workout
 from fitai.engine.groups import sharing
-from fitai.engine.groups.board import board
-from fitai.engine.groups.measure import on_board, progress
+from fitai.engine.groups.board import Row, board
+from fitai.engine.groups.group import Group, Member
+from fitai.engine.groups.measure import Measure, Progress, on_board, progress
 from fitai.gateways.groups import scene as module
 from fitai.gateways.groups.scene import TELEMETRY_MS, Scene, concerned
 from tests.group_book import GroupBook
@@ -57,7 +60,8 @@ class Class:
         """What everybody is shown, worked out at once."""
         g = self.book.g
         done = {no: progress(g, member, self.workout(no)) for no, member in g.members.items()}
-        rows = board({no: done[no].measure for no, m in g.members.items() if on_board(g, m)})
+        measures = {no: done[no].measure for no, member in g.members.items() if on_board(g, member)}
+        rows = board({no: measure for no, measure in measures.items() if measure is not None})
         views = {
             no: sharing.shown(member, here=member.here and no in self.here)
             if member.gone in ("kicked", "banned", "erased")
@@ -77,9 +81,18 @@ def test_a_set_of_one_is_worked_out_for_one_and_ranks_only_where_they_changed(
         group.log(no, 1, reps=100 - no)
     group.refresh()
     asked: list[int] = []
-    monkeypatch.setattr(module, "progress", lambda g, m, w: asked.append(m.no) or progress(g, m, w))
     ranked: list[int] = []
-    monkeypatch.setattr(module, "board", lambda measures: ranked.append(len(measures)) or board(measures))
+
+    def counting(g: Group, member: Member, w: Workout | None) -> Progress:
+        asked.append(member.no)
+        return progress(g, member, w)
+
+    def ranking(measures: Mapping[int, Measure]) -> dict[int, Row]:
+        ranked.append(len(measures))
+        return board(measures)
+
+    monkeypatch.setattr(module, "progress", counting)
+    monkeypatch.setattr(module, "board", ranking)
     group.log(7, 2, type="warmup", reps=3)
     assert group.refresh().keys() == {7}
     assert (asked, ranked) == ([7], [])

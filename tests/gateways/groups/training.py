@@ -1,4 +1,4 @@
-"""Members who train: a workout in their own stream beside the seat in the room, and what ticks make of the view.
+"""Members who train: a workout in their own stream beside the seat in the room, and the view that ticks make.
 
 `truth` is what everybody should see, worked out of the logs alone.
 """
@@ -78,6 +78,23 @@ class Trainee:
 
     def view(self) -> dict[int, Any]:
         return view_of(self.seat)
+
+    def cheers(self) -> dict[tuple[str, str], int]:
+        """All that was told since the last join, by whom they are for and kind."""
+        counts: dict[tuple[str, str], int] = {}
+        for tick in self.ticks():
+            for to, kinds in tick.get("cheers", {}).items():
+                for kind, n in kinds.items():
+                    counts[to, kind] = counts.get((to, kind), 0) + n
+        return counts
+
+    async def hears(self, cheers: dict[tuple[str, str], int]) -> None:
+        """Wait until so many cheers were told."""
+        await self.wire.until(lambda: self.cheers() == cheers)
+
+    async def hears_of(self, kind: str) -> None:
+        """Wait until a record of this kind was told."""
+        await self.wire.until(lambda: any(record["kind"] == kind for record in self.seat.records()))
 
     async def sees(self, no: int, **fields: Any) -> None:
         """Wait until this is shown of a member; None: no such field."""
