@@ -24,8 +24,6 @@ from fitai.engine.ops import VOID, Dot, Record, Stamp, Verdict
 COUNTDOWN_MS: Final = 10_000
 RESUME_MS: Final = 3_000
 
-_WITHHELD: Final = kinds.ChatSay("…")
-
 
 def fold(id_: str, records: Iterable[Record]) -> Group:
     """The group that these records make, in whatever order and how often they are handed over."""
@@ -44,9 +42,7 @@ def take(g: Group, record: Record) -> None:
         try:
             value = kinds.decode(record.op)
         except BadValue:
-            # Judged void by this version, not by the one that wrote the record; or a message whose text is
-            # withheld or was taken away: it is there all the same, and is counted.
-            value = _WITHHELD if record.op.kind == "chat.say" else None
+            pass  # judged void by this version, not by the one that wrote the record
     add(g, record, value)
 
 

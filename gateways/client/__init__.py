@@ -6,6 +6,8 @@
     view.py              what the records and the unsent ops come to, by the server's own fold
     transport_socket.py  the protocol over Socket.IO     transport_rest.py  over its REST twins
     account.py           register, sign in, renew tokens, fork
+    group.py             a group over the same connection, with rules for clients in other languages;
+                         group_core.py decides, group_clock.py and group_cues.py say what is on now
 
 Four promises, which a client in another language must make too:
 

@@ -97,3 +97,26 @@ async def test_the_end_of_one_side_is_the_end_of_the_other(link, dial):
     assert await says(reader, writer, b"x") == b"X"
     writer.write_eof()
     assert await ended(reader)
+
+
+async def test_a_slow_link_takes_its_time_each_way_and_keeps_the_order(dial, link):
+    slow = Link(there_s=0.05, back_s=0.1)
+    await slow.start(link.target)
+    clock = asyncio.get_running_loop().time
+    reader, writer = await asyncio.open_connection("127.0.0.1", slow.port)
+    sent = clock()
+    for part in (b"one", b"two", b"three"):
+        writer.write(part)
+        await asyncio.sleep(0)
+    told = await asyncio.wait_for(reader.readexactly(11), 5)
+    assert clock() - sent >= 0.15
+    assert told == b"ONETWOTHREE"
+    slow.swallow()
+    writer.write(b"lost")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(100), 0.4)
+    assert b"".join(heard) == b"onetwothreelost"
+    slow.cut()
+    assert await ended(reader)
+    writer.close()
+    await slow.close()
