@@ -92,7 +92,8 @@ class Socket(WSListener):
         link = self._transport.underlying_transport
         kernel = link.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, USUAL)
-        if hasattr(socket, "TCP_WINDOW_CLAMP"):  # what was shrunk stays clamped on Linux: it would only trickle
+        # What was shrunk stays clamped on Linux, and would only trickle.
+        if hasattr(socket, "TCP_WINDOW_CLAMP"):
             kernel.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, USUAL)
         link.resume_reading()
 
