@@ -17,6 +17,7 @@ from rich.console import Console
 from fitai.app.command_jobs import jobs, mail
 from fitai.app.command_users import users
 from fitai.app.failures import Refused, shown_url, told
+from fitai.app.garbage import rarely_collected
 from fitai.app.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.add_typer(signing_keys, name="keys")
 
 def main() -> None:
     """Run the command; the installed script's entry point."""
+    rarely_collected()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # “×” is no reason to fail where only ASCII is printed

@@ -10,7 +10,6 @@ what was acknowledged is in the log. A second signal ends the process at once.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -27,6 +26,7 @@ from aiohttp import web
 
 from fitai.app.accounts import Credentials, demo_account
 from fitai.app.failures import Refused
+from fitai.app.garbage import never_again
 from fitai.app.limits import Limits
 from fitai.app.listen import BACKLOG, Listeners, bound
 from fitai.app.observed import observed
@@ -41,7 +41,6 @@ _log = structlog.get_logger(__name__)
 GOODBYE_SHARE = 0.5  # of drain_seconds: for sockets to go by themselves
 REQUEST_SHARE = 0.2  # of drain_seconds: for requests to be answered
 RETURN_MS = 2_000  # clients are asked to come back spread over at most this long
-GARBAGE = (20_000, 20, 20)  # thresholds of the three generations: objects, and collections of the younger
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -74,17 +73,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         factory = None
     else:
         factory = uvloop.new_event_loop
-    _rarely_collected()
+    never_again()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
-
-
-def _rarely_collected() -> None:
-    """Look for cycles less often than Python does by itself, and never in what was there at the start: under
-    load nearly all objects die by their count, and each look walks through all sessions."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE)
 
 
 async def _serve(settings: Settings, listeners: Listeners, announce: Path | None, say: Say) -> None:

@@ -91,7 +91,11 @@ class Socket(WSListener):
         """Read again, and let the kernel take what it usually does."""
         assert self._transport is not None, "connected"
         link = self._transport.underlying_transport
-        link.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, USUAL)
+        kernel = link.get_extra_info("socket")
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, USUAL)
+        # What was shrunk stays clamped on Linux, and would only trickle.
+        if hasattr(socket, "TCP_WINDOW_CLAMP"):
+            kernel.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, USUAL)
         link.resume_reading()
 
     # -- what the library calls --------------------------------------------------------------------------

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import ExitStack
 
 import pytest
+import uvloop
 
 from fitai.app import listen
 from fitai.app.settings import load_settings
@@ -32,3 +34,36 @@ async def test_who_asks_and_never_reads_is_cut_off(monkeypatch, tmp_path):
             assert isinstance(await asyncio.wait_for(lost, 30), OSError)
         server.close()
         await server.wait_closed()
+
+
+async def takes(count, folder):
+    """In which turn of the loop each of so many connections was taken that all were waiting."""
+    loop, turn, taken = asyncio.get_running_loop(), 0, []
+
+    def passes():
+        nonlocal turn
+        turn += 1
+        loop.call_soon(passes)
+
+    class Taken(asyncio.Protocol):
+        def connection_made(self, transport):
+            taken.append(turn)
+
+    with ExitStack() as stack:
+        listeners = stack.enter_context(listen.bound(load_settings(data_dir=folder, port=0, env_file=None)))
+        [listening] = listeners.main
+        listening.listen(listen.BACKLOG)
+        for _ in range(count):
+            stack.enter_context(socket.create_connection(("127.0.0.1", listeners.port)))
+        passes()
+        server = await loop.create_server(Taken, sock=listening, backlog=listen.BACKLOG)
+        while len(taken) < count:
+            await asyncio.sleep(0)
+        server.close()
+    return taken
+
+
+def test_one_connection_is_taken_in_a_turn_so_that_workers_share_those_that_come_at_once(tmp_path):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        taken = runner.run(takes(20, tmp_path))
+    assert len(set(taken)) == 20, taken
