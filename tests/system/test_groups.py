@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -179,9 +180,10 @@ async def table_by_the_logs(url: str, group: str) -> tuple[dict[int, tuple[Any, 
             live_at = start.te + start.op.value["in_ms"]
             reps: dict[int, int] = {}
             for member in await Groups(session).members(group):
+                assert member.user is not None
                 own = await log.stream_of(member.user)
                 assert own is not None
-                sets: dict[str, int] = {}
+                sets: dict[str | None, int] = {}
                 for record in await log.read(own.id, 0, 10_000):
                     if record.op.kind == "set.log" and live_at <= record.te <= live_at + LIMIT_MS + GRACE_MS:
                         sets[record.op.entity] = record.op.value["reps"]
@@ -243,9 +245,7 @@ async def test_a_class_outlives_each_node_and_redis(stack, node, connect) -> Non
     table, facts = await table_by_the_logs(stack.database_url, made["id"])
     assert sorted(no for no in table if table[no][1]) == sorted(each.member for each in athletes)
     for each in everybody:
-        await each.client.until(lambda each=each: each.place == facts["head"])
-        await each.client.until(lambda each=each: table_of(each.view) == table)
-        await each.client.until(lambda each=each: all(f.get("here") for f in each.view.values()))
+        await each.client.until(partial(sees, each, table, facts["head"]))
     for each in everybody:
         assert each.view == host.view
         assert each.rejoined >= 1, "its node died"
@@ -267,6 +267,12 @@ async def test_a_class_outlives_each_node_and_redis(stack, node, connect) -> Non
         assert found == table
         _, group = await asked(process, "GET", f"/groups/{made['id']}", tokens[1])
         assert group["ended_at"] == facts["live_at"] + LIMIT_MS
+
+
+def sees(athlete: Athlete, table: dict[int, tuple[Any, ...]], head: int) -> bool:
+    """Whether they know the whole log, the table, and that everybody is there."""
+    here = all(fields.get("here") for fields in athlete.view.values())
+    return here and athlete.place == head and table_of(athlete.view) == table
 
 
 async def train(athlete: Athlete, number: int) -> None:

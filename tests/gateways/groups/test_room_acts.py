@@ -1,4 +1,4 @@
-"""What is asked of rooms by others than sockets: changes over REST, the server's own ops, the end of a node."""
+"""What others than sockets ask of rooms: changes over REST, the server's own ops, the end of a node."""
 
 from __future__ import annotations
 
