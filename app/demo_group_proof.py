@@ -180,9 +180,11 @@ def _group_logs(stage: Stage, evidence: Evidence) -> list[Count]:
     ]
 
 
-def _said(training: Training) -> list[tuple[str | None, int | None, int, int, str]]:
+def _said(training: Training) -> list[tuple[str, int, int, int, str]]:
     """The places of the ops that a device was told of."""
     held = training.group.core.held
+    if held.group is None or held.device is None:
+        return []
     return [(held.group, held.device, one["n"], one["seq"], str(one["verdict"])) for one in training.said]
 
 
