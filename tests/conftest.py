@@ -32,6 +32,16 @@ from tests.redis_servers import RedisServer
 
 STARTUP_S = 30.0
 
+# As it comes, with all that a failure held, a traceback of ours takes rich minutes to draw.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
 # For a server that never crashes and makes a database for each test: 8 MB in 500 files, whose making takes a
 # disk's file system up to ten times as long as memory does.
 FOR_MANY_DATABASES = ("-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_wal_size=64MB")
