@@ -16,14 +16,13 @@ from fitai.persistence.group_models import Block
 
 # Many people cost one parameter, not one each: a group may have a thousand.
 _NAMED = {
-    "sqlite": "SELECT value AS id FROM json_each(:users)",
-    "postgresql": "SELECT CAST(value AS uuid) AS id FROM json_array_elements_text(CAST(:users AS json))",
+    "sqlite": "IN (SELECT value FROM json_each(:users))",
+    "postgresql": "= ANY(CAST(:users AS uuid[]))",
 }
 _AMONG = {
-    dialect: text(
-        f"WITH named AS ({named}) SELECT b.user_id, b.blocked FROM blocks AS b"
-        " JOIN named AS a ON a.id = b.user_id JOIN named AS c ON c.id = b.blocked"
-    ).columns(Block.user_id, Block.blocked)
+    dialect: text(f"SELECT user_id, blocked FROM blocks WHERE user_id {named} AND blocked {named}").columns(
+        Block.user_id, Block.blocked
+    )
     for dialect, named in _NAMED.items()
 }
 
@@ -78,6 +77,9 @@ class Blocks:
 
     async def among(self, users: Iterable[str]) -> set[frozenset[str]]:
         """The pairs of these of whom one blocked the other."""
-        named = orjson.dumps(list(users)).decode()
-        found = await self._session.execute(_AMONG[self._session.get_bind().dialect.name], {"users": named})
+        named: Any = list(users)
+        dialect = self._session.get_bind().dialect.name
+        if dialect == "sqlite":
+            named = orjson.dumps(named).decode()
+        found = await self._session.execute(_AMONG[dialect], {"users": named})
         return {frozenset(pair) for pair in found.all()}

@@ -105,6 +105,8 @@ async def _erase(db: Database, appender: Appender, group: str, member: int, now:
     reading = _Reading(at, member, Group(group))
     while True:
         await reading.go_on(db)
+        if reading.group.members[member].gone == "erased":
+            return  # by another worker, at the same time
         g = deepcopy(reading.group)
         record = _placed(g, reading, now)
         also = partial(_leave_nothing, reading=reading, g=g, record=record, now=now)

@@ -82,17 +82,13 @@ class GroupLists:
         found: dict[str, str] = {}
         named = sorted(workouts)
         for start in range(0, len(named), _NAMED):
-            query = (
-                select(GroupMember.workout, GroupMember.group_id)
-                .where(
-                    GroupMember.user_id == user,
-                    GroupMember.workout.in_(named[start : start + _NAMED]),
-                    _WELCOME,
-                )
-                .order_by(GroupMember.created_at, GroupMember.group_id)
-            )
+            its = GroupMember.workout.in_(named[start : start + _NAMED])
+            # Put in order here: SQLite would walk all of a person's groups to find some in order.
+            query = select(GroupMember.created_at, GroupMember.group_id, GroupMember.workout)
+            query = query.where(GroupMember.user_id == user, its, _WELCOME)
             rows = (await self._session.execute(query)).all()
-            found |= {workout: group for workout, group in rows if workout is not None}
+            for _, group, workout in sorted(rows, key=lambda row: (row.created_at, row.group_id)):
+                found[str(workout)] = group
         return found
 
 

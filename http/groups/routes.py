@@ -84,9 +84,7 @@ async def join_by_code(
     return _answer(await groups.join_by_code(caller, body.code, body, request.remote or "", key))
 
 
-@routes.get(
-    "/groups/invites/{code}", response=Invitation, errors=("invite_over",), scope="groups:read"
-)
+@routes.get("/groups/invites/{code}", response=Invitation, errors=("invite_over",), scope="groups:read")
 async def open_invitation(request: web.Request, caller: Identity, path: CodePath) -> Reply:
     """Show what the code of an invitation opens."""
     return Reply(await request.app[GROUPS].opens(caller, path.code, request.remote or ""))

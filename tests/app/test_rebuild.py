@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from fitai.app.rebuild import next_deadline, rebuild
 from fitai.persistence.models import ExerciseBests, SetRow, Snapshot, WorkoutRow
 from fitai.persistence.projections import Projector
 from fitai.sync.fold import fold
+from tests.persistence.group_people import GroupPeople
 
 SQUAT = "0192f3c4-7b1a-7c3e-9d2f-00000000000a"
 WORKOUT = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
@@ -110,3 +112,14 @@ async def test_the_servers_own_pause_does_not_count_as_a_sign_of_life(db, person
     late = [*records[:-1], msgspec.structs.replace(records[-1], rt=heard + 900_000, te=heard)]
     due = next_deadline(LIMITS)(fold(WORKOUT, ada.user, late).workout, late)
     assert due == heard + 1_000_000
+
+
+async def test_a_group_is_no_user_and_its_log_no_workout(db, person):
+    ada = await person()
+    await ada.log(WORKOUT, *PLAYED)
+    group = GroupPeople(db, ada.appender, [SimpleNamespace(owner=ada.user)])
+    group.book.create()
+    await group.begin()
+    done, _ = await rebuilt(db)
+    assert (done.streams, done.workouts) == (1, 1)
+    assert group.id not in str(await rows(db))

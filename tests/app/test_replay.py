@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.console import Console
 from fitai.app.failures import Refused
 from fitai.app.replay import find_history, print_timeline
 from fitai.persistence.devices import Devices
+from tests.persistence.group_people import GroupPeople
 
 WORKOUT = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
 SQUAT = "0192f3c4-7b1a-7c3e-9d2f-00000000000a"
@@ -96,3 +98,12 @@ async def test_what_cannot_be_found_is_told_in_a_sentence(db, person, workout, e
     await ada.log(WORKOUT, CREATED)
     with pytest.raises(Refused, match=sentence):
         await find_history(db, workout, email)
+
+
+async def test_a_group_is_no_workout(db, person):
+    ada = await person()
+    group = GroupPeople(db, ada.appender, [SimpleNamespace(owner=ada.user)])
+    group.book.create()
+    await group.begin()
+    with pytest.raises(Refused, match="There is no workout"):
+        await printed(db, group.id)

@@ -9,7 +9,6 @@ from fitai.engine.ops import Record
 from fitai.persistence.append import Append, Appender
 from fitai.persistence.database import Database, WriteSession
 from fitai.persistence.groups import Entry, Groups
-from fitai.persistence.log import StreamRow
 from tests.group_book import GroupBook
 from tests.persistence.conftest import EPOCH, NOW
 
@@ -19,12 +18,12 @@ PHONE, WATCH = 1, 2  # devices of each person
 
 
 class GroupPeople:
-    """A group whose member k is `people[k - 1]`, with the one device k.
+    """A group whose member k is `people[k - 1]`, by `owner` a user, with the one device k.
 
     `begin` stores what the book has so far as a new group, `append` what it has since.
     """
 
-    def __init__(self, db: Database, appender: Appender, people: Sequence[StreamRow]) -> None:
+    def __init__(self, db: Database, appender: Appender, people: Sequence[Any]) -> None:
         self.db = db
         self.appender = appender
         self.people = people
@@ -37,7 +36,7 @@ class GroupPeople:
         return self.book.g.id
 
     def user(self, member: int) -> str:
-        return self.people[member - 1].owner
+        return str(self.people[member - 1].owner)
 
     async def begin(self, now: int = NOW) -> int:
         records = self._fresh()

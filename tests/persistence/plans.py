@@ -39,6 +39,22 @@ async def postgres_scans(
     """(how, table) of every table that PostgreSQL would read for the statement, with a plan for these
     parameters or for any; with `executed` of those that it did read, if it is a question."""
     analyse = executed and statement[0].lstrip().startswith("SELECT")
+    nodes = await _explained(url, statement, generic, analyse)
+    return [(node["Node Type"], node["Relation Name"]) for node in nodes if _scans(node)]
+
+
+async def postgres_rows(url: str, statement: Statement) -> dict[str, float]:
+    """{table: how many rows PostgreSQL read of it} for a question."""
+    read: dict[str, float] = {}
+    for node in await _explained(url, statement, generic=False, analyse=True):
+        if _scans(node):
+            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            table = node["Relation Name"]
+            read[table] = read.get(table, 0) + rows * node["Actual Loops"]
+    return read
+
+
+async def _explained(url: str, statement: Statement, generic: bool, analyse: bool) -> list[dict[str, Any]]:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(f"SET plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
@@ -48,7 +64,7 @@ async def postgres_scans(
         found = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON, ANALYZE {analyse}) {execute}"))
     finally:
         await connection.close()
-    return [(node["Node Type"], node["Relation Name"]) for node in _nodes(found[0]["Plan"]) if _scans(node)]
+    return list(_nodes(found[0]["Plan"]))
 
 
 async def sqlite_plan(db: Database, statement: Statement) -> list[str]:

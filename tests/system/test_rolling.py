@@ -14,10 +14,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from fitai.persistence import schema
+from fitai.persistence.append import Appender
 from fitai.persistence.database import Database
+from fitai.persistence.group_erasure import erase_in_groups
+from fitai.persistence.groups import Groups
+from fitai.persistence.models import WorkoutRow
+from fitai.persistence.projections import Projector
+from fitai.persistence.workouts import Workouts
+from tests.persistence.conftest import make_person
+from tests.persistence.group_people import GroupPeople
 from tests.system import release
 from tests.system.conftest import Process, asked, now_ms, people
 from tests.system.test_versions import Caller, served, told
@@ -222,3 +230,57 @@ def test_the_newest_tag_that_is_not_this_commit_is_taken(tmp_path):
     assert release.find(tmp_path) == commits[1]
     git("commit", "--quiet", "--allow-empty", "-m", "later")
     assert release.find(tmp_path) == commits[2]
+
+
+async def test_the_release_before_lives_beside_groups_and_breaks_none(
+    before, database_url, make_process, tmp_path
+):
+    """It knows nothing of them: what it writes anew for all streams touches none, and who is in one is left
+    to be erased by a node of this release."""
+    db = Database.open(database_url)
+    appender = Appender(db)
+    await appender.start()
+    group = GroupPeople(db, appender, [await make_person(db) for _ in range(2)])
+    group.book.create()
+    group.book.join(2)
+    await group.begin()
+    settings = {"FITAI_DATABASE_URL": database_url, "FITAI_DATA_DIR": str(tmp_path)}
+    older = {"PYTHONPATH": str(before)}
+    python("-m", "fitai.app.command", "rebuild", **settings, **older)
+    async with db.read() as session:
+        made = await session.execute(select(WorkoutRow.workout).where(WorkoutRow.stream == group.stream))
+        assert made.scalars().all() == [group.id], "it takes a group for a workout of somebody"
+
+    forget = (
+        "import asyncio, sys\n"
+        "from fitai.persistence.database import Database\n"
+        "from fitai.persistence.erasure import Erasure\n"
+        "async def run():\n"
+        "    db = Database.open(sys.argv[1])\n"
+        "    async with db.write() as session:\n"
+        "        await Erasure(session).forget(sys.argv[2])\n"
+        "asyncio.run(run())\n"
+    )
+    command = [sys.executable, "-c", forget, database_url, group.user(2)]
+    refused = subprocess.run(command, env=os.environ | older, capture_output=True, text=True)
+    assert refused.returncode != 0 and "IntegrityError" in refused.stderr, refused.stderr
+
+    old = await make_process(database_url, PYTHONPATH=str(before))
+    assert await is_ready(old)
+    await old.stop()  # after it has looked for deadlines of all streams, as each does at its start
+
+    group.book("chat.say", by=2, text="still here")
+    await group.append()
+    projector = Projector(db)
+    assert group.stream not in await projector.streams(0, 100)
+    assert await projector.lagging(100) == []
+    renewed = None
+    while renewed := await projector.renew(lambda workout, records: None, renewed):
+        assert renewed.stream != group.stream
+    async with db.read() as session:
+        at = await Groups(session).row(group.id)
+        assert (at.seq, at.head, at.members) == (len(group.book.records),) * 2 + (2,)
+        assert await Workouts(session).due(2**60, 100) == []
+    await erase_in_groups(db, group.user(2), now_ms())
+    await appender.close()
+    await db.close()
