@@ -223,7 +223,7 @@ def _provide_groups(app: web.Application, deps: Deps) -> None:
     db, rooms, now_ms = deps.db, deps.rooms, deps.now_ms
     service = GroupService(db, rooms, rooms.codes, now_ms, deps.public_url)
     app[groups.GROUPS] = service
-    app[groups.BLOCKS] = BlockService(db, service, now_ms)
+    app[groups.BLOCKS] = BlockService(db, service, rooms, now_ms)
     app[groups.MODERATION] = ModerationService(db, rooms, deps.hosts.log, now_ms)
 
 

@@ -1,9 +1,9 @@
 """Messages that somebody reports. Admins are told of them at once, but not more often than once an hour.
 
-report(…)          a member reports what somebody said: a row, and nobody in the group learns of it
-tell_admins(…)     in the transaction that writes such a row, also one of a message that moderation holds
-kinds(db)          the job that writes the letter. It says how many messages wait by then; if none, none is
-written
+`report` is a member's report of what somebody said: a row, and nobody in the group learns of it.
+`tell_admins` is called in the transaction that writes such a row, also one of a message that moderation
+holds. `kinds` has the job that then writes the letter: it says how many messages wait by then; if none, none
+is written.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import IntegrityError
 
+from fitai.gateways.groups.rooms import Rooms
 from fitai.http.groups.schemas import BlockCreate, BlockOut
 from fitai.http.groups.schemas import Blocks as BlockList
 from fitai.http.groups.service import GroupService
@@ -17,9 +18,10 @@ from fitai.persistence.database import Database, WriteSession
 class BlockService:
     """Blocks, lists and unblocks, on behalf of a caller; `now_ms` is the clock (Unix ms)."""
 
-    def __init__(self, db: Database, groups: GroupService, now_ms: Callable[[], int]) -> None:
+    def __init__(self, db: Database, groups: GroupService, rooms: Rooms, now_ms: Callable[[], int]) -> None:
         self._db = db
         self._groups = groups
+        self._rooms = rooms
         self._now_ms = now_ms
 
     async def mine(self, user: str) -> BlockList:
@@ -46,15 +48,18 @@ class BlockService:
             return next(row for row in await blocks.list(user) if row.id == id_)
 
         try:
-            return _shown(await self._db.transact(work))
+            row = await self._db.transact(work)
         except IntegrityError:  # their account has gone meanwhile
             raise not_found() from None
+        self._rooms.blocked()
+        return _shown(row)
 
     async def remove(self, user: str, id: str) -> None:
         """Take a block away; raises Problem not_found."""
         async with self._db.write() as session:
             if not await Blocks(session).remove(user, id):
                 raise not_found()
+        self._rooms.blocked()
 
 
 def _shown(row: BlockRow) -> BlockOut:

@@ -99,14 +99,16 @@ def _released(g: Group, now: int, report: ReportRow, text: str) -> ServerOp | No
 
 
 def _shown(row: ReportRow) -> Report:
-    return Report(
-        id=row.id,
-        group=row.group,
-        dot=[*row.dot],
-        text=row.text,
-        reason=row.reason,
-        held=row.reporter is None,
-        created_at=row.created_at,
-        resolved_at=row.resolved_at,
-        outcome=row.outcome,
+    return Report.model_validate(
+        {
+            "id": row.id,
+            "group": row.group,
+            "dot": [*row.dot],
+            "text": row.text,
+            "reason": row.reason,
+            "held": row.reporter is None,
+            "created_at": row.created_at,
+            "resolved_at": row.resolved_at,
+            "outcome": row.outcome,
+        }
     )

@@ -23,7 +23,7 @@ Chat = Literal["all", "training", "off"]
 Code = Annotated[str, Field(min_length=1, max_length=64, examples=["7KQ2M-X9DRA"])]
 Ahead = Annotated[int, Field(ge=1_000, le=600_000, description="How far ahead all begin, ms."), WHOLE]
 Dot = Annotated[
-    list[Annotated[int, Field(ge=0, le=2**53)]],
+    list[Annotated[int, Field(ge=0, le=2**53), WHOLE]],
     Field(min_length=2, max_length=2, description="[device, n]: names an op of the group's stream."),
 ]
 

@@ -147,18 +147,20 @@ class GroupService:
         return await self.state(caller.user, group)
 
     async def opens(self, caller: Identity, code: str, address: str) -> dict[str, Any]:
-        """What a code opens; raises Problem not_found, also where somebody is whom the caller shall not
-        meet."""
+        """What a code opens; raises Problem not_found, also where somebody is in it whom the caller shall not
+        meet by joining."""
         room = await self._open(await self._find(code, caller, address))
-        here = [
-            user
-            for member, user in room.users.items()
-            if user is not None and room.group.members[member].here
-        ]
+        me = room.member_of(caller.user)
+        if me is None or not me.here:
+            await self._check_company(caller, room)
+        return self._invitation(room.group)
+
+    async def _check_company(self, caller: Identity, room: Room) -> None:
+        users = (room.users.get(member.no) for member in room.group.here())
+        here = [user for user in users if user is not None]
         async with self._db.read() as session:
             if await Blocks(session).between(caller.user, here):
                 raise not_found()
-        return self._invitation(room.group)
 
     async def invite(self, code: str, address: str) -> Invite:
         """What a code opens, for anybody; raises Problem not_found."""
@@ -180,13 +182,15 @@ class GroupService:
         async with self._db.read() as session:
             row = await Groups(session).row(group)
             stored = await GroupResults(session).of(group)
-        return Results(
-            group=g.id,
-            title=g.title,
-            status=g.status_at(now),
-            unit=measured(g.format),
-            at=None if row is None else row.results_at,
-            rows=results.rows(g, stored),
+        return Results.model_validate(
+            {
+                "group": g.id,
+                "title": g.title,
+                "status": g.status_at(now),
+                "unit": measured(g.format),
+                "at": None if row is None else row.results_at,
+                "rows": results.rows(g, stored),
+            }
         )
 
     async def results_table(self, user: str, group: str) -> bytes:
@@ -270,20 +274,24 @@ def _host(g: Group) -> str | None:
 
 def _me(member: Member | Mine) -> Me:
     no = member.member if isinstance(member, Mine) else member.no
-    return Me(member=no, role=member.role, share=member.share, workout=member.workout)
+    return Me.model_validate(
+        {"member": no, "role": member.role, "share": member.share, "workout": member.workout}
+    )
 
 
 def _summary(mine: Mine, now: int) -> GroupSummary:
     group = mine.group
-    return GroupSummary(
-        id=group.id,
-        title=group.title,
-        format=group.format,
-        status=group.status_at(now),
-        members=group.members,
-        capacity=group.capacity,
-        created_at=group.created_at,
-        live_at=group.live_at,
-        ended_at=group.ended_by(now),
-        you=_me(mine),
+    return GroupSummary.model_validate(
+        {
+            "id": group.id,
+            "title": group.title,
+            "format": group.format,
+            "status": group.status_at(now),
+            "members": group.members,
+            "capacity": group.capacity,
+            "created_at": group.created_at,
+            "live_at": group.live_at,
+            "ended_at": group.ended_by(now),
+            "you": _me(mine),
+        }
     )

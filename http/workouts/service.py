@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from fitai.gateways.identity import Identity
 from fitai.gateways.live.host import Host
 from fitai.gateways.live.hosts import Hosts
-from fitai.gateways.live.jobs import Done, Key, StateAt
+from fitai.gateways.live.jobs import Done, Key, RevClash, StateAt
 from fitai.http.conditional import IfMatch
 from fitai.http.ids import new_id
 from fitai.http.problems import CATALOGUE, Problem, not_found
@@ -89,7 +90,12 @@ class WorkoutService:
             current = await _state(host, workout, removed_too=key is not None)
             expected = if_match.expected(current.rev)
         device = await self._api_device(caller)
-        done = await host.command(device, workout, plan, if_rev=expected, key=key)
+        try:
+            done = await host.command(device, workout, plan, if_rev=expected, key=key)
+        except RevClash as clash:  # what it is held against is shown as when it is read
+            group = await self.group_of(caller.user, workout)
+            current = replace(clash.current, document={**clash.current.document, "group": group})
+            raise RevClash(current) from None
         _raise_void(done)
         return done
 

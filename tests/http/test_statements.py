@@ -16,8 +16,11 @@ from sqlalchemy import Engine, event
 
 from fitai.gateways import occasion
 from fitai.http.app import ROUTES
+from fitai.persistence.group_results import GroupResults, Result
 from fitai.persistence.one_time import OneTimeTokens, Purpose
+from fitai.persistence.users import ADMIN, Users
 from tests.http.conftest import LIMITS, Person
+from tests.http.groups.conftest import Class, opened
 from tests.http.sync.conftest import RestDevice, new_id
 
 LITTLE, MUCH = 2, 45
@@ -28,8 +31,8 @@ STILL = replace(LIMITS, look_s=600.0)  # nothing asks by itself
 class Read:
     """A request, and the most statements that answering it takes when it has been answered before.
 
-    `{workout}`, `{secret}`, `{proof}`, `{leaving}` in the path are the person's. `public` ones take no token,
-    of those that have one the `page` is asked for.
+    `{workout}`, `{secret}`, `{proof}`, `{leaving}`, `{group}`, `{code}` in the path are the person's.
+    `public` ones take no token, of those that have one the `page` is asked for.
     """
 
     path: str
@@ -50,8 +53,16 @@ READS = {
     "/.well-known/jwks.json": Read("/.well-known/jwks.json", 0, public=True),
     "/workouts/shared": Read("/workouts/shared", 2),
     "/workouts/shared/{share}": Read("/workouts/shared/{secret}", 2, public=True),
-    "/workouts": Read("/workouts?limit=50", 3),
-    "/workouts/{id}": Read("/workouts/{workout}", 2),
+    "/workouts": Read("/workouts?limit=50", 4),
+    "/workouts/{id}": Read("/workouts/{workout}", 3),
+    "/groups": Read("/groups?limit=50", 2),
+    "/groups/{id}": Read("/groups/{group}", 1),
+    "/groups/{id}/records": Read("/groups/{group}/records?limit=500", 2),
+    "/groups/{id}/results": Read("/groups/{group}/results", 3),
+    "/groups/invites/{code}": Read("/groups/invites/{code}", 4),
+    "/join/{code}": Read("/join/{code}", 2, public=True, page=True),
+    "/blocks": Read("/blocks", 2),
+    "/moderation/reports": Read("/moderation/reports?limit=50", 3),
     "/sync/pull": Read("/sync/pull?after=0&limit=500", 3),
     "/sync/snapshot": Read("/sync/snapshot?limit=50", 4),
     "/sync/void": Read("/sync/void?limit=50", 4),
@@ -97,10 +108,34 @@ async def live(person: Person, size: int) -> dict[str, str]:
         secret = answer.body["token"]
     for _ in range(min(size, 20)):
         await person.api.login(person)
+    group = await train_together(person, size, workout)
     host = await person.api.hosts.open(person.id)
     await host.flush()
     proof, leaving = [await mailed(person, what) for what in (Purpose.VERIFY_EMAIL, Purpose.KEEP_ACCOUNT)]
-    return {"workout": workout, "secret": secret, "proof": proof, "leaving": leaving}
+    names = {"workout": workout, "secret": secret, "proof": proof, "leaving": leaving}
+    return {**names, "group": group.id, "code": group.code}
+
+
+async def train_together(person: Person, size: int, workout: str) -> Class:
+    """Groups, and in the last of them `size` members with a line each in its table and a message that is
+    reported, and whom the person does not want to meet."""
+    group = await opened(person)
+    for _ in range(size - 1):
+        group = await opened(person)
+    await group.call(person, "PATCH", "/you", {"workout": workout})
+    for member in range(2, size + 2):
+        other = await person.api.register()
+        await group.join(other)
+        said = await group.do(other, "chat.say", text="rude")
+        dot = [[record.device, record.op.n] for record in said.records][-1]
+        await group.call(person, "POST", "/reports", {"dot": dot, "reason": "insult"})
+        assert (await person.call("POST", "/blocks", {"group": group.id, "member": member})).status == 201
+    now = person.api.clock()
+    async with person.api.db.write() as session:
+        await Users(session).set_role(person.id, ADMIN)
+        lines = [Result(no, no, 9, None, 1, 9, 0, 0, 0, 0) for no in range(1, size + 2)]
+        await GroupResults(session).write(group.id, lines, now)
+    return group
 
 
 async def mailed(person: Person, purpose: Purpose) -> str:

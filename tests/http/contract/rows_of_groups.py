@@ -122,11 +122,14 @@ def joining(by_code: bool) -> Row:
     )
 
 
-def with_code(path: str) -> Way:
-    """A request on the code of somebody's group."""
+def with_code(path: str, *, over: bool = False) -> Way:
+    """A request on the code of somebody's group, or on one that opens no more."""
 
     async def way(world: World, person: Person) -> Ask:
-        group = await made(await world.person())
+        host = await world.person()
+        group = await made(host)
+        if over:
+            await host.post(f"/groups/{group['id']}/invite")
         return Ask(f"{path}/{group['code']}", token=person.token)
 
     return way
@@ -200,8 +203,12 @@ GROUPS = {
     "get_group": Row(on_group("")),
     "join_by_code": joining(by_code=True),
     "join_group": joining(by_code=False),
-    "open_invitation": Row(with_code("/groups/invites"), others="all"),
-    "show_invitation": Row(with_code("/join")),
+    "open_invitation": Row(
+        with_code("/groups/invites"),
+        {"invite_over": with_code("/groups/invites", over=True)},
+        others="all",
+    ),
+    "show_invitation": Row(with_code("/join"), {"invite_over": with_code("/join", over=True)}),
     "edit_membership": Row(
         on_group("/you", {"workout": str(uuid.UUID(int=7))}),
         {"limit": on_group("/you", {"workout": str(uuid.UUID(int=7))}, full=True)},

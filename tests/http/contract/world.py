@@ -12,14 +12,16 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
+from fitai.engine.groups.judgement import GroupLimits
 from fitai.gateways.counts import MemoryCounts
+from fitai.gateways.groups.limits import GroupBounds
 from fitai.gateways.live.limits import LiveLimits
 from fitai.http.frame import Route
 from fitai.http.limits.rates import Rates
 from fitai.persistence.personal_tokens import PersonalTokens
 from tests.http.conftest import Api, Clock, MakeApi, Person
 
-OPS = 12  # that a workout takes, so that it is soon full
+OPS = 12  # that a workout or a group takes, so that it is soon full
 BODY_BYTES = 64 * 1024
 BODY_S = 0.5
 RATES = Rates()
@@ -158,9 +160,11 @@ async def open_world(make_api: MakeApi) -> World:
     clock = Clock()
     counts = MemoryCounts(clock)
     limits = LiveLimits(ops_per_workout=OPS)
+    bounds = GroupBounds(rules=GroupLimits(ops=OPS))
     api = await make_api(
         live=True,
         limits=limits,
+        bounds_of_groups=bounds,
         counts=counts,
         rates=RATES,
         body_bytes=BODY_BYTES,

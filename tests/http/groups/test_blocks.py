@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -42,6 +43,21 @@ async def test_neither_joins_where_the_other_is(api, group, ada, bob):
         assert (await person.call("GET", f"/groups/invites/{code}")).code == "not_found"
     eve = await api.register()
     await theirs.join(eve)
+
+
+async def test_rooms_learn_of_a_block_and_of_its_end_at_once(group, ada, bob):
+    await group.join(bob)
+    room = await ada.api.rooms.open(group.id)
+
+    async def hidden(expected):
+        async with asyncio.timeout(10):
+            while room.hidden(1) != expected:
+                await asyncio.sleep(0.01)
+
+    made = (await bob.call("POST", "/blocks", {"group": group.id, "member": 1})).body
+    await hidden({2})
+    await bob.call("DELETE", f"/blocks/{made['id']}")
+    await hidden(set())
 
 
 async def test_who_is_to_be_blocked_must_be_there(group, ada, bob):
