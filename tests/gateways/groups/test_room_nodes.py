@@ -322,20 +322,19 @@ def _seats(who: Seated) -> Collection[str]:
 
 
 def _any_op(who: Seated, dice: random.Random) -> dict[str, Any]:
-    kind, value = dice.choice(
-        [
-            ("chat.say", {"text": "go"}),
-            ("chat.hide", {"dot": [dice.randint(1, 6), dice.randint(1, 9)]}),
-            ("group.edit", {"field": "title", "value": f"title {dice.randint(1, 9)}"}),
-            ("group.start", {"in_ms": 60_000}),
-            ("group.hold", {}),
-            ("member.role", {"member": dice.randint(1, 6), "role": dice.choice(["coach", "participant"])}),
-            ("member.hand_over", {"member": dice.randint(1, 6)}),
-            ("member.share", {"share": dice.choice(["everything", "presence"])}),
-            ("member.kick", {"member": dice.randint(1, 12)}),
-            ("group.invite", {}),
-            ("group.unheard_of", {}),
-            ("member.leave", {}) if dice.random() < 0.2 else ("group.next", {"to": 1}),
-        ]
-    )
+    some: list[tuple[str, dict[str, Any]]] = [
+        ("chat.say", {"text": "go"}),
+        ("chat.hide", {"dot": [dice.randint(1, 6), dice.randint(1, 9)]}),
+        ("group.edit", {"field": "title", "value": f"title {dice.randint(1, 9)}"}),
+        ("group.start", {"in_ms": 60_000}),
+        ("group.hold", {}),
+        ("member.role", {"member": dice.randint(1, 6), "role": dice.choice(["coach", "participant"])}),
+        ("member.hand_over", {"member": dice.randint(1, 6)}),
+        ("member.share", {"share": dice.choice(["everything", "presence"])}),
+        ("member.kick", {"member": dice.randint(1, 12)}),
+        ("group.invite", {}),
+        ("group.unheard_of", {}),
+        ("member.leave", {}) if dice.random() < 0.2 else ("group.next", {"to": 1}),
+    ]
+    kind, value = dice.choice(some)
     return who.op(kind, value)
