@@ -104,8 +104,10 @@ async def _staged(
         screen.tell("clock", f"started on port {ports}, on one {kept} database, in {screen.elapsed_s:.2f} s")
         crowd = [_person(place, people, nodes, chance) for place in range(people)]
         for person in crowd:
-            stack.push_async_callback(person.close)
+            stack.push_async_callback(person.link.close)
+            await person.link.start(person.node.port)
             await person.open(folder)
+            stack.push_async_callback(person.close)
         await _sign_in(crowd)
         wrong = max(abs(person.clock.off) for person in crowd) / 1000
         screen.tell("clock", f"{people} people signed in, with clocks up to {wrong:.0f} s wrong")

@@ -121,8 +121,7 @@ class Person:
         self._looked: dict[str, int] = {}
 
     async def open(self, folder: Path) -> None:
-        """Open the phone and its link to the node; `close` ends both."""
-        await self.link.start(self.node.port)
+        """Open the phone, whose link has been started; `close` ends it."""
         self.client = await Client.open(
             folder / f"{self._email}.db",
             url=self.link.url,
@@ -136,7 +135,6 @@ class Person:
         for training in self.trainings:
             training.group.close()
         await self.client.close()
-        await self.link.close()
 
     async def register(self) -> None:
         """Make an account."""
