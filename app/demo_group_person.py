@@ -74,6 +74,7 @@ class Training:
     entries: dict[str, str] = field(default_factory=dict)
     sets: dict[str, int] = field(default_factory=dict)
     said: list[Json] = field(default_factory=list)
+    over: bool = False  # they do no more of it
 
     @property
     def reps(self) -> int:
