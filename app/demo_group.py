@@ -23,7 +23,7 @@ from rich.text import Text
 from fitai.app import demo_group_proof, demo_group_story
 from fitai.app.demo import OFF, STOPPED, stop_on_signals
 from fitai.app.demo_device import NothingCame
-from fitai.app.demo_group_nodes import Nodes, database
+from fitai.app.demo_group_nodes import Node, Nodes, database
 from fitai.app.demo_group_person import Person
 from fitai.app.demo_group_proof import Evidence
 from fitai.app.demo_group_screen import Screen
@@ -31,6 +31,7 @@ from fitai.app.demo_group_story import Played, Stage
 from fitai.app.demo_report import proof_table
 from fitai.app.demo_server import ServerFailed
 from fitai.app.runtime import VERSION, now_ms
+from fitai.engine.groups.clock import GRACE_MS
 from fitai.gateways.client.account import Denied, Offline
 
 Json = dict[str, Any]
@@ -38,7 +39,8 @@ Json = dict[str, Any]
 FEWEST: Final = 7  # each of them has something to do
 MOST: Final = 48
 AT_ONCE: Final = 4  # registrations: the server hashes few passwords at a time
-RESULTS_S: Final = 30.0
+RESULTS_S: Final = 40.0  # the grace after the end is 15 s
+AGAIN_S: Final = 0.3
 NAMES: Final = ("Ada", "Ben", "Cleo", "Dara", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jun", "Kai", "Lea")
 
 
@@ -104,8 +106,10 @@ async def _staged(
         screen.tell("clock", f"started on port {ports}, on one {kept} database, in {screen.elapsed_s:.2f} s")
         crowd = [_person(place, people, nodes, chance) for place in range(people)]
         for person in crowd:
-            stack.push_async_callback(person.close)
+            stack.push_async_callback(person.link.close)
+            await person.link.start(person.node.port)
             await person.open(folder)
+            stack.push_async_callback(person.close)
         await _sign_in(crowd)
         wrong = max(abs(person.clock.off) for person in crowd) / 1000
         screen.tell("clock", f"{people} people signed in, with clocks up to {wrong:.0f} s wrong")
@@ -138,6 +142,10 @@ async def _collect(stage: Stage) -> Evidence:
     """Ask devices and nodes for what they have, stop the servers, and read the logs."""
     screen = stage.screen
     screen.act("What everybody has")
+    screen.tell(
+        "clock",
+        f"what was done may be typed until {GRACE_MS // 1000} s after the end; then the tables are final",
+    )
     rest = {played.id: await _asked(stage, played) for played in stage.played}
     views = {played.id: _views(stage, played) for played in stage.played}
     lost = sum(person.lost for person in stage.people), sum(person.resumed for person in stage.people)
@@ -164,7 +172,18 @@ async def _asked(stage: Stage, played: Played) -> dict[str, tuple[Json, Json]]:
     answers = {}
     for node in stage.nodes.all:
         group = await stage.host.rest("GET", f"/groups/{played.id}", node=node)
-        results = await stage.host.rest("GET", f"/groups/{played.id}/results", node=node)
-        answers[node.name] = (group, results)
+        answers[node.name] = (group, await _results(stage, played, node))
     stage.screen.tell("clock", f"{len(answers)} nodes asked for the results of {played.title}")
     return answers
+
+
+async def _results(stage: Stage, played: Played, node: Node) -> Json:
+    """The final table by a node: there is none before the grace after the end is over."""
+    until = stage.screen.elapsed_s + RESULTS_S
+    while True:
+        results = await stage.host.rest("GET", f"/groups/{played.id}/results", node=node)
+        if results["rows"]:
+            return results
+        if stage.screen.elapsed_s > until:
+            raise NothingCame(f"{node.name} gave no table of {played.title} within {RESULTS_S:g} s.")
+        await asyncio.sleep(AGAIN_S)

@@ -74,6 +74,7 @@ class Training:
     entries: dict[str, str] = field(default_factory=dict)
     sets: dict[str, int] = field(default_factory=dict)
     said: list[Json] = field(default_factory=list)
+    over: bool = False  # they do no more of it
 
     @property
     def reps(self) -> int:
@@ -121,8 +122,7 @@ class Person:
         self._looked: dict[str, int] = {}
 
     async def open(self, folder: Path) -> None:
-        """Open the phone and its link to the node; `close` ends both."""
-        await self.link.start(self.node.port)
+        """Open the phone, whose link has been started; `close` ends it."""
         self.client = await Client.open(
             folder / f"{self._email}.db",
             url=self.link.url,
@@ -136,7 +136,6 @@ class Person:
         for training in self.trainings:
             training.group.close()
         await self.client.close()
-        await self.link.close()
 
     async def register(self) -> None:
         """Make an account."""

@@ -261,7 +261,7 @@ def _story(stage: Stage, evidence: Evidence) -> list[Count]:
     ticks = sum(training.group.core.ticks for person in stage.people for training in person.trainings)
     fine = len(stage.corrected) == 2 and all(before > after for before, after in stage.corrected)
     return [
-        Count("boards corrected by edit, removal", changed, fine),
+        Count("sets corrected by edit, removal", changed, fine),
         Count("reps that came late from offline", f"{stage.offline}", stage.offline > 0),
         Count(
             "killed, connections lost, resumed",

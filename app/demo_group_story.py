@@ -47,8 +47,8 @@ class Played:
 class Stage:
     """Everybody who plays, and what the story has brought about.
 
-    offline    reps that were logged without a network; corrected: (before, after) of boards that an edit or a
-               removal changed; cheered, messages: how many
+    offline    reps that were logged without a network; corrected: (before, after) of sets that were edited or
+               removed when a board had them; cheered, messages: how many
     """
 
     nodes: Nodes
@@ -61,7 +61,6 @@ class Stage:
     corrected: list[tuple[int, int]] = field(default_factory=list)
     cheered: int = 0
     messages: int = 0
-    gone: Person | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -138,10 +137,10 @@ async def _mistyped(stage: Stage, person: Person) -> None:
     right = person.pace
     set_ = await person.set_done(STATIONS[0], right * 10)
     await _phase(person, "rest", 1)
-    before = await _shown(stage, person)
+    await _board_shows(stage, person)
     await person.log("set.edit", {"field": "reps", "value": right}, set_)
     person.now.sets[set_] = right
-    await _corrected(stage, person, before, f"edited a set, {right * 10} to {right} reps")
+    await _corrected(stage, person, right * 10, right, "edited a set")
 
 
 async def _doubled(stage: Stage, person: Person) -> None:
@@ -149,22 +148,17 @@ async def _doubled(stage: Stage, person: Person) -> None:
     await _phase(person, "work", 2)
     set_ = await person.set_done(STATIONS[1], person.pace)
     await _phase(person, "rest", 2)
-    before = await _shown(stage, person)
+    await _board_shows(stage, person)
     await person.log("set.remove", {}, set_)
-    del person.now.sets[set_]
-    await _corrected(stage, person, before, "removed a set that was tapped twice")
+    await _corrected(stage, person, person.now.sets.pop(set_), 0, "removed a set that was tapped twice")
 
 
-async def _shown(stage: Stage, person: Person) -> int:
-    """What the host's board shows of a person, once that is all that they did."""
+async def _corrected(stage: Stage, person: Person, before: int, after: int, words: str) -> None:
+    """The board had what was wrong, and has what is right."""
     await _board_shows(stage, person)
-    return person.now.reps
-
-
-async def _corrected(stage: Stage, person: Person, before: int, words: str) -> None:
-    await _board_shows(stage, person)
-    stage.corrected.append((before, person.now.reps))
-    stage.screen.tell(person.name, words, f"{stage.host.name}'s board: {before} to {person.now.reps}")
+    stage.corrected.append((before, after))
+    board = f"{stage.host.name}'s board now: {person.now.reps}"
+    stage.screen.tell(person.name, f"{words}: {before} to {after} reps", board)
 
 
 async def _board_shows(stage: Stage, person: Person) -> None:
@@ -198,9 +192,9 @@ async def _comes_late(stage: Stage, person: Person) -> None:
 async def _leaves(stage: Stage, person: Person) -> None:
     """Has to go after two rounds."""
     await _phase(person, "rest", 2)
+    person.now.over = True
     await person.until(lambda: person.client.settled, "all was sent")
     await person.group.leave()
-    stage.gone = person
     stage.screen.tell(person.name, f"left, with {person.now.reps} reps")
 
 
@@ -322,7 +316,8 @@ async def _round(person: Person, station: int) -> None:
     work_s = CLASS["work_ms"] / 1000
     for _ in range(2):
         await asyncio.sleep(work_s * person.chance.uniform(0.25, 0.42))
-        await person.set_done(STATIONS[station], person.pace + person.chance.randint(-2, 3))
+        if not person.now.over:
+            await person.set_done(STATIONS[station], person.pace + person.chance.randint(-2, 3))
 
 
 async def _sprint(person: Person) -> None:

@@ -42,7 +42,6 @@ from fitai.http.problems import not_found
 from fitai.persistence.blocks import Blocks
 from fitai.persistence.database import Database
 from fitai.persistence.group_lists import GroupLists, Mine
-from fitai.persistence.group_results import GroupResults
 from fitai.persistence.groups import Groups
 from fitai.persistence.idempotency import Idempotency
 from fitai.sync.wire import Refusal
@@ -179,9 +178,9 @@ class GroupService:
         """The final table; raises Problem not_found."""
         room, _ = await self.room(user, group)
         g, now = room.group, self._now(room.group)
+        stored = await room.stage.results()
         async with self._db.read() as session:
             row = await Groups(session).row(group)
-            stored = await GroupResults(session).of(group)
         return Results.model_validate(
             {
                 "group": g.id,

@@ -175,8 +175,8 @@ def test_one_node_that_says_something_else_is_told(played):
     ("change", "name"),
     [
         ({"messages": 2}, "messages sent, stored"),
-        ({"corrected": [(90, 17)]}, "boards corrected by edit, removal"),
-        ({"corrected": [(90, 17), (12, 12)]}, "boards corrected by edit, removal"),
+        ({"corrected": [(90, 17)]}, "sets corrected by edit, removal"),
+        ({"corrected": [(90, 17), (12, 12)]}, "sets corrected by edit, removal"),
         ({"offline": 0}, "reps that came late from offline"),
         ({"cheered": 0}, "ticks heard, cheers sent"),
     ],
