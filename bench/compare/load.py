@@ -61,8 +61,8 @@ class Echo(Scenario):
         for kind in ("not answered", "lost", "doubled"):
             failures[kind] or failures.pop(kind)
 
-    async def settle(self) -> None:
-        until = self.crew.clock() + DRAIN_S
+    async def settle(self, within_s: float | None = None) -> None:
+        until = self.crew.clock() + (within_s or DRAIN_S)
         while (self._works or self._told < self._due) and self.crew.clock() < until:
             await asyncio.sleep(0.02)
 
