@@ -133,11 +133,12 @@ P = TypeVar("P", bound=Placing)
 
 class Job(Generic[W, P]):
     """See the module's first lines. `records` are what it placed, `origin` who must not be echoed, `kinds`
-    those of the ops that a device asks to be placed, `writes` whether it may place any, `span` its way while
-    that is traced."""
+    those of the ops that a device asks to be placed, `writes` whether it may place any, `refused` whether the
+    database refused a row of the batch that it was in, `span` its way while that is traced."""
 
     span: Span | None = None
     writes = True
+    refused = False
     records: Sequence[Record] = ()
     kinds: frozenset[str] = frozenset()
     origin: Sender | None = None

@@ -25,7 +25,7 @@ from fitai.gateways.live.hints import Hints
 from fitai.gateways.live.jobs import Behind, Job, Key, Placing, PushedJob, ThenJob
 from fitai.gateways.tasks import spawn
 from fitai.persistence import tracing
-from fitai.persistence.append import Append, HeadMoved
+from fitai.persistence.append import Append, BadRow, HeadMoved
 from fitai.persistence.batches import Row
 from fitai.persistence.database import Unavailable
 from fitai.sync.log import Context, Position
@@ -66,6 +66,7 @@ class Worker(Generic[P]):
         self._working = False
         self._worker: asyncio.Task[None] | None = None
         self._after: deque[ThenJob] = deque()
+        self._singly = 0  # so many of the next jobs are done one by one
         self._opened = False
         self._told = 0  # the log goes at least this far, by what others say
         self._behind = False  # it goes further than our head
@@ -206,7 +207,7 @@ class Worker(Generic[P]):
     async def _work(self) -> None:
         try:
             while not self.ended and (self._jobs or self._behind):
-                self._batch = batch = self._next_batch()
+                self._batch = batch = self._next()
                 occasion.NOW.set(self)
                 try:
                     with tracing.shared("batch", batch, node=self._hosts.node):
@@ -221,6 +222,13 @@ class Worker(Generic[P]):
         finally:
             self._working, self._batch = False, ()
             self._trim()
+
+    def _next(self) -> list[Job[Any, P]]:
+        if self._singly and self._jobs:
+            self._singly -= 1
+            return [self._jobs.popleft()]
+        self._singly = 0
+        return self._next_batch()
 
     def _next_batch(self) -> list[Job[Any, P]]:
         batch: list[Job[Any, P]] = []
@@ -251,10 +259,25 @@ class Worker(Generic[P]):
             except Unavailable:
                 self._refuse(batch, Refusal("later", _OUT_OF_REACH, retry_after_ms=1000))
                 return
+            except BadRow as error:
+                self._one_by_one(batch, error)
+                return
             self._committed(batch, placer, rows)
             await self._follow(placer.records)
             return
         self._refuse(batch, gone() if self.ended else Refusal("later", _BUSY, retry_after_ms=200))
+
+    def _one_by_one(self, batch: Sequence[Job[Any, P]], error: BadRow) -> None:
+        """A row that the database refuses is one job's, and no other's trouble: each is done once more, by
+        itself. What another append wrote at the same moment, the same key mostly, is found then."""
+        self._forget(batch)
+        again = [job for job in batch if not job.refused]
+        for job in batch:
+            if job.refused:
+                self._fail(job, error)
+            job.refused = True
+        self._jobs.extendleft(reversed(again))
+        self._singly += len(again)
 
     def _refuse(self, batch: Iterable[Job[Any, P]], refusal: Refusal) -> None:
         self._forget(batch)

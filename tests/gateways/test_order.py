@@ -15,7 +15,7 @@ import pytest
 
 from fitai.engine.ops import Record
 from fitai.gateways.bus.memory import MemoryHub
-from fitai.gateways.live.jobs import Intent
+from fitai.gateways.live.jobs import Intent, Key
 from tests.gateways.conftest import Server, new_id
 from tests.gateways.device import Device, settle_all
 
@@ -216,6 +216,20 @@ async def test_changes_over_rest_take_their_place_among_pushes(server: Server, m
     )
     await check(server, devices)
     assert sum(record["device"] == api for record in devices[1].log.values()) == 15
+
+
+async def test_one_key_at_the_same_moment_counts_once(server: Server, make_devices: Any) -> None:
+    (phone,) = await make_devices(server)
+    workout, api = new_id(), await server.enrol(phone.user, "api")
+    host = await server.hosts.open(phone.user)
+    asked = [
+        host.command(api, workout, lambda _: [Intent("workout.create", {})], key=Key("again", "the same"))
+        for _ in range(3)
+    ]
+    done = await asyncio.gather(*asked)
+    assert [one.replayed for one in done] == [False, True, True]
+    await phone.reach(1)
+    assert host.head == 1
 
 
 async def test_pages_of_large_records_are_no_reason_to_be_closed_as_slow(

@@ -206,3 +206,18 @@ async def test_a_reader_who_takes_nothing_costs_a_bounded_amount(
     assert (await back.join(cursor={"epoch": slow.ready["epoch"], "seq": slow.ready["head"]}))["resumed"]
     await back.told(len(await scene.log(host.group)))
     back.in_order()
+
+
+async def test_one_key_at_the_same_moment_counts_once_and_is_nobody_else_s_trouble(scene: Scene) -> None:
+    host = await scene.create()
+    room = await scene.room(host.group)
+    guest, key = caller(await scene.wire()), Key("again", "the same request")
+    await room.act(guest, "member.join", {}, code=scene.code(host))
+    title = {"field": "title", "value": "Arms"}
+    asked = [room.act(caller(host.wire), "group.edit", title, key=key) for _ in range(3)]
+    done = await asyncio.gather(*asked, room.act(guest, "chat.say", {"text": "hello"}))
+    assert sorted(one.replayed for one in done[:3]) == [False, True, True]
+    log = [record.op.kind for record in await scene.log(host.group)]
+    assert (log.count("group.edit"), log.count("chat.say")) == (1, 1)
+    with pytest.raises(KeyReuse):
+        await room.act(caller(host.wire), "group.edit", title, key=Key("again", "another one"))
