@@ -1,9 +1,10 @@
 """The final table of a group: worked out of the logs, and out of nothing that a node has in memory.
 
 It is written when the grace after the end is over, and again whenever a workout is another one than the
-line was worked out of, or a body is known now without which there was no amount: what somebody weighs a year
-later does not change what they did. By the node where somebody is in the room, else when it is asked for. Lines of
-accounts that are gone are frozen; they keep what they did, and their place among the others.
+line was worked out of, or a body is known now without which there was no amount (an amount stays: what
+somebody weighs next year does not change what they did). By the node where somebody is in the room, else when
+it is asked for. Lines of accounts that are gone are frozen; they keep what they did, and their place among
+the others.
 """
 
 from __future__ import annotations

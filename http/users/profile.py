@@ -17,8 +17,8 @@ from fitai.persistence.users import Users, with_new_email
 
 
 class ProfileService:
-    """Shows the profile, edits it, and pages through the log. `on_weighed(user)`: what they tell of their body
-    is something else now."""
+    """Shows the profile, edits it, and pages through the log. `on_weighed(user)`: what they tell of
+    their body is something else now."""
 
     def __init__(self, db: Database, now_ms: Callable[[], int], on_weighed: Callable[[str], None]) -> None:
         self._db = db

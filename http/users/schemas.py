@@ -53,8 +53,8 @@ class Pounds(Schema):
 
 
 FOR_BOARDS = (
-    "Only for boards by body weight or DOTS in groups. It is shown to nobody else; but who shows *everything* "
-    "on such a board shows loads and what is made of them, and others can work it out."
+    "Only for boards by body weight or DOTS in groups; nobody else sees it. But who shows everything on such "
+    "a board shows loads and what is made of them, and others can work it out."
 )
 
 

@@ -69,7 +69,7 @@ async def finish(scene: Scene, host: Trainee) -> None:
     ("by", "first", "second"),
     [
         ("body_weight", 6_250, 5_000),  # 500 kg by 80 and by 100 kg
-        ("dots", 476_184, 307_752),  # a woman of 80 kg before a man of 100 kg
+        ("dots", 471_125, 307_758),  # a woman of 80 kg before a man of 100 kg
     ],
 )
 async def test_who_tells_their_body_is_ranked_by_it_and_who_does_not_has_no_rank(
@@ -101,7 +101,7 @@ async def test_a_body_that_is_told_in_mid_class_is_news_on_every_node(nodes: Mak
     scene = await nodes(2)
     here, there = scene.servers
     people = [await somebody(scene, 100, server=here), await somebody(scene, server=there)]
-    host, ben = everybody = await crew(scene, "body_weight", *people)
+    _, ben = everybody = await crew(scene, "body_weight", *people)
     for one in everybody:
         await one.log(10)
     for one in everybody:
@@ -193,10 +193,10 @@ async def test_a_body_told_after_the_end_is_in_the_table_of_a_room_that_hears_of
             lines = await GroupResults(session).of(host.seat.group)
         return [(line.member, line.rank, line.amount) for line in lines]
 
-    await eventually(stored, [(1, 1, 0), (2, None, None)])
+    await eventually(stored, [(1, None, 0), (2, None, None)])
     await weigh(scene.server, ben.wire.user, 80)
     scene.server.rooms.weighed(ben.wire.user)
-    await eventually(stored, [(2, 1, 6_250), (1, 2, 0)])
+    await eventually(stored, [(2, 1, 6_250), (1, None, 0)])
 
 
 async def eventually(ask: Callable[[], Awaitable[Any]], expected: Any) -> None:
