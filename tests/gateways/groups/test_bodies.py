@@ -134,7 +134,7 @@ async def test_only_rooms_of_that_user_look(scene: Scene, monkeypatch: pytest.Mo
 
         monkeypatch.setattr(room, "weigh_anew", looks)
     scene.server.rooms.weighed(host.wire.user)
-    await host.wire.until(lambda: asked)
+    await host.wire.until(lambda: bool(asked))
     assert asked == [host.seat.group]
 
 
