@@ -91,8 +91,8 @@ async def test_the_first_schema_can_be_taken_down_and_put_up_again(empty):
     await empty.check()
 
 
-async def test_taking_a_column_of_people_down_loses_nobody(empty):
-    """SQLite writes the table anew for that, on which all that is theirs hangs."""
+async def test_taking_columns_of_people_down_loses_nobody(empty):
+    """Where SQLite wrote the table anew, it would drop the one on which all that is theirs hangs."""
     user = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
 
     def down(connection):
@@ -105,8 +105,8 @@ async def test_taking_a_column_of_people_down_loses_nobody(empty):
         for statement in (
             f"""INSERT INTO users (id, email, email_key, password_hash, next_device, created_at,
                 body_weight_ug, sex) VALUES ('{user}', 'a@b.c', 'a@b.c', '-', 2, 1, 80000000000, 'male')""",
-            f"""INSERT INTO devices (user_id, id, kind, name, platform, created_at)
-                VALUES ('{user}', 1, 'device', 'phone', 'ios', 1)""",
+            f"""INSERT INTO devices (user_id, id, kind, name, platform, created_at, last_used_at)
+                VALUES ('{user}', 1, 'device', 'phone', 'ios', 1, 1)""",
         ):
             await session.execute(text(statement))
     async with empty.write() as session:

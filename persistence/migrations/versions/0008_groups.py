@@ -48,9 +48,8 @@ def _of_group() -> sa.Column[str]:
 
 def upgrade() -> None:
     """Add the columns and the tables."""
-    with op.batch_alter_table("users") as users:
-        users.add_column(_moment("body_weight_ug"))
-        users.add_column(sa.Column("sex", sa.String(8)))
+    op.add_column("users", _moment("body_weight_ug"))
+    op.add_column("users", sa.Column("sex", sa.String(8)))
     op.create_table(
         "groups",
         sa.Column("id", Id, nullable=False),
@@ -187,6 +186,6 @@ def downgrade() -> None:
         "groups",
     ):
         op.drop_table(table)
-    with op.batch_alter_table("users") as users:
-        users.drop_column("body_weight_ug")
-        users.drop_column("sex")
+    # In place: a batch would drop the table on SQLite, and with the people all that hangs on them.
+    op.drop_column("users", "body_weight_ug")
+    op.drop_column("users", "sex")
