@@ -42,8 +42,9 @@ _SECRET = (
     r"|recovery_codes?|credentials?|dsn|api_?keys?|private(?:_key)?|secret_key|jwt|csrf|signature"
 )
 _HEALTH = (
-    r"load|weight|body_?weight|height|reps|rpe|rir|hr|heart_?rate|cadence|distance(?:_m)?|rating|notes?|text"
-    r"|title|value|body|payload|document|state|insight|birth\w*|sex|gender|email|display_name|address"
+    r"load|weight(?:_ug)?|body_?weight(?:_ug)?|height|reps|rpe|rir|hr|heart_?rate|cadence"
+    r"|distance(?:_m)?|rating|notes?|text|title|value|body|payload|document|state|insight|birth\w*"
+    r"|sex|gender|email|display_name|address"
 )
 _BULK = frozenset({"ops", "records", "sets", "workouts", "results"})  # as a number it is a count
 

@@ -247,7 +247,7 @@ def _provide_identity(app: web.Application, deps: Deps, passwords: Passwords) ->
     app[auth.RECOVERY] = Recovery(db, passwords, door, now_ms)
     app[auth.TOKENS] = PersonalTokenService(db, confirmation, door, now_ms, SCOPES)
     app[auth.DEVICES] = DeviceService(db, door, now_ms)
-    app[users.PROFILES] = ProfileService(db, now_ms)
+    app[users.PROFILES] = ProfileService(db, now_ms, deps.rooms.weighed)
     app[users.CREDENTIALS] = Credentials(confirmation, passwords, door, now_ms)
     app[users.SECOND_FACTOR] = SecondFactorService(db, confirmation, factor, now_ms)
     app[users.LEAVING] = Leaving(db, confirmation, door, now_ms, grace_ms=deps.grace_ms)

@@ -15,7 +15,7 @@ reported `group_reports`', and how a person leaves no trace `group_erasure`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -36,13 +36,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from fitai.engine.groups import timers
 from fitai.engine.groups.group import Group, Member
 from fitai.engine.groups.machine import COUNTDOWN, FINISHED, LIVE
+from fitai.engine.groups.measure import Body
 from fitai.engine.groups.roles import STRANGER
 from fitai.engine.ops import VOID, Record
 from fitai.persistence.batches import STATEMENTS
 from fitai.persistence.database import ReadSession
 from fitai.persistence.group_models import GroupDevice, GroupInvite, GroupMember, GroupRow
 from fitai.persistence.log import row_of
-from fitai.persistence.models import Stream
+from fitai.persistence.models import Stream, User
 
 _MEMBERS = cast("Table", GroupMember.__table__)
 _BLIND = {"synchronize_session": False}
@@ -105,7 +106,7 @@ class GroupAt:
 
 @dataclass(frozen=True, slots=True)
 class MemberAt:
-    """A member, and who that is: their user and that user's stream, None once they are erased."""
+    """A member, and who that is: their user, that user's stream and body, None once they are erased."""
 
     member: int
     user: str | None
@@ -116,6 +117,13 @@ class MemberAt:
     workout: str | None
     joined_at: int | None
     stream: int | None
+    body_weight_ug: int | None = field(repr=False)
+    sex: str | None = field(repr=False)
+
+    @property
+    def body(self) -> Body:
+        """What boards need to know of them."""
+        return Body(self.body_weight_ug, self.sex)
 
 
 class Groups:
@@ -241,8 +249,11 @@ class Groups:
                 GroupMember.workout,
                 GroupMember.joined_at,
                 Stream.id,
+                User.body_weight_ug,
+                User.sex,
             )
             .outerjoin(Stream, Stream.owner == GroupMember.user_id)
+            .outerjoin(User, User.id == GroupMember.user_id)
             .where(GroupMember.group_id == group)
             .order_by(GroupMember.member)
         )

@@ -19,7 +19,7 @@ the proof that the stream exists, and a foreign key would be looked up again for
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from sqlalchemy import (
@@ -102,11 +102,15 @@ class Base(DeclarativeBase):
     )
 
 
+Sex = Literal["female", "male"]
+
+
 class User(Base):
     """A person. `email_key` is the address as compared; `next_device` the next device number to give.
 
     `role` is `admin` or empty, `locale` a language tag, `delete_after` when the account is to be erased.
     `totp_secret` is encrypted, counts once it is confirmed, and `totp_step` is the last step that was used.
+    `sex` is `female`, `male` or empty.
     """
 
     __tablename__ = "users"
@@ -134,6 +138,8 @@ class User(Base):
     totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_confirmed_at: Mapped[int | None] = mapped_column(BigInteger)
     totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    body_weight_ug: Mapped[int | None] = mapped_column(BigInteger)
+    sex: Mapped[Sex | None] = mapped_column(String(8))
 
 
 class Device(Base):

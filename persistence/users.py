@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from fitai.persistence.database import Asked, ReadSession
 from fitai.persistence.identity_models import OneTimeToken
-from fitai.persistence.models import Stream, User, clean
+from fitai.persistence.models import Sex, Stream, User, clean
 from fitai.persistence.one_time import Purpose
 
 ADMIN = "admin"
@@ -31,7 +31,8 @@ class UserRow:
     """An account. `id` is a UUID, times are Unix ms, `email` as the person wrote it.
 
     `role` is `admin` or None. `totp_secret` is sealed and counts once `totp_confirmed_at` is set; the code of
-    step `totp_step` is the last that was used. `delete_after` is when the account is to be erased.
+    step `totp_step` is the last that was used. `delete_after` is when the account is to be erased. `sex` is
+    `female`, `male` or None.
     """
 
     id: str
@@ -47,6 +48,8 @@ class UserRow:
     totp_secret: bytes | None = field(default=None, repr=False)
     totp_confirmed_at: int | None = None
     totp_step: int | None = None
+    body_weight_ug: int | None = field(default=None, repr=False)
+    sex: Sex | None = field(default=None, repr=False)
 
 
 def email_key(email: str) -> str:
@@ -133,8 +136,8 @@ class Users:
         """Another password."""
         await self._set(user, password_hash=password_hash, password_changed_at=now)
 
-    async def edit(self, user: str, **fields: str | None) -> None:
-        """Write what a person says of themselves: `display_name`, `locale`."""
+    async def edit(self, user: str, **fields: str | int | None) -> None:
+        """Write what a person says of themselves: `display_name`, `locale`, `body_weight_ug`, `sex`."""
         await self._set(user, **fields)
 
     async def set_role(self, user: str, role: str | None) -> None:
@@ -233,4 +236,6 @@ def _as_row(user: User) -> UserRow:
         totp_secret=user.totp_secret,
         totp_confirmed_at=user.totp_confirmed_at,
         totp_step=user.totp_step,
+        body_weight_ug=user.body_weight_ug,
+        sex=user.sex,
     )

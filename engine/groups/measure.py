@@ -124,6 +124,12 @@ def measured(format_: Format) -> str | None:
     return {"absolute": UNITS[what.of], "body_weight": "body_weights", "dots": "dots"}[what.by]
 
 
+def weighs(format_: Format) -> bool:
+    """Whether a format's board needs to know the members' bodies."""
+    what = _what(format_)
+    return what is not None and what.by != "absolute"
+
+
 def on_board(g: Group, member: Member) -> bool:
     """Whether a member is ranked: who trains, and who left, with what they did until then; not who shows
     presence only, who looks on, or who had to go."""

@@ -8,6 +8,9 @@ NODES = "nodes"
 BLOCKS = "blocks"
 """Said here: that somebody has another opinion of whom they want to meet."""
 
+BODIES = "bodies"
+"""Said here: that what somebody tells of their body is something else now, `user`."""
+
 
 def user_topic(user: str) -> str:
     """All that concerns one user's stream, devices and sessions."""

@@ -7,12 +7,13 @@ another one.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fitai.engine.groups import kinds
 from fitai.engine.groups.group import SERVER_DEVICE, Group, Member
 from fitai.engine.groups.judgement import GroupLimits, admits, judge
+from fitai.engine.groups.measure import UNKNOWN, Body
 from fitai.engine.judgement import Judgement
 from fitai.engine.kinds import BadValue
 from fitai.engine.ops import VOID, Dot, Op, Record, Stamp
@@ -31,13 +32,14 @@ _WIRE = WireLimits()
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who wants to be let in: the user, which device of theirs speaks, what they are called, and all whom
-    they blocked or who blocked them."""
+    """Who wants to be let in: the user, which device of theirs speaks, what they are called, all whom they
+    blocked or who blocked them, and what they tell of their body."""
 
     user: str
     device: int
     name: str
     avoids: Collection[str] = ()
+    body: Body = field(default=UNKNOWN, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

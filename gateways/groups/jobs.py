@@ -98,11 +98,11 @@ class EnterJob(_Asked):
         self.ask = ask
         self.ack = ack
         self.member = self.device = 0
-        self._person = person
+        self.person = person
         self.span = tracing.began("enter", root=True, user=person.user, device=person.device)
 
     def place(self, host: Room, placer: Draft) -> None:
-        first, person = len(placer.records), self._person
+        first, person = len(placer.records), self.person
         member = placer.member(person.user)
         if member is not None and member.here:
             self.device = placer.let_in(person)
@@ -124,7 +124,7 @@ class ActJob(_Asked):
         super().__init__()
         self.user = person.user
         self.key = key
-        self._person = person
+        self.person = person
         self._kind = kind
         self._value = value
         self._code = code
@@ -143,12 +143,12 @@ class ActJob(_Asked):
             return
         member = placer.member(self.user)
         if self._kind == "member.join" and (member is None or not member.here):
-            placer.admit(self._person, host.opens(self._code, placer.group), self._value)
+            placer.admit(self.person, host.opens(self._code, placer.group), self._value)
         elif member is None:
             raise unknown()
         else:
             placer.check_for(member, self._kind, self._value)
-            placer.write(placer.let_in(self._person), self._kind, self._value)
+            placer.write(placer.let_in(self.person), self._kind, self._value)
         self.records = placer.records[first:]
 
     def settle(self, host: Room) -> None:

@@ -1,8 +1,10 @@
 """The final table of a group: worked out of the logs, and out of nothing that a node has in memory.
 
 It is written when the grace after the end is over, and again whenever a workout is another one than the
-line was worked out of: by the node where somebody is in the room, else when it is asked for. Lines of
-accounts that are gone are frozen; they keep what they did, and their place among the others.
+line was worked out of, or a body is known now without which there was no amount (an amount stays: what
+somebody weighs next year does not change what they did). By the node where somebody is in the room, else when
+it is asked for. Lines of accounts that are gone are frozen; they keep what they did, and their place among
+the others.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from fitai.engine.entities import Workout
 from fitai.engine.groups.board import board
 from fitai.engine.groups.group import Group, Member
-from fitai.engine.groups.measure import Measure, on_board, progress
+from fitai.engine.groups.measure import UNKNOWN, Body, Measure, measure, on_board, progress, weighs
 from fitai.engine.groups.roles import TRAINING
 from fitai.engine.groups.timers import due
 from fitai.gateways.groups.watch import Watch
@@ -43,20 +45,34 @@ async def results(room: Room) -> list[Result]:
         if (user := users.get(no)) is not None and (workout := g.members[no].workout) is not None
     }
     async with room.hosts.db.read() as session:
-        row = await Groups(session).row(g.id)
+        groups = Groups(session)
+        row = await groups.row(g.id)
         stored = await GroupResults(session).of(g.id)
+        bodies = await _bodies(groups, g)
         revs = dict(zip(theirs, await read_revs(session, list(theirs.values())), strict=True))
     lines = {one.member: one for one in stored if one.frozen or one.member in members}
-    stale = [no for no in members if no not in lines or _is_stale(lines[no], revs.get(no, 0))]
-    lines |= await _lines(room, g, {no: theirs.get(no) for no in stale})
+    stale = [
+        no
+        for no in members
+        if no not in lines or _is_stale(g, lines[no], revs.get(no, 0), bodies.get(no, UNKNOWN))
+    ]
+    lines |= await _lines(room, g, {no: theirs.get(no) for no in stale}, bodies)
     table = ranked(g, lines.values())
     if table != stored or row is None or row.results_at is None:
         await room.hosts.db.transact(lambda session: GroupResults(session).write(g.id, table, room.now_ms()))
     return table
 
 
-def _is_stale(one: Result, rev: int) -> bool:
-    return not one.frozen and one.rev != rev
+def _is_stale(g: Group, one: Result, rev: int, body: Body) -> bool:
+    """The workout is another one now, or the amount that could not be said for lack of a body now can."""
+    if one.frozen:
+        return False
+    return one.rev != rev or (one.amount is None and _amount(measure(g.format, (), body)) is not None)
+
+
+async def _bodies(groups: Groups, g: Group) -> dict[int, Body]:
+    """What the members tell of their bodies now, where the board needs to know it."""
+    return {row.member: row.body for row in await groups.members(g.id)} if weighs(g.format) else {}
 
 
 def is_due(g: Group, now: int) -> bool:
@@ -65,9 +81,15 @@ def is_due(g: Group, now: int) -> bool:
     return at is not None and now >= at
 
 
-async def _lines(room: Room, g: Group, theirs: Mapping[int, tuple[str, str] | None]) -> dict[int, Result]:
+async def _lines(
+    room: Room, g: Group, theirs: Mapping[int, tuple[str, str] | None], bodies: Mapping[int, Body]
+) -> dict[int, Result]:
     """The lines of these members, worked out of the log: {member: (user, workout), or None without one}."""
-    lines = {no: line(g, g.members[no], None, 0) for no, place in theirs.items() if place is None}
+
+    def of(no: int, w: Workout | None, rev: int) -> Result:
+        return line(g, g.members[no], w, rev, bodies.get(no, UNKNOWN))
+
+    lines = {no: of(no, None, 0) for no, place in theirs.items() if place is None}
     places = [(no, *place) for no, place in theirs.items() if place is not None]
     for start in range(0, len(places), AT_ONCE):
         some = places[start : start + AT_ONCE]
@@ -77,7 +99,7 @@ async def _lines(room: Room, g: Group, theirs: Mapping[int, tuple[str, str] | No
             watch = Watch(user, workout)
             if family is not None:
                 watch.load(family)
-            lines[no] = line(g, g.members[no], watch.view(), watch.rev)
+            lines[no] = of(no, watch.view(), watch.rev)
             if index % TURN == TURN - 1:
                 await asyncio.sleep(0)
     return lines
@@ -92,13 +114,13 @@ def _trained(member: Member) -> bool:
     return member.role in TRAINING or (member.gone == "left" and member.was in TRAINING)
 
 
-def line(g: Group, member: Member, w: Workout | None, rev: int) -> Result:
+def line(g: Group, member: Member, w: Workout | None, rev: int, body: Body) -> Result:
     """A member's line, without a rank: that is a question of all."""
-    done = progress(g, member, w)
+    done = progress(g, member, w, body)
     return Result(
         member=member.no,
         rank=None,
-        amount=None if done.measure is None else done.measure.amount,
+        amount=_amount(done.measure),
         time_ms=None if done.measure is None else done.measure.time_ms,
         sets=done.sets,
         reps=done.reps,
@@ -107,6 +129,10 @@ def line(g: Group, member: Member, w: Workout | None, rev: int) -> Result:
         volume_ug=done.volume_ug,
         rev=rev,
     )
+
+
+def _amount(measure: Measure | None) -> int | None:
+    return None if measure is None else measure.amount
 
 
 def ranked(g: Group, lines: Iterable[Result]) -> list[Result]:

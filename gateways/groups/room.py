@@ -21,6 +21,7 @@ from fitai.engine.groups import telling, timers
 from fitai.engine.groups.document import document
 from fitai.engine.groups.fold import take
 from fitai.engine.groups.group import SERVER_DEVICE, Group, Member
+from fitai.engine.groups.measure import UNKNOWN, Body
 from fitai.engine.ops import Record
 from fitai.gateways import meters
 from fitai.gateways.groups.audience import Audience
@@ -41,7 +42,7 @@ from fitai.persistence.append import Append
 from fitai.persistence.batches import Row
 from fitai.persistence.blocks import Blocks
 from fitai.persistence.database import WriteSession
-from fitai.persistence.groups import Groups
+from fitai.persistence.groups import Groups, MemberAt
 from fitai.persistence.log import Log
 from fitai.sync.log import Position
 from fitai.sync.wire import Push, Refusal
@@ -96,6 +97,10 @@ class Room(Worker[Draft]):
     def users(self) -> Mapping[int, str | None]:
         """member -> user (UUID), None for an account that is gone."""
         return self._roster.users
+
+    def body(self, member: int) -> Body:
+        """What a member tells of their body, as far as is known here."""
+        return self._roster.bodies.get(member, UNKNOWN)
 
     def member_of(self, user: str) -> Member | None:
         """Who a user is in this group, also when they left; None for who was never let in."""
@@ -315,6 +320,8 @@ class Room(Worker[Draft]):
         """Take over what was placed, then answer and tell, in seq order; what one seat wrote in a row goes to
         the others as one. Who enters begins at the head, when all before it is told."""
         self._roster.add(placer.entries)
+        people = (job.person for job in batch if isinstance(job, EnterJob | ActJob))
+        self._weigh({person.user: person.body for person in people})
         for record in placer.records:
             take(self.group, record)
             meters.ANSWERED[record.verdict].inc()
@@ -399,7 +406,18 @@ class Room(Worker[Draft]):
         """Learn who is who: somebody came, or nobody knows any more who somebody was."""
         async with self._hosts.db.read() as session:
             groups = Groups(session)
-            self._roster.read(await groups.members(self.id), await groups.devices(self.id))
+            members = await groups.members(self.id)
+            self._roster.read(members, await groups.devices(self.id))
+        self._weigh(_bodies(members))
+
+    async def weigh_anew(self) -> None:
+        """Learn what the members tell of their bodies."""
+        async with self._hosts.db.read() as session:
+            members = await Groups(session).members(self.id)
+        self._weigh(_bodies(members))
+
+    def _weigh(self, bodies: Mapping[str, Body]) -> None:
+        self.stage.weighed(self._roster.weigh(bodies))
 
     async def meet_anew(self) -> None:
         """Learn who does not want to hear whom, of those who are here."""
@@ -434,6 +452,10 @@ class Room(Worker[Draft]):
             connection.bye("overload", after_ms=self._hosts.dice.randrange(BACK_MS))
         self.close()
         super().end()
+
+
+def _bodies(members: Iterable[MemberAt]) -> dict[str, Body]:
+    return {row.user: row.body for row in members if row.user is not None}
 
 
 _ROSTER = frozenset({"device.enrol", "member.erase"})

@@ -13,10 +13,11 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from fitai.engine.groups.group import Group
+from fitai.engine.groups.measure import Body
 from fitai.engine.judgement import Judgement
 from fitai.engine.ops import VOID
 from fitai.gateways.bus.contract import Message, Unsubscribe
-from fitai.gateways.bus.topics import BLOCKS
+from fitai.gateways.bus.topics import BLOCKS, BODIES
 from fitai.gateways.counts import Counts
 from fitai.gateways.groups.codes import Codes
 from fitai.gateways.groups.draft import Draft, Person, refuse, unknown
@@ -78,19 +79,20 @@ class Rooms:
         self._opening: dict[str, asyncio.Future[Room | UnknownGroup | Unavailable]] = {}
         self._closing = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._unsubscribe: Unsubscribe | None = None
+        self._unsubscribes: list[Unsubscribe] = []
 
     async def start(self) -> None:
         """Begin to watch deadlines, and to forget idle rooms."""
         self.hosts.beside = self
-        self._unsubscribe = self.hosts.bus.subscribe(BLOCKS, self._on_block)
+        for topic, hear in ((BLOCKS, self._on_block), (BODIES, self._on_body)):
+            self._unsubscribes.append(self.hosts.bus.subscribe(topic, hear))
         self._watcher = spawn("groups.watch", self._watch())
 
     async def close(self) -> None:
         """Forget all rooms, when what is under way has come to its end."""
         self._closing.set()
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        for unsubscribe in self._unsubscribes:
+            unsubscribe()
         if self._watcher is not None:
             await self._watcher
         for room in [*self._rooms.values(), *self._ended]:
@@ -241,13 +243,15 @@ class Rooms:
         return person
 
     async def _read_persons(self, asked: Sequence[_Caller]) -> list[Person | None]:
-        found: dict[str, tuple[str, frozenset[str]] | None] = {}
+        found: dict[str, tuple[str, frozenset[str], Body]] = {}
         async with self.hosts.db.read() as session:
             users, blocks = Users(session), Blocks(session)
             for user in {caller.user for caller in asked}:
                 row = await users.get(user)
                 if row is not None:
-                    found[user] = row.display_name or NAMELESS, frozenset(await blocks.around(user))
+                    avoids = frozenset(await blocks.around(user))
+                    body = Body(row.body_weight_ug, row.sex)
+                    found[user] = row.display_name or NAMELESS, avoids, body
         return [
             Person(caller.user, caller.device, *its) if (its := found.get(caller.user)) is not None else None
             for caller in asked
@@ -268,6 +272,23 @@ class Rooms:
         except Unavailable:
             _log.warning("blocks_not_read")
 
+    def weighed(self, user: str) -> None:
+        """A user tells something else of their body than before: all nodes look at once."""
+        self.hosts.bus.publish(BODIES, {"node": self.hosts.node, "user": user})
+
+    def _on_body(self, message: Message) -> None:
+        if not self._closing.is_set():
+            spawn("groups.bodies", self._weigh_anew(message.get("user")))
+
+    async def _weigh_anew(self, user: str | None) -> None:
+        """Ask the rooms that this user is a member of; None: all of them."""
+        try:
+            for room in list(self._rooms.values()):
+                if user is None or room.member_of(user) is not None:
+                    await room.weigh_anew()
+        except Unavailable:
+            _log.warning("bodies_not_read")
+
     # -- the node ----------------------------------------------------------------------------------
 
     def workers(self) -> Iterable[Room]:
@@ -284,6 +305,7 @@ class Rooms:
         for room in self._rooms.values():
             room.stage.anew()
         self._on_block({})
+        self._on_body({})
 
     async def _watch(self) -> None:
         while not self._closing.is_set():

@@ -17,7 +17,7 @@ from fitai.engine.entities import Workout
 from fitai.engine.groups import sharing
 from fitai.engine.groups.board import Row, board
 from fitai.engine.groups.group import Group, Member
-from fitai.engine.groups.measure import Measure, Progress, on_board, progress
+from fitai.engine.groups.measure import Body, Measure, Progress, on_board, progress
 from fitai.engine.groups.ticks import Fields
 from fitai.engine.ops import VOID, Record
 
@@ -64,10 +64,16 @@ def concerned(g: Group, records: Iterable[Record]) -> Set[int]:
 
 class Scene:
     """The views of one group's members. `workout_of` gives a member's workout as the log has it now,
-    `is_here` whether they are connected."""
+    `body_of` what they tell of their body, `is_here` whether they are connected."""
 
-    def __init__(self, workout_of: Callable[[int], Workout | None], is_here: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        workout_of: Callable[[int], Workout | None],
+        body_of: Callable[[int], Body],
+        is_here: Callable[[int], bool],
+    ) -> None:
         self._workout_of = workout_of
+        self._body_of = body_of
         self._is_here = is_here
         self._progress: dict[int, Progress] = {}
         self._measures: dict[int, Measure] = {}  # of those on the board
@@ -85,7 +91,7 @@ class Scene:
     # -- what changes ------------------------------------------------------------------------------
 
     def moved(self, members: Iterable[int]) -> None:
-        """The workouts of these have changed, or what counts in them, or what they show."""
+        """The workouts of these have changed, or their bodies, what counts, or what they show."""
         self._moved.update(members)
 
     def touched(self, members: Iterable[int]) -> None:
@@ -139,7 +145,7 @@ class Scene:
             member = g.members.get(no)
             if member is None:
                 continue
-            now = self._progress[no] = progress(g, member, self._workout_of(no))
+            now = self._progress[no] = progress(g, member, self._workout_of(no), self._body_of(no))
             measure = now.measure if on_board(g, member) else None
             if self._measures.get(no) != measure:
                 ranks = True

@@ -48,7 +48,7 @@ class Stage:
             next(self._hosts.words), int(self._hosts.limits.presence_grace_s * 1000), now
         )
         self.watches = Watches(self._hosts, self._moved, self._measured)
-        self.scene = Scene(self.watches.workout, self.presence.is_here)
+        self.scene = Scene(self.watches.workout, room.body, self.presence.is_here)
         self.ticker = Ticker(room.id)
         self.cheers = Cheers(self._hosts.limits.rates)
         self.duties = Duties(room, self.presence)
@@ -100,6 +100,11 @@ class Stage:
             self.scene.moved(members)
             self._follow(members)
         self._soon()
+
+    def weighed(self, members: Iterable[int]) -> None:
+        """These tell something else of their bodies than before."""
+        for no in members:
+            self._moved(no)
 
     def hide(self, member: int) -> None:
         """Others than before are hidden from a member: somebody blocked somebody, or does no longer."""
@@ -205,7 +210,7 @@ class Stage:
                 self.watches.follow(no, users.get(no) if seen else None, member.workout)
 
     def _moved(self, member: int) -> None:
-        """A member's workout has changed."""
+        """A member's workout has changed, or their body."""
         self.scene.moved((member,))
         self.duties.moved(self._room.now_ms())
         self._soon()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from fitai.engine.units import from_ug, to_ug
 from fitai.gateways.identity import Identity
 from fitai.http.auth.confirmation import gone
 from fitai.http.frame import Reply, encode
-from fitai.http.users.schemas import LogEntry, LogPage, LogQuery, Profile, ProfileEdit
+from fitai.http.users.schemas import Kilograms, LogEntry, LogPage, LogQuery, Profile, ProfileEdit
 from fitai.persistence import cursors
 from fitai.persistence.database import Asked, Database
 from fitai.persistence.security_log import SecurityLog
@@ -16,11 +17,13 @@ from fitai.persistence.users import Users, with_new_email
 
 
 class ProfileService:
-    """Shows the profile, edits it, and pages through the log."""
+    """Shows the profile, edits it, and pages through the log. `on_weighed(user)`: what they tell of
+    their body is something else now."""
 
-    def __init__(self, db: Database, now_ms: Callable[[], int]) -> None:
+    def __init__(self, db: Database, now_ms: Callable[[], int], on_weighed: Callable[[str], None]) -> None:
         self._db = db
         self._now_ms = now_ms
+        self._on_weighed = on_weighed
 
     async def profile(self, caller: Identity) -> Reply:
         """The caller's profile, with an ETag of what it says."""
@@ -30,10 +33,16 @@ class ProfileService:
     async def edit(self, caller: Identity, body: ProfileEdit) -> Reply:
         """Change what is named."""
         named = {field: getattr(body, field) for field in body.model_fields_set}
+        if "body_weight" in named:
+            weight = named.pop("body_weight")
+            named["body_weight_ug"] = None if weight is None else to_ug(weight.value, weight.unit)
         async with self._db.write() as session:
             if named:
                 await Users(session).edit(caller.user, **named)
-            return await self._shown(session, caller.user)
+            shown = await self._shown(session, caller.user)
+        if named.keys() & {"body_weight_ug", "sex"}:
+            self._on_weighed(caller.user)
+        return shown
 
     async def log(self, caller: Identity, query: LogQuery) -> LogPage:
         """A page of the caller's log; raises BadCursor."""
@@ -73,8 +82,14 @@ class ProfileService:
             created_at=user.created_at,
             password_changed_at=user.password_changed_at,
             delete_after=user.delete_after,
+            body_weight=_weight(user.body_weight_ug),
+            sex=user.sex,
         )
         return Reply(profile, etag=f'"{hashlib.sha256(encode(profile)).hexdigest()[:32]}"')
+
+
+def _weight(ug: int | None) -> Kilograms | None:
+    return None if ug is None else Kilograms(value=from_ug(ug, "kg"), unit="kg")
 
 
 def _place(cursor: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from fitai.http.auth.confirmation import Confirmed
 from fitai.http.auth.schemas import Email, KnownPassword, Line, Locale, MailedToken, NewPassword, Otp
 from fitai.http.frame import Query, Schema
 from fitai.http.paging import Paged, PageQuery
+from fitai.http.workouts.schemas import PLACES
+from fitai.persistence.models import Sex
 
 EVENTS = {
     "registered": "The account was made.",
@@ -34,11 +36,33 @@ EVENTS = {
 }
 
 
+class Kilograms(Schema):
+    """A body weight in kg, at most 3 decimal places."""
+
+    value: Annotated[Annotated[int, Field(ge=20, le=500)] | Annotated[float, Field(ge=20, le=500)], PLACES]
+    unit: Literal["kg"]
+
+
+class Pounds(Schema):
+    """A body weight in lb, at most 3 decimal places: the same 20 to 500 kg."""
+
+    value: Annotated[
+        Annotated[int, Field(ge=45, le=1_102)] | Annotated[float, Field(ge=44.093, le=1_102.311)], PLACES
+    ]
+    unit: Literal["lb"]
+
+
+FOR_BOARDS = (
+    "Only for boards by body weight or DOTS in groups; nobody else sees it. But who shows everything on such "
+    "a board shows loads and what is made of them, and others can work it out."
+)
+
+
 class Profile(Schema):
     """The person; times in Unix ms.
 
     `new_email` takes the place of `email` once it is verified. `role` is `admin` or null. `delete_after` is
-    when the account will be erased, unless it is restored.
+    when the account will be erased, unless it is restored. `body_weight` is told in kg, whatever was typed.
     """
 
     id: str
@@ -52,6 +76,8 @@ class Profile(Schema):
     created_at: int
     password_changed_at: int | None
     delete_after: int | None
+    body_weight: Kilograms | None = Field(description=FOR_BOARDS)
+    sex: Sex | None = Field(description=FOR_BOARDS)
 
 
 class ProfileEdit(Schema):
@@ -59,6 +85,10 @@ class ProfileEdit(Schema):
 
     display_name: Line | None = None
     locale: Locale | None = Field(None, description="The language of letters.")
+    body_weight: Annotated[Kilograms | Pounds, Field(discriminator="unit")] | None = Field(
+        None, description=FOR_BOARDS, examples=[{"value": 72.5, "unit": "kg"}]
+    )
+    sex: Sex | None = Field(None, description=FOR_BOARDS)
 
 
 class PasswordChange(Schema):

@@ -91,6 +91,34 @@ async def test_the_first_schema_can_be_taken_down_and_put_up_again(empty):
     await empty.check()
 
 
+async def test_taking_columns_of_people_down_loses_nobody(empty):
+    """Where SQLite wrote the table anew, it would drop the one on which all that is theirs hangs."""
+    user = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"
+
+    def down(connection):
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0007")
+
+    await empty.migrate()
+    async with empty.write() as session:
+        for statement in (
+            f"""INSERT INTO users (id, email, email_key, password_hash, next_device, created_at,
+                body_weight_ug, sex) VALUES ('{user}', 'a@b.c', 'a@b.c', '-', 2, 1, 80000000000, 'male')""",
+            f"""INSERT INTO devices (user_id, id, kind, name, platform, created_at, last_used_at)
+                VALUES ('{user}', 1, 'device', 'phone', 'ios', 1, 1)""",
+        ):
+            await session.execute(text(statement))
+    async with empty.write() as session:
+        await (await session.connection()).run_sync(down)
+    await empty.migrate()
+    async with empty.read() as session:
+        devices = text(
+            "SELECT u.email, u.body_weight_ug, u.sex, d.name FROM users u JOIN devices d ON d.user_id = u.id"
+        )
+        assert [tuple(row) for row in await session.execute(devices)] == [("a@b.c", None, None, "phone")]
+
+
 async def test_the_release_before_can_write_into_this_schema(db):
     """What code of the first schema writes: it names its own columns and knows no others."""
     user = "0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f"

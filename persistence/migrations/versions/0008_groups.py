@@ -1,4 +1,5 @@
-"""Groups: their projections, codes, results, reports, and who is not to meet whom.
+"""Groups: their projections, codes, results, reports, who is not to meet whom, and the bodies that boards by
+body weight or DOTS need to know.
 
 Only adds. A node of the schema before takes the streams of groups for streams of nobody it knows: they are
 never behind, since their projections are written with them. Nor can it delete a user who is still a member
@@ -46,7 +47,9 @@ def _of_group() -> sa.Column[str]:
 
 
 def upgrade() -> None:
-    """Add the tables."""
+    """Add the columns and the tables."""
+    op.add_column("users", _moment("body_weight_ug"))
+    op.add_column("users", sa.Column("sex", sa.String(8)))
     op.create_table(
         "groups",
         sa.Column("id", Id, nullable=False),
@@ -183,3 +186,6 @@ def downgrade() -> None:
         "groups",
     ):
         op.drop_table(table)
+    # In place: a batch would drop the table on SQLite, and with the people all that hangs on them.
+    op.drop_column("users", "body_weight_ug")
+    op.drop_column("users", "sex")

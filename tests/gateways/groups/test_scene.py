@@ -12,7 +12,8 @@ from fitai.engine.entities import Workout
 from fitai.engine.groups import sharing
 from fitai.engine.groups.board import Row, board
 from fitai.engine.groups.group import Group, Member
-from fitai.engine.groups.measure import Measure, Progress, on_board, progress
+from fitai.engine.groups.measure import UNKNOWN, Body, Measure, Progress, on_board, progress
+from fitai.engine.units import UG_PER_KG
 from fitai.gateways.groups import scene as module
 from fitai.gateways.groups.scene import TELEMETRY_MS, Scene, concerned
 from tests.group_book import GroupBook
@@ -32,14 +33,18 @@ class Class:
         self.book.live(100)
         self.here = set(self.book.g.members)
         self.workouts: dict[int, Playbook] = {}
+        self.bodies: dict[int, Body] = {}
         self.seen = len(self.book.records)
-        self.scene = Scene(self.workout, self.here.__contains__)
+        self.scene = Scene(self.workout, self.body, self.here.__contains__)
         self.scene.moved(self.book.g.members)
         self.view: dict[int, Any] = {}
         self.refresh()
 
     def workout(self, no: int) -> Any:
         return self.workouts[no].w if no in self.workouts else None
+
+    def body(self, no: int) -> Body:
+        return self.bodies.get(no, UNKNOWN)
 
     def log(self, no: int, slot: int, at: float = 150, **value: Any) -> None:
         if no not in self.workouts:
@@ -59,7 +64,7 @@ class Class:
     def whole(self) -> dict[int, Any]:
         """What everybody is shown, worked out at once."""
         g = self.book.g
-        done = {no: progress(g, member, self.workout(no)) for no, member in g.members.items()}
+        done = {no: progress(g, member, self.workout(no), self.body(no)) for no, member in g.members.items()}
         measures = {no: done[no].measure for no, member in g.members.items() if on_board(g, member)}
         rows = board({no: measure for no, measure in measures.items() if measure is not None})
         views = {
@@ -83,9 +88,9 @@ def test_a_set_of_one_is_worked_out_for_one_and_ranks_only_where_they_changed(
     asked: list[int] = []
     ranked: list[int] = []
 
-    def counting(g: Group, member: Member, w: Workout | None) -> Progress:
+    def counting(g: Group, member: Member, w: Workout | None, body: Body) -> Progress:
         asked.append(member.no)
-        return progress(g, member, w)
+        return progress(g, member, w, body)
 
     def ranking(measures: Mapping[int, Measure]) -> dict[int, Row]:
         ranked.append(len(measures))
@@ -121,6 +126,22 @@ def test_each_choice_shows_what_it_says_and_is_changed_by_the_record() -> None:
         "rank": 1,
     }
     assert group.view[3] == {"here": True}
+    assert group.view == group.whole()
+
+
+def test_a_body_that_is_another_one_moves_ranks_on_a_board_by_body_weight() -> None:
+    group = Class(members=3, format_={**LOADS, "measure": {"of": "volume", "by": "body_weight"}})
+    group.bodies = {1: Body(100 * UG_PER_KG), 2: Body(80 * UG_PER_KG)}
+    for no in (1, 2, 3):
+        group.log(no, 1, load=80, reps=5)
+        group.book("member.share", by=no, share="everything")
+    group.refresh()
+    assert [group.view[no].get("rank") for no in (1, 2, 3)] == [2, 1, None]
+    assert [group.view[no].get("amount") for no in (1, 2, 3)] == [4_000, 5_000, None]
+    group.bodies[3] = Body(50 * UG_PER_KG)
+    group.scene.moved((3,))
+    assert group.refresh().keys() == {1, 2, 3}
+    assert [group.view[no]["rank"] for no in (1, 2, 3)] == [3, 2, 1]
     assert group.view == group.whole()
 
 

@@ -164,7 +164,7 @@ async def truth(scene: Scene, group: str, here: Iterable[int]) -> dict[int, Any]
             if member.workout is not None and stream is not None:
                 records = await Log(session).workout_records(stream, member.workout)
                 w = fold(member.workout, users[no].user or "", records).workout
-            done[no] = progress(g, member, w)
+            done[no] = progress(g, member, w, users[no].body)
     measures = {no: done[no].measure for no, member in g.members.items() if on_board(g, member)}
     rows = board({no: measure for no, measure in measures.items() if measure is not None})
     views = {}

@@ -18,6 +18,7 @@ from tests.persistence.conftest import NOW, make_person
 from tests.persistence.group_people import GroupPeople
 
 ATTEMPT = Attempt("0192f3c4-7b1a-7c3e-9d2f-5a6b7c8d9e0f", 1, NOW)
+WEIGHT_UG = 71_234_567_891
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ async def groups(db):
         made.append(group)
     async with db.write() as session:
         await Users(session).delete_after(people[1].owner, NOW)
+        await Users(session).edit(people[1].owner, body_weight_ug=WEIGHT_UG, sex="female")
     yield made
     await appender.close()
 
@@ -63,8 +65,10 @@ async def user_exists(db, user):
 
 async def test_an_account_leaves_its_groups_and_is_gone(db, groups):
     user = groups[0].user(2)
+    assert str(WEIGHT_UG) in await everything(db)
     await run(db, user)
     left = await everything(db)
+    assert str(WEIGHT_UG) not in left and "female" not in left
     assert user not in left and "it was me" not in left and '"m2"' not in left
     assert groups[0].user(1) in left
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fitai.gateways.bus.topics import BODIES
 from fitai.http.users.schemas import EVENTS
+from fitai.persistence.users import Users
 
 DEVICE = {"name": "Phone", "platform": "ios"}
 NEW = "seven lazy barbells"
@@ -60,6 +62,85 @@ async def test_an_unchanged_profile_is_not_sent_again(ada):
 @pytest.mark.parametrize("change", [{"locale": "german!"}, {"display_name": "two\nlines"}, {"locale": 1}])
 async def test_a_profile_takes_no_nonsense(ada, change):
     assert (await ada.call("PATCH", "/users/profile", change)).code == "validation_failed"
+
+
+# -- the body ------------------------------------------------------------------------------------------
+
+
+async def test_body_weight_and_sex_are_told_and_taken_away(ada):
+    before = await profile(ada)
+    pounds = await ada.call(
+        "PATCH", "/users/profile", {"body_weight": {"value": 180.5, "unit": "lb"}, "sex": "female"}
+    )
+    kilos = await ada.call("PATCH", "/users/profile", {"body_weight": {"value": 72.0, "unit": "kg"}})
+    gone = await ada.call("PATCH", "/users/profile", {"body_weight": None, "sex": None})
+
+    assert (before["body_weight"], before["sex"]) == (None, None)
+    assert pounds.body["body_weight"] == {"value": 81.873, "unit": "kg"}, "in kg, whatever was typed"
+    assert (kilos.body["body_weight"], kilos.body["sex"]) == ({"value": 72, "unit": "kg"}, "female")
+    assert (gone.body["body_weight"], gone.body["sex"]) == (None, None)
+    assert await profile(ada) == gone.body
+
+
+async def test_a_body_weight_is_kept_to_the_microgram(api, ada):
+    await ada.call("PATCH", "/users/profile", {"body_weight": {"value": 180.5, "unit": "lb"}})
+
+    async with api.db.read() as session:
+        user = await Users(session).get(ada.id)
+    assert user.body_weight_ug == 81_873_422_785
+    assert "81873422785" not in repr(user), "it is health data"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [(20, "kg"), (500, "kg"), (44.093, "lb"), (45, "lb"), (1_102.311, "lb"), (72.125, "kg")],
+)
+async def test_weights_of_people_are_taken(ada, value, unit):
+    answer = await ada.call("PATCH", "/users/profile", {"body_weight": {"value": value, "unit": unit}})
+
+    assert answer.status == 200
+    assert 20 <= answer.body["body_weight"]["value"] <= 500
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"body_weight": {"value": 19.999, "unit": "kg"}},
+        {"body_weight": {"value": 500.001, "unit": "kg"}},
+        {"body_weight": {"value": 44.092, "unit": "lb"}},
+        {"body_weight": {"value": 1_102.312, "unit": "lb"}},
+        {"body_weight": {"value": 72.0005, "unit": "kg"}},
+        {"body_weight": {"value": "72", "unit": "kg"}},
+        {"body_weight": {"value": True, "unit": "kg"}},
+        {"body_weight": {"value": 72, "unit": "st"}},
+        {"body_weight": {"value": 72}},
+        {"body_weight": {"unit": "kg"}},
+        {"body_weight": 72},
+        {"sex": "other"},
+        {"sex": ""},
+        {"sex": 1},
+    ],
+)
+async def test_a_body_takes_no_nonsense_and_nothing_of_it_is_written(ada, change):
+    before = await profile(ada)
+
+    answer = await ada.call("PATCH", "/users/profile", {"display_name": "Somebody else", **change})
+
+    assert (answer.status, answer.code) == (422, "validation_failed")
+    assert await profile(ada) == before
+
+
+async def test_rooms_hear_of_a_body_and_of_nothing_else(api, ada):
+    heard = []
+    api.bus.subscribe(BODIES, heard.append)
+
+    await ada.call("PATCH", "/users/profile", {"display_name": "Ada L."})
+    await ada.call("PATCH", "/users/profile", {"body_weight": {"value": 72, "unit": "kg"}})
+    await ada.call("PATCH", "/users/profile", {"sex": "female"})
+    await ada.call("PATCH", "/users/profile", {"sex": "neither"})
+
+    assert [message["user"] for message in heard] == [ada.id, ada.id]
+    assert "72" not in str([{**message, "user": "", "node": ""} for message in heard]), "only whose it is"
 
 
 # -- the password --------------------------------------------------------------------------------------
