@@ -139,6 +139,7 @@ ASKED: dict[str, Any] = {
     "group:push": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "ops": []},
     "group:pull": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "after": 0},
     "group:leave": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001"},
+    "group:cheer": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "kind": "clap"},
     "group:report": {"group": "0198c1f2-7b1a-7c3e-9a51-2f6d1c9be001", "dot": [1, 1], "reason": "rude"},
 }
 

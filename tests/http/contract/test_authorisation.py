@@ -161,6 +161,10 @@ async def a_groups_pull(world: World, ada: Person) -> Any:
     return {"group": await her_group(world, ada), "after": 0}
 
 
+async def a_cheer(world: World, ada: Person) -> Any:
+    return {"group": await her_group(world, ada), "kind": "clap"}
+
+
 async def a_report(world: World, ada: Person) -> Any:
     return {"group": await her_group(world, ada), "dot": [1, 1], "reason": "rude"}
 
@@ -176,6 +180,7 @@ EVENTS: dict[str, tuple[Payload, str | None]] = {
     "group:push": (a_groups_push, "not_joined"),
     "group:pull": (a_groups_pull, "not_joined"),
     "group:leave": (a_group, "not_joined"),
+    "group:cheer": (a_cheer, "not_joined"),
     "group:report": (a_report, "not_joined"),
 }
 """For each event what ada sends, and what somebody else is told who sends the same (None: it is about their
