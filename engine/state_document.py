@@ -12,7 +12,8 @@ from fitai.engine.kinds import set_id
 from fitai.engine.machine import PHASE, STATUS
 from fitai.engine.totals import ended_at, started_at, totals
 
-_NOT_STATE: Final = frozenset({"seq", "rev", "verdict"})
+# Where it is in the log, what became of an op, and which group it is of, as REST adds that.
+_NOT_STATE: Final = frozenset({"seq", "rev", "verdict", "group"})
 
 
 def state(w: Workout) -> dict[str, Any]:
@@ -59,7 +60,8 @@ def state(w: Workout) -> dict[str, Any]:
 
 
 def digest(document: dict[str, Any]) -> str:
-    """64 hex digits over the canonical JSON of a state document, without its place in the log."""
+    """64 hex digits over the canonical JSON of a state document, without its place in the log and what REST
+    adds to it."""
     kept = {key: value for key, value in document.items() if key not in _NOT_STATE}
     return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

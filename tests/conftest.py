@@ -319,6 +319,14 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that a test runs in this process logs in its own way, and only while it runs."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
 async def no_task_left_behind() -> AsyncIterator[None]:
     """Fail a test whose tasks are still there after all of its fixtures have been taken down."""
     yield

@@ -77,6 +77,11 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._ended: list[Room] = []  # forgotten, and maybe still at work
         self._opening: dict[str, asyncio.Future[Room | UnknownGroup | Unavailable]] = {}
+        self._blocks_stale = False  # somebody has another opinion of whom they want to meet,
+        self._bodies_stale: set[str | None] = (
+            set()
+        )  # or tells something else of their body; None: anybody may
+        self._looking: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._unsubscribes: list[Unsubscribe] = []
@@ -95,6 +100,9 @@ class Rooms:
             unsubscribe()
         if self._watcher is not None:
             await self._watcher
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        if self._looking is not None:
+            await asyncio.wait([self._looking])
         for room in [*self._rooms.values(), *self._ended]:
             await room.quiet()
         for room in self._rooms.values():
@@ -262,32 +270,36 @@ class Rooms:
         self.hosts.bus.publish(BLOCKS, {"node": self.hosts.node})
 
     def _on_block(self, _: Message) -> None:
-        if not self._closing.is_set():
-            spawn("groups.blocks", self._meet_anew())
-
-    async def _meet_anew(self) -> None:
-        try:
-            for room in list(self._rooms.values()):
-                await room.meet_anew()
-        except Unavailable:
-            _log.warning("blocks_not_read")
+        self._blocks_stale = True
+        self._look_anew()
 
     def weighed(self, user: str) -> None:
         """A user tells something else of their body than before: all nodes look at once."""
         self.hosts.bus.publish(BODIES, {"node": self.hosts.node, "user": user})
 
     def _on_body(self, message: Message) -> None:
-        if not self._closing.is_set():
-            spawn("groups.bodies", self._weigh_anew(message.get("user")))
+        self._bodies_stale.add(message.get("user"))
+        self._look_anew()
 
-    async def _weigh_anew(self, user: str | None) -> None:
-        """Ask the rooms that this user is a member of; None: all of them."""
+    def _look_anew(self) -> None:
+        """Have the rooms read again what is stale: one after the other, and once for all that came since."""
+        if self._looking is None and not self._closing.is_set():
+            self._looking = spawn("groups.look", self._look())
+
+    async def _look(self) -> None:
         try:
-            for room in list(self._rooms.values()):
-                if user is None or room.member_of(user) is not None:
-                    await room.weigh_anew()
+            while (self._blocks_stale or self._bodies_stale) and not self._closing.is_set():
+                blocks, self._blocks_stale = self._blocks_stale, False
+                users, self._bodies_stale = self._bodies_stale, set()
+                for room in list(self._rooms.values()):
+                    if blocks:
+                        await room.meet_anew()
+                    if any(user is None or room.member_of(user) is not None for user in users):
+                        await room.weigh_anew()
         except Unavailable:
-            _log.warning("bodies_not_read")
+            _log.warning("people_not_read")
+        finally:
+            self._looking = None
 
     # -- the node ----------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ TICK_S = 0.05
 
 class GroupStandIn(StandIn):
     """The newest group is the only one; members are numbered as they join. `deaf` is the place among the
-    sockets of one that is not told the ticks from the third with a set to the fourth; `mute` are cheers that
-    are not told; `combine` lets the first socket be told two ticks as one, always; `forget` is a record of
+    sockets of one that is told no tick any more from the third with a set on; `mute` are cheers that are not
+    told; `combine` lets the first socket be told two ticks as one, always; `forget` is a record of
     the group's stream that is told to nobody."""
 
     def __init__(
@@ -128,7 +128,7 @@ class GroupStandIn(StandIn):
         members = {str(no): fields for no, fields in change.items()}
         payload = {"group": "g", "at": 1, "members": members, "cheers": cheers}
         for place, seat in enumerate(self.seats):
-            if place == self.deaf and self.told_sets == 3:
+            if place == self.deaf and self.told_sets >= 3:
                 continue
             told = self._combined(payload) if self.combine and place == 0 else payload
             if told is not None:

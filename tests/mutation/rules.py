@@ -121,8 +121,8 @@ RULES = [
     Rule(
         "a later touch brings a thing back",
         "sync/existence.py",
-        "    live = cell.live\n    if isinstance",
-        "    if cell.removed:\n        return\n    live = cell.live\n    if isinstance",
+        "    if isinstance(live, dict):\n        live[",
+        "    if cell.removed:\n        return\n    if isinstance(live, dict):\n        live[",
     ),
     Rule(
         "who acts knowing of a removal settles it",

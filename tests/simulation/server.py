@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -58,6 +59,7 @@ START = 1_780_000_000_000
 YEAR_MS = 365 * 86_400_000
 RING = ring_of("a secret for simulations, which is long enough")
 EMAIL, PASSWORD = "ada@example.org", "correct horse"
+FROM_NOWHERE = SimpleNamespace(remote=None)
 LIMITS = LiveLimits(rates=False, connections_per_device=64)
 
 
@@ -215,7 +217,7 @@ class Line:
         self._socket = Socket()
         node.live.eio.sockets[sid] = self._socket
         node.lines.append(self)
-        server.run(node.live._handle_eio_connect(sid, {}))
+        server.run(node.live._handle_eio_connect(sid, {"aiohttp.request": FROM_NOWHERE}))
 
     def connect(self, token: str, cursor: Json | None) -> None:
         self._send(sio.CONNECT, {"token": token, "cursor": cursor}, None)
