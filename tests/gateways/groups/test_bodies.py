@@ -124,6 +124,7 @@ async def test_only_rooms_of_that_user_look(scene: Scene, monkeypatch: pytest.Mo
     host, _ = await crew(scene, "body_weight", await somebody(scene, 100), await somebody(scene, 80))
     other = await trainee(scene)
     asked: list[str] = []
+    looked = asyncio.Event()
     for seat in (host.seat, other.seat):
         room = await scene.room(seat.group)
         weigh_anew = room.weigh_anew
@@ -131,10 +132,12 @@ async def test_only_rooms_of_that_user_look(scene: Scene, monkeypatch: pytest.Mo
         async def looks(group: str = room.id, look: Callable[[], Awaitable[None]] = weigh_anew) -> None:
             await look()
             asked.append(group)
+            looked.set()
 
         monkeypatch.setattr(room, "weigh_anew", looks)
     scene.server.rooms.weighed(host.wire.user)
-    await host.wire.until(lambda: bool(asked))
+    async with asyncio.timeout(30):
+        await looked.wait()
     assert asked == [host.seat.group]
 
 
